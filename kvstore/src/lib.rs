@@ -1,0 +1,1 @@
+//! Typed records with secondary indexes on redb.

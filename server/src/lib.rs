@@ -1,0 +1,1 @@
+//! decentcom: a community server and its storage.

@@ -1,0 +1,2 @@
+//! `dcstore`.
+fn main() {}
