@@ -1,0 +1,74 @@
+//! The change feed: what was committed, in commit order.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+use super::{Category, CategoryId, Channel, ChannelId, Message, MessageId, SessionDigest, User};
+
+/// Changes a subscriber may fall behind before the oldest are dropped for it.
+pub(super) const FEED_CAPACITY: usize = 4096;
+
+/// One committed change. A call that changed nothing emits none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// A user was created.
+    UserCreated(Arc<User>),
+    /// A user's fields changed.
+    UserUpdated(Arc<User>),
+    /// A channel was created.
+    ChannelCreated(Arc<Channel>),
+    /// A channel's fields changed; also when its category was deleted.
+    ChannelUpdated(Arc<Channel>),
+    /// A channel and all its messages are gone.
+    ChannelDeleted(ChannelId),
+    /// A category was created.
+    CategoryCreated(Arc<Category>),
+    /// A category's fields changed.
+    CategoryUpdated(Arc<Category>),
+    /// A category is gone; its channels' changes came before.
+    CategoryDeleted(CategoryId),
+    /// A message was posted.
+    MessageCreated(Arc<Message>),
+    /// A message was edited.
+    MessageUpdated(Arc<Message>),
+    /// A message was soft-deleted.
+    MessageDeleted {
+        /// The message.
+        id: MessageId,
+        /// Its channel.
+        channel_id: ChannelId,
+    },
+    /// Somebody logged out. Sessions that expire are not announced: whoever cares knows `expires_at`.
+    SessionDeleted(SessionDigest),
+}
+
+/// Why [`ChangeFeed::next`] has no change to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FeedError {
+    /// The subscriber was too slow and this many changes were dropped for it; the next call goes on after the gap.
+    #[error("the subscriber fell behind and missed {0} changes")]
+    Lagged(u64),
+    /// The store is closed and everything has been delivered.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// A subscription to committed changes; bounded, so a slow subscriber loses changes (and is told), never memory.
+#[derive(Debug)]
+pub struct ChangeFeed(broadcast::Receiver<Change>);
+
+impl ChangeFeed {
+    pub(super) fn new(receiver: broadcast::Receiver<Change>) -> Self {
+        Self(receiver)
+    }
+
+    /// The next change, as soon as there is one.
+    pub async fn next(&mut self) -> Result<Change, FeedError> {
+        self.0.recv().await.map_err(|error| match error {
+            broadcast::error::RecvError::Lagged(missed) => FeedError::Lagged(missed),
+            broadcast::error::RecvError::Closed => FeedError::Closed,
+        })
+    }
+}

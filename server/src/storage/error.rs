@@ -1,0 +1,188 @@
+//! What can go wrong, in terms of the contract: every backend maps its native errors to these in one place.
+
+use std::{error::Error, fmt, path::PathBuf, sync::Arc};
+
+use super::limits::ELLIPSIS_AFTER;
+
+/// The kinds of record the store holds; names what a [`StorageError`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entity {
+    /// A person, known by a public key.
+    User,
+    /// A place where messages are posted.
+    Channel,
+    /// A heading that groups channels.
+    Category,
+    /// One posted text.
+    Message,
+    /// A log-in.
+    Session,
+}
+
+impl fmt::Display for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::Channel => "channel",
+            Self::Category => "category",
+            Self::Message => "message",
+            Self::Session => "session",
+        })
+    }
+}
+
+/// A native error kept for the log; shared, because one failed commit is reported to every caller in it.
+pub type Source = Arc<dyn Error + Send + Sync>;
+
+/// Why a call on an open store failed. A call that fails has changed nothing.
+///
+/// One call reports the first that applies of: [`InvalidInput`](Self::InvalidInput),
+/// [`NotFound`](Self::NotFound), [`Conflict`](Self::Conflict).
+///
+/// The text is meant for logs and operators. Of [`Corrupt`](Self::Corrupt) and
+/// [`Internal`](Self::Internal) it may quote the database, so it must not reach an HTTP client.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The named thing does not exist, or is deleted.
+    #[error("no {entity} has the id `{id}`")]
+    NotFound {
+        /// What was looked for.
+        entity: Entity,
+        /// The id as the caller gave it, shortened when it is very long.
+        id: String,
+    },
+    /// A unique field is taken.
+    #[error("another {entity} already has this {field}")]
+    Conflict {
+        /// What kind of record holds the value.
+        entity: Entity,
+        /// The unique field.
+        field: &'static str,
+    },
+    /// An argument breaks a rule of the contract.
+    #[error("invalid {field}: {reason}")]
+    InvalidInput {
+        /// The argument.
+        field: &'static str,
+        /// The rule, with its limit and unit.
+        reason: String,
+    },
+    /// The store cannot serve this now (closed, busy, overloaded, disk full); the same call may succeed later.
+    #[error("storage unavailable: {reason}")]
+    Unavailable {
+        /// What stands in the way and what would remove it.
+        reason: String,
+        /// The native error, where there is one.
+        #[source]
+        source: Option<Source>,
+    },
+    /// Stored bytes are not what was written.
+    #[error("corrupt data in {place}: {problem}. {remedy}")]
+    Corrupt {
+        /// File, table and key, as far as known.
+        place: String,
+        /// What was found.
+        problem: String,
+        /// What the operator should do next.
+        remedy: &'static str,
+    },
+    /// The engine failed in a way the contract has no word for.
+    #[error("internal storage error while trying to {attempt}")]
+    Internal {
+        /// What was attempted.
+        attempt: String,
+        /// The native error.
+        #[source]
+        source: Option<Source>,
+    },
+}
+
+impl StorageError {
+    /// The `NotFound` of one entity; `id` may be anything a caller sent.
+    pub fn not_found(entity: Entity, id: impl AsRef<str>) -> Self {
+        let id = id.as_ref();
+        let mut shown: String = id.chars().take(ELLIPSIS_AFTER).collect();
+        if shown.len() < id.len() {
+            shown.push('…');
+        }
+        Self::NotFound { entity, id: shown }
+    }
+
+    /// An `InvalidInput`: which argument, and the rule it breaks.
+    pub fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::InvalidInput { field, reason: reason.into() }
+    }
+
+    /// An `Unavailable` without a native error behind it.
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self::Unavailable { reason: reason.into(), source: None }
+    }
+
+    /// An `Internal`: what was attempted, and the native error.
+    pub fn internal(attempt: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
+        Self::Internal { attempt: attempt.into(), source: Some(Arc::new(source)) }
+    }
+}
+
+/// Why a store could not be opened. Nothing was created or changed that was not there before,
+/// save directories on the way to a new database.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The path cannot be used: missing rights, a directory in its place, a full disk.
+    #[error("cannot open the database {}: {problem}. {remedy}", path.display())]
+    Path {
+        /// The database file or its directory.
+        path: PathBuf,
+        /// What the operating system said, in plain words.
+        problem: String,
+        /// What the operator should do next.
+        remedy: &'static str,
+    },
+    /// The file belongs to something else.
+    #[error("{} is not {expected} database: {found}. {remedy}", path.display())]
+    WrongFormat {
+        /// The file.
+        path: PathBuf,
+        /// What the configured backend needs, with its article.
+        expected: &'static str,
+        /// What the file looks like.
+        found: String,
+        /// What the operator should do next.
+        remedy: &'static str,
+    },
+    /// The file was written by a newer version of this program.
+    #[error(
+        "{} was written by a newer decentcom (format {found}; this program knows up to {supported}). \
+         Start the newer version, or restore a backup made before the upgrade",
+        path.display()
+    )]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format or migration found in the file.
+        found: String,
+        /// The newest this program knows.
+        supported: String,
+    },
+    /// Another process holds the file.
+    #[error("{} is in use by another process. Stop the other server or tool first", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The engine reports damage, or opening failed half-way.
+    #[error("cannot open the database {}: {problem}. {remedy}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the engine said.
+        problem: String,
+        /// What the operator should do next.
+        remedy: &'static str,
+    },
+    /// The store opened, but its first reads failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

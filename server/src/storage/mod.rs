@@ -1,0 +1,73 @@
+//! The storage layer: one contract, several backends.
+//!
+//! ```text
+//!  handlers ── Arc<dyn Storage> ──> front ── Batch, one at a time ──> Writer ┐
+//!  (traits.rs)                       │                                       ├ sqlite/, redb/
+//!                                    └────── reads, concurrently ──> Reader ┘
+//! ```
+//!
+//! [`traits`] is the contract. [`front`] gives it its meaning, once: parsing, limits, ids, the commit queue, the
+//! rules of every call, the change feed. A backend only keeps rows (`front/engine.rs`).
+
+use std::{path::PathBuf, sync::Arc};
+
+mod changes;
+mod clock;
+mod error;
+pub mod front;
+mod id;
+pub mod limits;
+mod models;
+mod timestamp;
+mod token;
+pub mod traits;
+
+pub use changes::{Change, ChangeFeed, FeedError};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{Entity, OpenError, Source, StorageError};
+pub use id::{CategoryId, ChannelId, MessageId, UserId};
+pub use models::{Category, Channel, MediaMetadata, Message, Session, User};
+pub use timestamp::{ParseTimestampError, Timestamp};
+pub use token::SessionDigest;
+pub use traits::{
+    CategoryStore, ChannelEdit, ChannelStore, MediaStore, MessageStore, SessionStore, Storage, UserStore,
+};
+
+/// What opening a store takes; configuration fills it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageOptions {
+    /// Which engine.
+    pub backend: Backend,
+    /// The database file. It and its directories are created, closed to other users, when missing.
+    pub path: PathBuf,
+}
+
+/// Opens the store, creating it when the file does not exist.
+pub async fn open(_options: &StorageOptions, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    todo!()
+}
+
+/// Opens an empty store that lives in memory and is gone when dropped; for tests and trials.
+pub async fn open_in_memory(_backend: Backend, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    todo!()
+}
+
+/// The storage engines there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// One SQLite file, the default.
+    Sqlite,
+    /// One redb file.
+    Redb,
+}
+
+impl Backend {
+    /// The name used in configuration, store addresses and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Redb => "redb",
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The contract: what the store promises, whatever backend runs.
+//!
+//! Every sentence here is a named test of the conformance suite (`tests/`). What holds for all calls:
+//!
+//! **Ids** are [ULIDs](https://github.com/ulid/spec), 26 upper-case Crockford characters, strictly increasing in
+//! commit order: a reader who has seen an id never later sees a smaller one appear. That holds across a restart, a
+//! clock that steps back and the deletion of the newest rows. Ids are accepted in either case. A malformed id cannot
+//! exist: look-ups answer `None` (lists: nothing), mutations [`NotFound`]. A malformed cursor is [`InvalidInput`].
+//!
+//! **Times** are UTC milliseconds. `created_at` is the id's own time. `updated_at` and `edited_at` are the largest of
+//! now, their previous value and `created_at`.
+//!
+//! **Durable**: when a mutating call returns `Ok`, the change survives `kill -9` and power loss.
+//!
+//! **Atomic and isolated**: a call happens completely or not at all; a call that fails changes nothing, even when it
+//! shared a commit with others; a reader sees one consistent snapshot. The one exception is
+//! [`SessionStore::delete_expired_sessions`].
+//!
+//! **Refusals** come in one order: [`InvalidInput`], then [`NotFound`], then [`Conflict`]. Every string has a limit
+//! (module [`limits`]). An update whose values equal the present ones changes nothing.
+//!
+//! **Acknowledged is visible**: what a call has returned is seen by every read that starts afterwards. A dropped
+//! future may or may not have committed.
+//!
+//! Any call may also fail with [`Unavailable`], [`Corrupt`] or [`Internal`].
+//!
+//! [`NotFound`]: StorageError::NotFound
+//! [`InvalidInput`]: StorageError::InvalidInput
+//! [`Conflict`]: StorageError::Conflict
+//! [`Unavailable`]: StorageError::Unavailable
+//! [`Corrupt`]: StorageError::Corrupt
+//! [`Internal`]: StorageError::Internal
+//! [`limits`]: super::limits
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Backend, Category, ChangeFeed, Channel, MediaMetadata, Message, Session, StorageError, User};
+
+/// Users, found by id or by public key.
+#[async_trait]
+pub trait UserStore: Send + Sync {
+    /// Creates a user. `pubkey` is 1 to 256 bytes, else `InvalidInput`; it is unique, so a second user with it is
+    /// `Conflict`, also under a race. An empty `display_name` is none.
+    async fn create_user(&self, pubkey: &str, display_name: Option<&str>) -> Result<User, StorageError>;
+
+    /// The user with this id.
+    async fn get_user_by_id(&self, id: &str) -> Result<Option<User>, StorageError>;
+
+    /// The user with exactly this public key.
+    async fn get_user_by_pubkey(&self, pubkey: &str) -> Result<Option<User>, StorageError>;
+
+    /// Changes the given fields: `None` leaves a field as it is, `Some("")` clears it. `updated_at` moves if and only
+    /// if a field changed. A missing user is `NotFound`.
+    async fn update_user(
+        &self,
+        id: &str,
+        display_name: Option<&str>,
+        avatar_hash: Option<&str>,
+    ) -> Result<User, StorageError>;
+
+    /// All users, by id.
+    async fn list_users(&self) -> Result<Vec<User>, StorageError>;
+
+    /// At most `limit` users (never more than 500) with ids above `after`, by id. `after` is any ULID, existing or
+    /// not; `None` starts with the earliest user. `limit` 0 answers nothing.
+    async fn list_users_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StorageError>;
+}
+
+/// Messages, in channels, in the order they were posted.
+#[async_trait]
+pub trait MessageStore: Send + Sync {
+    /// Posts a message. `content` is at most 1 MiB of UTF-8, else `InvalidInput`; channel and author must exist, else
+    /// `NotFound` naming which, the channel first.
+    async fn create_message(&self, channel_id: &str, author_id: &str, content: &str) -> Result<Message, StorageError>;
+
+    /// The message with this id; a soft-deleted one too, with `deleted` set. Those of a deleted channel are gone.
+    async fn get_message(&self, id: &str) -> Result<Option<Message>, StorageError>;
+
+    /// The newest messages of a channel with ids strictly below `before`, newest first. `before` is any ULID,
+    /// existing or not. Soft-deleted messages are left out; an unknown channel or `limit` 0 answers nothing; at most
+    /// 500. The cost grows with the page, never with the channel.
+    async fn list_messages(
+        &self,
+        channel_id: &str,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Message>, StorageError>;
+
+    /// The oldest messages of a channel with ids strictly above `after`, oldest first; otherwise like
+    /// [`list_messages`](Self::list_messages). For catching up after a lost connection.
+    async fn list_messages_after(
+        &self,
+        channel_id: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Message>, StorageError>;
+
+    /// Replaces the text and sets `edited_at`. At most 1 MiB, else `InvalidInput`; missing or soft-deleted is
+    /// `NotFound`.
+    async fn update_message(&self, id: &str, content: &str) -> Result<Message, StorageError>;
+
+    /// Soft-deletes: sets `deleted` and leaves the row. Missing is `NotFound`; deleting again is `Ok`.
+    async fn delete_message(&self, id: &str) -> Result<(), StorageError>;
+}
+
+/// What [`ChannelStore::edit_channel`] changes: `None` leaves a field as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelEdit {
+    /// A new name; not empty.
+    pub name: Option<String>,
+    /// A new topic; empty clears it.
+    pub topic: Option<String>,
+    /// Another category, kept as given; empty makes the channel uncategorised.
+    pub category_id: Option<String>,
+    /// A new position.
+    pub position: Option<i32>,
+}
+
+/// Channels.
+#[async_trait]
+pub trait ChannelStore: Send + Sync {
+    /// Creates a channel. The name is 1 to 1024 bytes, else `InvalidInput`, and need not be unique. `category_id` is
+    /// kept as given, without a look at the categories; empty is none.
+    async fn create_channel(
+        &self,
+        name: &str,
+        category_id: Option<&str>,
+        position: i32,
+    ) -> Result<Channel, StorageError>;
+
+    /// The channel with this id.
+    async fn get_channel(&self, id: &str) -> Result<Option<Channel>, StorageError>;
+
+    /// All channels, by (position, id).
+    async fn list_channels(&self) -> Result<Vec<Channel>, StorageError>;
+
+    /// Changes the given fields: `None` leaves a field as it is, `Some("")` clears the topic, an empty name is
+    /// `InvalidInput`. `updated_at` moves if and only if a field changed. A missing channel is `NotFound`.
+    async fn update_channel(
+        &self,
+        id: &str,
+        name: Option<&str>,
+        topic: Option<&str>,
+        position: Option<i32>,
+    ) -> Result<Channel, StorageError> {
+        let edit =
+            ChannelEdit { name: name.map(str::to_owned), topic: topic.map(str::to_owned), category_id: None, position };
+        self.edit_channel(id, edit).await
+    }
+
+    /// Like [`update_channel`](Self::update_channel), and moves between categories, in one step.
+    async fn edit_channel(&self, id: &str, edit: ChannelEdit) -> Result<Channel, StorageError>;
+
+    /// Removes the channel and all its messages: from the acknowledgement on none of them can be seen, posted to or
+    /// brought back by a crash. Their space is reclaimed afterwards, in bounded steps that survive a restart, so that
+    /// a large channel does not stall others. Missing is `NotFound`.
+    async fn delete_channel(&self, id: &str) -> Result<(), StorageError>;
+}
+
+/// Categories: headings that group channels.
+#[async_trait]
+pub trait CategoryStore: Send + Sync {
+    /// Creates a category. The name is 1 to 1024 bytes, else `InvalidInput`, and need not be unique.
+    async fn create_category(&self, name: &str, position: i32) -> Result<Category, StorageError>;
+
+    /// The category with this id.
+    async fn get_category(&self, id: &str) -> Result<Option<Category>, StorageError>;
+
+    /// All categories, by (position, id).
+    async fn list_categories(&self) -> Result<Vec<Category>, StorageError>;
+
+    /// Changes the given fields; `None` leaves a field as it is. Missing is `NotFound`.
+    async fn update_category(
+        &self,
+        id: &str,
+        name: Option<&str>,
+        position: Option<i32>,
+    ) -> Result<Category, StorageError>;
+
+    /// Removes the category; its channels become uncategorised in the same step. Missing is `NotFound`.
+    async fn delete_category(&self, id: &str) -> Result<(), StorageError>;
+}
+
+/// Log-ins.
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// Logs a user in for `duration` (rounded up to whole milliseconds). A `duration` of zero or one that ends past
+    /// the year 9999 is `InvalidInput`; a missing user is `NotFound`. The token, 256 random bits from the operating
+    /// system, is in the answer and nowhere else: the store keeps its SHA-256.
+    async fn create_session(&self, user_id: &str, duration: Duration) -> Result<Session, StorageError>;
+
+    /// The session with this token. Expired is gone: `expires_at <= now` answers `None`, swept or not.
+    async fn get_session(&self, token: &str) -> Result<Option<Session>, StorageError>;
+
+    /// Logs out. An unknown token is `Ok`.
+    async fn delete_session(&self, token: &str) -> Result<(), StorageError>;
+
+    /// Removes exactly the sessions that are expired when the call starts and answers how many. Works in bounded
+    /// transactions, each atomic, so that a large sweep never stalls other writers; cut short, it leaves the rest for
+    /// the next sweep.
+    async fn delete_expired_sessions(&self) -> Result<u64, StorageError>;
+}
+
+/// Content-addressed blobs: avatars and attachments. Defined for backends to come; none implements it yet.
+#[async_trait]
+pub trait MediaStore: Send + Sync {
+    /// Stores `bytes` and answers what is known of them. The same bytes again answer the first upload's metadata and
+    /// change nothing. An empty or over-long `mime_type` is `InvalidInput`.
+    async fn put_media(
+        &self,
+        bytes: &[u8],
+        mime_type: &str,
+        uploaded_by: Option<&str>,
+    ) -> Result<MediaMetadata, StorageError>;
+
+    /// The bytes with this hash, checked against it: a mismatch is `Corrupt`.
+    async fn get_media(&self, hash: &str) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// What is known of the blob with this hash.
+    async fn get_media_metadata(&self, hash: &str) -> Result<Option<MediaMetadata>, StorageError>;
+}
+
+/// Everything the server needs of a store; handlers hold it as `Arc<dyn Storage>` and never know the backend.
+#[async_trait]
+pub trait Storage: UserStore + MessageStore + ChannelStore + CategoryStore + SessionStore {
+    /// Reads from the database itself; `Ok` means the store can answer.
+    async fn ping(&self) -> Result<(), StorageError>;
+
+    /// Refuses new calls with `Unavailable`, finishes those already accepted and closes the database. Closing again
+    /// is `Ok`.
+    async fn close(&self) -> Result<(), StorageError>;
+
+    /// Which backend this is.
+    fn backend(&self) -> Backend;
+
+    /// Everything committed from now on, in commit order, each change exactly once, after it is visible to reads and
+    /// before its caller is answered.
+    fn changes(&self) -> ChangeFeed;
+}
