@@ -49,7 +49,7 @@ pub enum StorageError {
     NotFound {
         /// What was looked for.
         entity: Entity,
-        /// The id as the caller gave it, shortened when it is very long.
+        /// The id: canonical if it is a ULID, else as the caller gave it, shortened when it is very long.
         id: String,
     },
     /// A unique field is taken.

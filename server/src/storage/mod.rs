@@ -14,10 +14,12 @@ use std::{path::PathBuf, sync::Arc};
 mod changes;
 mod clock;
 mod error;
+mod files;
 pub mod front;
 mod id;
 pub mod limits;
 mod models;
+mod sqlite;
 mod timestamp;
 mod token;
 pub mod traits;
@@ -43,13 +45,19 @@ pub struct StorageOptions {
 }
 
 /// Opens the store, creating it when the file does not exist.
-pub async fn open(_options: &StorageOptions, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    todo!()
+pub async fn open(options: &StorageOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    match options.backend {
+        Backend::Sqlite => sqlite::open(&options.path, clock).await,
+        Backend::Redb => unimplemented!(),
+    }
 }
 
 /// Opens an empty store that lives in memory and is gone when dropped; for tests and trials.
-pub async fn open_in_memory(_backend: Backend, _clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    todo!()
+pub async fn open_in_memory(backend: Backend, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    match backend {
+        Backend::Sqlite => sqlite::open_in_memory(clock).await,
+        Backend::Redb => unimplemented!(),
+    }
 }
 
 /// The storage engines there are.

@@ -12,7 +12,7 @@ const FORMAT: &[BorrowedFormatItem<'_>] =
 ///
 /// Written everywhere, in SQL, JSON and logs, as `YYYY-MM-DDTHH:MM:SS.mmmZ` (RFC 3339 with always three
 /// digits of fraction), so the order of the texts is the order of the times.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
 
 impl Timestamp {

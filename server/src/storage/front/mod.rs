@@ -1,1 +1,398 @@
-//! The shared front.
+//! What every backend shares, written once: the calls of the contract become commands, the commands a batch, the batch
+//! answers and writes.
+//!
+//! ```text
+//!  call ─ parse, limits ─> Command ─ queue ─> wants ─ Writer: load rows ─> decide ─ Writer: store ─> changes, answers
+//!  mod.rs                  command.rs         queue.rs                     decide.rs
+//! ```
+//!
+//! `decide.rs` is free of any database, so the rules cannot differ between backends; `engine.rs` is all that a backend
+//! has to provide. Reads do not queue: they go to the backend's [`Reader`](engine::Reader) at once.
+
+mod command;
+mod decide;
+pub mod engine;
+mod mint;
+mod queue;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, broadcast};
+use ulid::Ulid;
+
+use self::{
+    command::{Command, Step},
+    engine::{Page, Reader, StoredSession, Writer},
+    queue::{Queue, closed},
+};
+use super::{
+    Backend, Category, CategoryId, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelId, ChannelStore,
+    Clock, Entity, Message, MessageId, MessageStore, Session, SessionDigest, SessionStore, Storage, StorageError,
+    Timestamp, User, UserId, UserStore,
+    changes::FEED_CAPACITY,
+    limits::{MAX_CONTENT_BYTES, MAX_PAGE, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
+    token,
+};
+
+/// Sessions removed per transaction of a sweep: a few milliseconds that other writers may have to wait for.
+const SWEEP_STEP: usize = 256;
+/// A clock this far ahead of the newest id is worth a warning: ids, once given out, cannot go back.
+const CLOCK_AHEAD: Duration = Duration::from_secs(366 * 24 * 3600);
+/// A clock this far behind the newest id is worth a warning.
+const CLOCK_BEHIND: Duration = Duration::from_secs(60);
+
+/// The contract over any backend.
+pub struct Front<R> {
+    backend: Backend,
+    clock: Arc<dyn Clock>,
+    queue: Queue,
+    reader: R,
+    /// Weak, so that subscriptions end when the commit thread does.
+    feed: broadcast::WeakSender<Change>,
+    closed: AtomicBool,
+    closing: Mutex<()>,
+}
+
+impl<R: Reader> Front<R> {
+    /// Puts the contract in front of an opened backend. `high_water` is the largest id it has ever stored.
+    pub fn start(
+        backend: Backend,
+        writer: Box<dyn Writer>,
+        reader: R,
+        high_water: Ulid,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StorageError> {
+        warn_of_clock_drift(clock.now(), high_water);
+        let (feed, _) = broadcast::channel(FEED_CAPACITY);
+        let weak_feed = feed.downgrade();
+        let queue = Queue::start(writer, high_water, clock.clone(), feed)?;
+        Ok(Self {
+            backend,
+            clock,
+            queue,
+            reader,
+            feed: weak_feed,
+            closed: AtomicBool::new(false),
+            closing: Mutex::new(()),
+        })
+    }
+
+    fn reader(&self) -> Result<&R, StorageError> {
+        if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(&self.reader) }
+    }
+
+    async fn write<T>(&self, command: Command) -> Result<T, StorageError>
+    where
+        T: TryFrom<command::Answer, Error = StorageError>,
+    {
+        self.reader()?;
+        self.queue.run(command).await
+    }
+}
+
+fn warn_of_clock_drift(now: Timestamp, high_water: Ulid) {
+    let Some(newest) = Timestamp::from_millis(high_water.timestamp_ms()).filter(|_| !high_water.is_nil()) else {
+        return;
+    };
+    if newest.since(now) > CLOCK_BEHIND {
+        tracing::warn!(%now, %newest, "the clock is behind the newest id in the store; new ids keep the newest time until it catches up");
+    } else if now.since(newest) > CLOCK_AHEAD {
+        tracing::warn!(%now, %newest, "the clock is more than a year ahead of the newest id in the store; if the clock is wrong, stop now: ids cannot go back");
+    }
+}
+
+fn check_length(field: &'static str, text: &str, max: usize) -> Result<(), StorageError> {
+    if text.len() > max {
+        return Err(StorageError::invalid(field, format!("{} bytes; at most {max} are allowed", text.len())));
+    }
+    Ok(())
+}
+
+fn optional_text(field: &'static str, text: Option<&str>) -> Result<Option<String>, StorageError> {
+    text.map(|text| check_length(field, text, MAX_TEXT_BYTES).map(|()| text.to_owned())).transpose()
+}
+
+fn name(text: &str) -> Result<String, StorageError> {
+    check_length("name", text, MAX_TEXT_BYTES)?;
+    if text.is_empty() {
+        return Err(StorageError::invalid("name", "it is empty; at least 1 byte is needed"));
+    }
+    Ok(text.to_owned())
+}
+
+fn content(text: &str) -> Result<String, StorageError> {
+    check_length("content", text, MAX_CONTENT_BYTES).map(|()| text.to_owned())
+}
+
+fn cursor<T>(field: &'static str, text: &str, parse: fn(&str) -> Option<T>) -> Result<T, StorageError> {
+    parse(text).ok_or_else(|| StorageError::invalid(field, "a cursor is an id: 26 characters of a ULID"))
+}
+
+/// The id a mutation names; one that is malformed cannot exist.
+fn existing<T>(entity: Entity, text: &str, parse: fn(&str) -> Option<T>) -> Result<T, StorageError> {
+    parse(text).ok_or_else(|| StorageError::not_found(entity, text))
+}
+
+#[async_trait]
+impl<R: Reader> UserStore for Front<R> {
+    async fn create_user(&self, pubkey: &str, display_name: Option<&str>) -> Result<User, StorageError> {
+        check_length("pubkey", pubkey, MAX_PUBKEY_BYTES)?;
+        if pubkey.is_empty() {
+            return Err(StorageError::invalid("pubkey", "it is empty; at least 1 byte is needed"));
+        }
+        let display_name = optional_text("display_name", display_name)?;
+        self.write(Command::CreateUser { pubkey: pubkey.to_owned(), display_name }).await
+    }
+
+    async fn get_user_by_id(&self, id: &str) -> Result<Option<User>, StorageError> {
+        let reader = self.reader()?;
+        let Some(id) = UserId::parse(id) else { return Ok(None) };
+        reader.user(id).await
+    }
+
+    async fn get_user_by_pubkey(&self, pubkey: &str) -> Result<Option<User>, StorageError> {
+        let reader = self.reader()?;
+        if pubkey.len() > MAX_PUBKEY_BYTES {
+            return Ok(None);
+        }
+        reader.user_by_pubkey(pubkey).await
+    }
+
+    async fn update_user(
+        &self,
+        id: &str,
+        display_name: Option<&str>,
+        avatar_hash: Option<&str>,
+    ) -> Result<User, StorageError> {
+        let display_name = optional_text("display_name", display_name)?;
+        let avatar_hash = optional_text("avatar_hash", avatar_hash)?;
+        let id = existing(Entity::User, id, UserId::parse)?;
+        self.write(Command::UpdateUser { id, display_name, avatar_hash }).await
+    }
+
+    async fn list_users(&self) -> Result<Vec<User>, StorageError> {
+        self.reader()?.users(None, None).await
+    }
+
+    async fn list_users_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StorageError> {
+        let reader = self.reader()?;
+        let after = after.map(|after| cursor("after", after, UserId::parse)).transpose()?;
+        match limit.min(MAX_PAGE) {
+            0 => Ok(Vec::new()),
+            limit => reader.users(after, Some(limit)).await,
+        }
+    }
+}
+
+impl<R: Reader> Front<R> {
+    async fn page(&self, channel_id: &str, page: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
+        let reader = self.reader()?;
+        match (ChannelId::parse(channel_id), limit.min(MAX_PAGE)) {
+            (None, _) | (_, 0) => Ok(Vec::new()),
+            (Some(channel_id), limit) => reader.page(channel_id, page, limit).await,
+        }
+    }
+}
+
+#[async_trait]
+impl<R: Reader> MessageStore for Front<R> {
+    async fn create_message(&self, channel_id: &str, author_id: &str, text: &str) -> Result<Message, StorageError> {
+        let content = content(text)?;
+        let channel_id = existing(Entity::Channel, channel_id, ChannelId::parse)?;
+        let Some(author_id) = UserId::parse(author_id) else {
+            // The channel is looked at first, so its absence is what the caller hears of.
+            let channel = self.reader()?.channel(channel_id).await?;
+            return Err(match channel {
+                Some(_) => StorageError::not_found(Entity::User, author_id),
+                None => StorageError::not_found(Entity::Channel, channel_id),
+            });
+        };
+        self.write(Command::CreateMessage { channel_id, author_id, content }).await
+    }
+
+    async fn get_message(&self, id: &str) -> Result<Option<Message>, StorageError> {
+        let reader = self.reader()?;
+        let Some(id) = MessageId::parse(id) else { return Ok(None) };
+        reader.message(id).await
+    }
+
+    async fn list_messages(
+        &self,
+        channel_id: &str,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Message>, StorageError> {
+        let page = match before {
+            None => Page::Newest,
+            Some(before) => Page::Before(cursor("before", before, MessageId::parse)?),
+        };
+        self.page(channel_id, page, limit).await
+    }
+
+    async fn list_messages_after(
+        &self,
+        channel_id: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Message>, StorageError> {
+        let page = Page::After(cursor("after", after, MessageId::parse)?);
+        self.page(channel_id, page, limit).await
+    }
+
+    async fn update_message(&self, id: &str, text: &str) -> Result<Message, StorageError> {
+        let content = content(text)?;
+        let id = existing(Entity::Message, id, MessageId::parse)?;
+        self.write(Command::UpdateMessage { id, content }).await
+    }
+
+    async fn delete_message(&self, id: &str) -> Result<(), StorageError> {
+        let id = existing(Entity::Message, id, MessageId::parse)?;
+        self.write(Command::DeleteMessage { id }).await
+    }
+}
+
+#[async_trait]
+impl<R: Reader> ChannelStore for Front<R> {
+    async fn create_channel(
+        &self,
+        text: &str,
+        category_id: Option<&str>,
+        position: i32,
+    ) -> Result<Channel, StorageError> {
+        let name = name(text)?;
+        let category_id = optional_text("category_id", category_id)?;
+        self.write(Command::CreateChannel { name, category_id, position }).await
+    }
+
+    async fn get_channel(&self, id: &str) -> Result<Option<Channel>, StorageError> {
+        let reader = self.reader()?;
+        let Some(id) = ChannelId::parse(id) else { return Ok(None) };
+        reader.channel(id).await
+    }
+
+    async fn list_channels(&self) -> Result<Vec<Channel>, StorageError> {
+        self.reader()?.channels().await
+    }
+
+    async fn edit_channel(&self, id: &str, edit: ChannelEdit) -> Result<Channel, StorageError> {
+        edit.name.as_deref().map(name).transpose()?;
+        optional_text("topic", edit.topic.as_deref())?;
+        optional_text("category_id", edit.category_id.as_deref())?;
+        let id = existing(Entity::Channel, id, ChannelId::parse)?;
+        self.write(Command::UpdateChannel { id, edit }).await
+    }
+
+    async fn delete_channel(&self, id: &str) -> Result<(), StorageError> {
+        let id = existing(Entity::Channel, id, ChannelId::parse)?;
+        self.write(Command::DeleteChannel { id }).await
+    }
+}
+
+#[async_trait]
+impl<R: Reader> CategoryStore for Front<R> {
+    async fn create_category(&self, text: &str, position: i32) -> Result<Category, StorageError> {
+        let name = name(text)?;
+        self.write(Command::CreateCategory { name, position }).await
+    }
+
+    async fn get_category(&self, id: &str) -> Result<Option<Category>, StorageError> {
+        let reader = self.reader()?;
+        let Some(id) = CategoryId::parse(id) else { return Ok(None) };
+        reader.category(id).await
+    }
+
+    async fn list_categories(&self) -> Result<Vec<Category>, StorageError> {
+        self.reader()?.categories().await
+    }
+
+    async fn update_category(
+        &self,
+        id: &str,
+        text: Option<&str>,
+        position: Option<i32>,
+    ) -> Result<Category, StorageError> {
+        let name = text.map(name).transpose()?;
+        let id = existing(Entity::Category, id, CategoryId::parse)?;
+        self.write(Command::UpdateCategory { id, name, position }).await
+    }
+
+    async fn delete_category(&self, id: &str) -> Result<(), StorageError> {
+        let id = existing(Entity::Category, id, CategoryId::parse)?;
+        self.write(Command::DeleteCategory { id }).await
+    }
+}
+
+#[async_trait]
+impl<R: Reader> SessionStore for Front<R> {
+    async fn create_session(&self, user_id: &str, duration: Duration) -> Result<Session, StorageError> {
+        if duration.is_zero() {
+            return Err(StorageError::invalid("duration", "it is zero; a session lasts at least a millisecond"));
+        }
+        if self.clock.now().checked_add(duration).is_none() {
+            return Err(StorageError::invalid("duration", "the session would end past the year 9999"));
+        }
+        let user_id = existing(Entity::User, user_id, UserId::parse)?;
+        let token = token::new_token()?;
+        let digest = SessionDigest::of(&token);
+        let session: StoredSession = self.write(Command::CreateSession { user_id, digest, duration }).await?;
+        Ok(session.with_token(token))
+    }
+
+    async fn get_session(&self, token: &str) -> Result<Option<Session>, StorageError> {
+        let stored = self.reader()?.session(SessionDigest::of(token)).await?;
+        let live = stored.filter(|session| session.expires_at > self.clock.now());
+        Ok(live.map(|session| session.with_token(token.to_owned())))
+    }
+
+    async fn delete_session(&self, token: &str) -> Result<(), StorageError> {
+        self.write(Command::DeleteSession { digest: SessionDigest::of(token) }).await
+    }
+
+    async fn delete_expired_sessions(&self) -> Result<u64, StorageError> {
+        let expired_at = self.clock.now();
+        let mut total = 0;
+        loop {
+            let step: Step = self.write(Command::SweepSessions { expired_at, at_most: SWEEP_STEP }).await?;
+            total += step.removed;
+            if !step.more {
+                return Ok(total);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<R: Reader> Storage for Front<R> {
+    async fn ping(&self) -> Result<(), StorageError> {
+        self.reader()?.ping().await
+    }
+
+    async fn close(&self) -> Result<(), StorageError> {
+        let _one_at_a_time = self.closing.lock().await;
+        self.closed.store(true, Ordering::Release);
+        let Some(writer) = self.queue.stop().await else { return Ok(()) };
+        self.reader.close().await;
+        tokio::task::spawn_blocking(move || writer.close())
+            .await
+            .map_err(|error| StorageError::internal("close the database", error))?
+    }
+
+    fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    fn changes(&self) -> ChangeFeed {
+        let receiver = match self.feed.upgrade() {
+            Some(feed) => feed.subscribe(),
+            None => broadcast::channel(1).1, // closed: its sender is gone
+        };
+        ChangeFeed::new(receiver)
+    }
+}

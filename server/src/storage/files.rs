@@ -1,0 +1,124 @@
+//! What every backend checks and prepares before its engine touches a file.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::{Backend, OpenError};
+
+/// Only the owner may read or write a database file.
+const FILE_MODE: u32 = 0o600;
+/// Only the owner may look into a directory made for a database.
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// The first bytes of each backend's files.
+const SIGNATURES: [(Backend, &[u8]); 2] =
+    [(Backend::Sqlite, b"SQLite format 3\0"), (Backend::Redb, b"redb\x1A\x0A\xA9\x0D\x0A")];
+
+/// Makes sure that `path` is, or can become, a file of `backend`: refuses directories and foreign files, and creates
+/// missing directories (0700). Answers whether the file has content.
+pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> {
+    let mut start = Vec::new();
+    match File::open(path) {
+        Ok(file) => {
+            if file.metadata().map_err(|error| path_error(path, &error))?.is_dir() {
+                return Err(path_error(path, &io::ErrorKind::IsADirectory.into()));
+            }
+            file.take(16).read_to_end(&mut start).map_err(|error| path_error(path, &error))?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = directory_of(path);
+            DirBuilder::new()
+                .recursive(true)
+                .mode(DIRECTORY_MODE)
+                .create(directory)
+                .map_err(|error| path_error(directory, &error))?;
+            return Ok(false);
+        }
+        Err(error) => return Err(path_error(path, &error)),
+    }
+    if start.is_empty() {
+        return Ok(false);
+    }
+    match SIGNATURES.iter().find(|(_, signature)| start.starts_with(signature)) {
+        Some((found, _)) if *found == backend => Ok(true),
+        Some((found, _)) => Err(OpenError::WrongFormat {
+            path: path.into(),
+            expected: expected(backend),
+            found: format!("it is a {} database", found.name()),
+            remedy: match found {
+                Backend::Sqlite => "Set `backend = \"sqlite\"` in [storage], or name another file in `database_path`",
+                Backend::Redb => "Set `backend = \"redb\"` in [storage], or name another file in `database_path`",
+            },
+        }),
+        None => Err(OpenError::WrongFormat {
+            path: path.into(),
+            expected: expected(backend),
+            found: "it begins with other bytes".into(),
+            remedy: "Name another file in `database_path`, or restore this one from a backup",
+        }),
+    }
+}
+
+/// What a file of `backend` is called in messages, with its article.
+pub(super) fn expected(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Sqlite => "an SQLite",
+        Backend::Redb => "a redb",
+    }
+}
+
+/// Opens `path` for writing, creating it empty (0600) if it is missing; a new name is on disk when this returns.
+pub(super) fn create_private(path: &Path) -> Result<File, OpenError> {
+    let existed = path.exists();
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(path)
+        .map_err(|error| path_error(path, &error))?;
+    if !existed {
+        let directory = directory_of(path);
+        File::open(directory).and_then(|it| it.sync_all()).map_err(|error| path_error(directory, &error))?;
+    }
+    Ok(file)
+}
+
+/// `path` with `suffix` after its whole name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// An operating system error about a path, with what to do about it.
+pub(super) fn path_error(path: &Path, error: &io::Error) -> OpenError {
+    use io::ErrorKind as Kind;
+    let remedy = match error.kind() {
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
+            "Give the user that runs this program read and write access to the file and its directory"
+        }
+        Kind::IsADirectory | Kind::NotADirectory | Kind::AlreadyExists => {
+            "Name a file, not a directory, in `database_path`"
+        }
+        Kind::StorageFull | Kind::QuotaExceeded => "Free some disk space",
+        _ => "Check `database_path` in [storage] and the disk it names",
+    };
+    let problem = match error.kind() {
+        Kind::IsADirectory => "it is a directory".into(),
+        _ => error.to_string(),
+    };
+    OpenError::Path { path: path.into(), problem, remedy }
+}

@@ -1,0 +1,183 @@
+//! A mutating call as data: parsed, within the limits, ready to queue.
+
+use std::{sync::Arc, time::Duration};
+
+use super::engine::{StoredSession, Wants};
+use crate::storage::{
+    Category, CategoryId, Channel, ChannelEdit, ChannelId, Message, MessageId, SessionDigest, StorageError, Timestamp,
+    User, UserId,
+};
+
+/// A mutating call that passed every check that needs no row. In edits, `None` keeps a field and an empty text clears
+/// an optional one.
+#[derive(Debug)]
+pub(super) enum Command {
+    CreateUser {
+        pubkey: String,
+        display_name: Option<String>,
+    },
+    UpdateUser {
+        id: UserId,
+        display_name: Option<String>,
+        avatar_hash: Option<String>,
+    },
+    CreateChannel {
+        name: String,
+        category_id: Option<String>,
+        position: i32,
+    },
+    UpdateChannel {
+        id: ChannelId,
+        edit: ChannelEdit,
+    },
+    DeleteChannel {
+        id: ChannelId,
+    },
+    CreateCategory {
+        name: String,
+        position: i32,
+    },
+    UpdateCategory {
+        id: CategoryId,
+        name: Option<String>,
+        position: Option<i32>,
+    },
+    DeleteCategory {
+        id: CategoryId,
+    },
+    CreateMessage {
+        channel_id: ChannelId,
+        author_id: UserId,
+        content: String,
+    },
+    UpdateMessage {
+        id: MessageId,
+        content: String,
+    },
+    DeleteMessage {
+        id: MessageId,
+    },
+    CreateSession {
+        user_id: UserId,
+        digest: SessionDigest,
+        duration: Duration,
+    },
+    DeleteSession {
+        digest: SessionDigest,
+    },
+    /// One bounded step of a sweep.
+    SweepSessions {
+        expired_at: Timestamp,
+        at_most: usize,
+    },
+    /// One bounded step of reclaiming deleted channels.
+    Purge {
+        at_most: usize,
+    },
+}
+
+impl Command {
+    /// Names the rows that deciding this command looks at.
+    pub(super) fn add_wants(&self, wants: &mut Wants) {
+        match self {
+            Self::CreateUser { pubkey, .. } => {
+                wants.pubkeys.insert(pubkey.clone());
+            }
+            Self::UpdateUser { id, .. } | Self::CreateSession { user_id: id, .. } => {
+                wants.users.insert(*id);
+            }
+            Self::UpdateChannel { id, .. } | Self::DeleteChannel { id } => {
+                wants.channels.insert(*id);
+            }
+            Self::UpdateCategory { id, .. } => {
+                wants.categories.insert(*id);
+            }
+            Self::DeleteCategory { id } => {
+                wants.categories.insert(*id);
+                wants.channels_of.insert(*id);
+            }
+            Self::CreateMessage { channel_id, author_id, .. } => {
+                wants.channels.insert(*channel_id);
+                wants.users.insert(*author_id);
+            }
+            Self::UpdateMessage { id, .. } | Self::DeleteMessage { id } => {
+                wants.messages.insert(*id);
+            }
+            Self::DeleteSession { digest } => {
+                wants.sessions.insert(*digest);
+            }
+            Self::SweepSessions { expired_at, at_most } => {
+                wants.expired = wants.expired.max(Some((*expired_at, *at_most)));
+            }
+            Self::Purge { at_most } => wants.purge = Some(*at_most),
+            Self::CreateChannel { .. } | Self::CreateCategory { .. } => {}
+        }
+    }
+
+    /// Bytes of memory the command holds while it waits, about.
+    pub(super) fn weight(&self) -> usize {
+        std::mem::size_of::<Self>()
+            + match self {
+                Self::CreateMessage { content, .. } | Self::UpdateMessage { content, .. } => content.len(),
+                _ => 0, // names and topics: a few KiB at most
+            }
+    }
+}
+
+/// The answer to a [`Command`]; each kind of command has one kind of answer.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    User(Arc<User>),
+    Channel(Arc<Channel>),
+    Category(Arc<Category>),
+    Message(Arc<Message>),
+    Session(StoredSession),
+    Done,
+    Step(Step),
+}
+
+/// What a bounded step achieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Rows removed.
+    pub(super) removed: u64,
+    /// Whether there may be more to remove.
+    pub(super) more: bool,
+}
+
+macro_rules! answers {
+    ($($variant:ident($from:ty) => $to:ty, $convert:expr;)*) => {$(
+        impl TryFrom<Answer> for $to {
+            type Error = StorageError;
+            fn try_from(answer: Answer) -> Result<Self, StorageError> {
+                match answer {
+                    Answer::$variant(value) => Ok(($convert as fn($from) -> $to)(value)),
+                    other => Err(mismatch(&other)),
+                }
+            }
+        }
+    )*};
+}
+
+answers! {
+    User(Arc<User>) => User, Arc::unwrap_or_clone;
+    Channel(Arc<Channel>) => Channel, Arc::unwrap_or_clone;
+    Category(Arc<Category>) => Category, Arc::unwrap_or_clone;
+    Message(Arc<Message>) => Message, Arc::unwrap_or_clone;
+    Session(StoredSession) => StoredSession, std::convert::identity;
+    Step(Step) => Step, std::convert::identity;
+}
+
+impl TryFrom<Answer> for () {
+    type Error = StorageError;
+    fn try_from(answer: Answer) -> Result<Self, StorageError> {
+        match answer {
+            Answer::Done => Ok(()),
+            other => Err(mismatch(&other)),
+        }
+    }
+}
+
+fn mismatch(answer: &Answer) -> StorageError {
+    StorageError::Internal { attempt: format!("match a command with its answer, which was {answer:?}"), source: None }
+}

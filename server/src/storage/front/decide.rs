@@ -1,0 +1,332 @@
+//! The rules of every mutating call, in one place, free of any database: commands and rows in, answers and writes out.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    command::{Answer, Command, Step},
+    engine::{Row, Rows, StoredSession, Write},
+    mint::Mint,
+};
+use crate::storage::{
+    Category, CategoryId, Change, Channel, ChannelEdit, ChannelId, Entity, Message, MessageId, SessionDigest,
+    StorageError, Timestamp, User, UserId,
+};
+
+/// One batch being decided. Each command sees what those before it did; one that is refused stages nothing.
+pub(super) struct Batch<'a> {
+    now: Timestamp,
+    mint: &'a mut Mint,
+    /// The rows as they will be once the writes so far are applied.
+    rows: Rows,
+    /// Channels deleted in this batch: their messages, which were loaded before that, no longer exist.
+    deleted_channels: HashSet<ChannelId>,
+    /// Whether the sweep's rows filled its limit, so that others may be left.
+    more_expired: bool,
+    /// What is to be stored, in order.
+    pub(super) writes: Vec<Write>,
+    /// What is to be announced once it is stored, in order.
+    pub(super) changes: Vec<Change>,
+}
+
+type Decision = Result<Answer, StorageError>;
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(now: Timestamp, mint: &'a mut Mint, rows: Rows, more_expired: bool) -> Self {
+        Self {
+            now,
+            mint,
+            rows,
+            deleted_channels: HashSet::new(),
+            more_expired,
+            writes: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// Decides one command.
+    pub(super) fn decide(&mut self, command: Command) -> Decision {
+        match command {
+            Command::CreateUser { pubkey, display_name } => self.create_user(pubkey, display_name),
+            Command::UpdateUser { id, display_name, avatar_hash } => self.update_user(id, display_name, avatar_hash),
+            Command::CreateChannel { name, category_id, position } => self.create_channel(name, category_id, position),
+            Command::UpdateChannel { id, edit } => self.update_channel(id, edit),
+            Command::DeleteChannel { id } => self.delete_channel(id),
+            Command::CreateCategory { name, position } => self.create_category(name, position),
+            Command::UpdateCategory { id, name, position } => self.update_category(id, name, position),
+            Command::DeleteCategory { id } => self.delete_category(id),
+            Command::CreateMessage { channel_id, author_id, content } => {
+                self.create_message(channel_id, author_id, content)
+            }
+            Command::UpdateMessage { id, content } => self.update_message(id, content),
+            Command::DeleteMessage { id } => self.delete_message(id),
+            Command::CreateSession { user_id, digest, duration } => self.create_session(user_id, digest, duration),
+            Command::DeleteSession { digest } => self.delete_session(digest),
+            Command::SweepSessions { expired_at, at_most } => self.sweep_sessions(expired_at, at_most),
+            Command::Purge { at_most } => self.purge(at_most),
+        }
+    }
+
+    fn create_user(&mut self, pubkey: String, display_name: Option<String>) -> Decision {
+        if self.rows.pubkeys.contains_key(&pubkey) {
+            return Err(StorageError::Conflict { entity: Entity::User, field: "pubkey" });
+        }
+        let (id, created_at) = self.mint.next(self.now)?;
+        let id = UserId::from(id);
+        self.rows.pubkeys.insert(pubkey.clone(), id);
+        let user = Arc::new(User {
+            id,
+            pubkey,
+            display_name: non_empty(display_name),
+            avatar_hash: None,
+            created_at,
+            updated_at: created_at,
+        });
+        self.rows.users.insert(id, user.clone());
+        self.writes.push(Write::Insert(Row::User(user.clone())));
+        self.changes.push(Change::UserCreated(user.clone()));
+        Ok(Answer::User(user))
+    }
+
+    fn update_user(&mut self, id: UserId, display_name: Option<String>, avatar_hash: Option<String>) -> Decision {
+        let old = find(&self.rows.users, &id, Entity::User)?;
+        let mut new = User::clone(&old);
+        set_optional(&mut new.display_name, display_name);
+        set_optional(&mut new.avatar_hash, avatar_hash);
+        if new == *old {
+            return Ok(Answer::User(old));
+        }
+        new.updated_at = self.now.max(old.updated_at).max(old.created_at);
+        let new = Arc::new(new);
+        self.rows.users.insert(id, new.clone());
+        self.writes.push(Write::Replace(Row::User(new.clone())));
+        self.changes.push(Change::UserUpdated(new.clone()));
+        Ok(Answer::User(new))
+    }
+
+    fn create_channel(&mut self, name: String, category_id: Option<String>, position: i32) -> Decision {
+        let (id, created_at) = self.mint.next(self.now)?;
+        let channel = Arc::new(Channel {
+            id: id.into(),
+            name,
+            topic: None,
+            category_id: non_empty(category_id),
+            position,
+            created_at,
+            updated_at: created_at,
+        });
+        self.rows.channels.insert(channel.id, channel.clone());
+        self.writes.push(Write::Insert(Row::Channel(channel.clone())));
+        self.changes.push(Change::ChannelCreated(channel.clone()));
+        Ok(Answer::Channel(channel))
+    }
+
+    fn update_channel(&mut self, id: ChannelId, edit: ChannelEdit) -> Decision {
+        let old = find(&self.rows.channels, &id, Entity::Channel)?;
+        let mut new = Channel::clone(&old);
+        set(&mut new.name, edit.name);
+        set_optional(&mut new.topic, edit.topic);
+        set_optional(&mut new.category_id, edit.category_id);
+        set(&mut new.position, edit.position);
+        Ok(Answer::Channel(self.store_channel(&old, new)))
+    }
+
+    /// Stores an edited channel, if it is edited at all.
+    fn store_channel(&mut self, old: &Arc<Channel>, mut new: Channel) -> Arc<Channel> {
+        if new == **old {
+            return old.clone();
+        }
+        new.updated_at = self.now.max(old.updated_at).max(old.created_at);
+        let new = Arc::new(new);
+        self.rows.channels.insert(new.id, new.clone());
+        self.writes.push(Write::Replace(Row::Channel(new.clone())));
+        self.changes.push(Change::ChannelUpdated(new.clone()));
+        new
+    }
+
+    fn delete_channel(&mut self, id: ChannelId) -> Decision {
+        find(&self.rows.channels, &id, Entity::Channel)?;
+        self.rows.channels.remove(&id);
+        self.deleted_channels.insert(id);
+        self.writes.push(Write::BeginPurge(id));
+        self.changes.push(Change::ChannelDeleted(id));
+        Ok(Answer::Done)
+    }
+
+    fn create_category(&mut self, name: String, position: i32) -> Decision {
+        let (id, created_at) = self.mint.next(self.now)?;
+        let category = Arc::new(Category { id: id.into(), name, position, created_at });
+        self.rows.categories.insert(category.id, category.clone());
+        self.writes.push(Write::Insert(Row::Category(category.clone())));
+        self.changes.push(Change::CategoryCreated(category.clone()));
+        Ok(Answer::Category(category))
+    }
+
+    fn update_category(&mut self, id: CategoryId, name: Option<String>, position: Option<i32>) -> Decision {
+        let old = find(&self.rows.categories, &id, Entity::Category)?;
+        let mut new = Category::clone(&old);
+        set(&mut new.name, name);
+        set(&mut new.position, position);
+        if new == *old {
+            return Ok(Answer::Category(old));
+        }
+        let new = Arc::new(new);
+        self.rows.categories.insert(id, new.clone());
+        self.writes.push(Write::Replace(Row::Category(new.clone())));
+        self.changes.push(Change::CategoryUpdated(new.clone()));
+        Ok(Answer::Category(new))
+    }
+
+    fn delete_category(&mut self, id: CategoryId) -> Decision {
+        find(&self.rows.categories, &id, Entity::Category)?;
+        let belongs = |channel: &Channel| channel.category_id.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(&id));
+        let mut channels: Vec<_> = self.rows.channels.values().filter(|channel| belongs(channel)).cloned().collect();
+        channels.sort_unstable_by_key(|channel| channel.id);
+        for channel in channels {
+            let uncategorised = Channel { category_id: None, ..Channel::clone(&channel) };
+            self.store_channel(&channel, uncategorised);
+        }
+        self.rows.categories.remove(&id);
+        self.writes.push(Write::RemoveCategory(id));
+        self.changes.push(Change::CategoryDeleted(id));
+        Ok(Answer::Done)
+    }
+
+    fn create_message(&mut self, channel_id: ChannelId, author_id: UserId, content: String) -> Decision {
+        find(&self.rows.channels, &channel_id, Entity::Channel)?;
+        find(&self.rows.users, &author_id, Entity::User)?;
+        let (id, created_at) = self.mint.next(self.now)?;
+        let message = Arc::new(Message {
+            id: id.into(),
+            channel_id,
+            author_id,
+            content,
+            edited_at: None,
+            deleted: false,
+            created_at,
+        });
+        self.writes.push(Write::Insert(Row::Message(message.clone())));
+        self.changes.push(Change::MessageCreated(message.clone()));
+        Ok(Answer::Message(message))
+    }
+
+    fn update_message(&mut self, id: MessageId, content: String) -> Decision {
+        let old = self.message(id)?;
+        if old.deleted {
+            return Err(StorageError::not_found(Entity::Message, id));
+        }
+        if old.content == content {
+            return Ok(Answer::Message(old));
+        }
+        let edited_at = self.now.max(old.created_at).max(old.edited_at.unwrap_or_default());
+        let new = Arc::new(Message { content, edited_at: Some(edited_at), ..Message::clone(&old) });
+        self.replace_message(new.clone());
+        self.changes.push(Change::MessageUpdated(new.clone()));
+        Ok(Answer::Message(new))
+    }
+
+    fn delete_message(&mut self, id: MessageId) -> Decision {
+        let old = self.message(id)?;
+        if !old.deleted {
+            self.replace_message(Arc::new(Message { deleted: true, ..Message::clone(&old) }));
+            self.changes.push(Change::MessageDeleted { id, channel_id: old.channel_id });
+        }
+        Ok(Answer::Done)
+    }
+
+    fn message(&self, id: MessageId) -> Result<Arc<Message>, StorageError> {
+        let message = find(&self.rows.messages, &id, Entity::Message)?;
+        if self.deleted_channels.contains(&message.channel_id) {
+            return Err(StorageError::not_found(Entity::Message, id));
+        }
+        Ok(message)
+    }
+
+    fn replace_message(&mut self, message: Arc<Message>) {
+        self.rows.messages.insert(message.id, message.clone());
+        self.writes.push(Write::Replace(Row::Message(message)));
+    }
+
+    fn create_session(&mut self, user_id: UserId, digest: SessionDigest, duration: std::time::Duration) -> Decision {
+        let created_at = self.now;
+        let expires_at = created_at
+            .checked_add(duration)
+            .ok_or_else(|| StorageError::invalid("duration", "the session would end past the year 9999"))?;
+        find(&self.rows.users, &user_id, Entity::User)?;
+        let session = StoredSession { digest, user_id, created_at, expires_at };
+        self.rows.sessions.insert(digest);
+        self.writes.push(Write::Insert(Row::Session(session.clone())));
+        Ok(Answer::Session(session))
+    }
+
+    fn delete_session(&mut self, digest: SessionDigest) -> Decision {
+        if self.remove_session(digest) {
+            self.changes.push(Change::SessionDeleted(digest));
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Removes a session if it is still there.
+    fn remove_session(&mut self, digest: SessionDigest) -> bool {
+        let exists = self.rows.sessions.remove(&digest);
+        if exists {
+            self.rows.expired.retain(|(_, expired)| *expired != digest);
+            self.writes.push(Write::RemoveSession(digest));
+        }
+        exists
+    }
+
+    fn sweep_sessions(&mut self, expired_at: Timestamp, at_most: usize) -> Decision {
+        let mut due: Vec<SessionDigest> = Vec::new();
+        self.rows.expired.retain(|(expires_at, digest)| {
+            let take = *expires_at <= expired_at && due.len() < at_most;
+            if take {
+                due.push(*digest);
+            }
+            !take
+        });
+        for digest in &due {
+            self.rows.sessions.remove(digest);
+            self.writes.push(Write::RemoveSession(*digest));
+        }
+        Ok(Answer::Step(Step { removed: due.len() as u64, more: self.more_expired }))
+    }
+
+    fn purge(&mut self, at_most: usize) -> Decision {
+        let Some(slice) = self.rows.purge.take() else {
+            return Ok(Answer::Step(Step { removed: 0, more: false }));
+        };
+        let removed = slice.messages.len();
+        let channel_id = slice.channel_id;
+        self.writes.extend(slice.messages.into_iter().map(|id| Write::PurgeMessage { id, channel_id }));
+        if removed < at_most {
+            self.writes.push(Write::EndPurge(channel_id));
+        }
+        Ok(Answer::Step(Step { removed: removed as u64, more: true }))
+    }
+}
+
+fn find<K, V>(rows: &HashMap<K, Arc<V>>, id: &K, entity: Entity) -> Result<Arc<V>, StorageError>
+where
+    K: std::hash::Hash + Eq + AsRef<str>,
+{
+    rows.get(id).cloned().ok_or_else(|| StorageError::not_found(entity, id))
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+fn set_optional(field: &mut Option<String>, value: Option<String>) {
+    if value.is_some() {
+        *field = non_empty(value);
+    }
+}
+
+fn non_empty(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}

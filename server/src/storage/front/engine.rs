@@ -1,0 +1,201 @@
+//! What a backend is: rows, kept safely and found quickly. All meaning is in front of it.
+//!
+//! A backend has a [`Writer`], driven by one thread, and a [`Reader`], used by everybody. Adding one means
+//! implementing these two, which know nothing of limits, refusals, clocks or events.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    future::Future,
+    sync::Arc,
+};
+
+use ulid::Ulid;
+
+use crate::storage::{
+    Category, CategoryId, Channel, ChannelId, Message, MessageId, Session, SessionDigest, StorageError, Timestamp,
+    User, UserId,
+};
+
+/// A log-in as stored: the token's digest in place of the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSession {
+    /// The SHA-256 of the token; the row's key.
+    pub digest: SessionDigest,
+    /// Who is logged in.
+    pub user_id: UserId,
+    /// When the session was created.
+    pub created_at: Timestamp,
+    /// The first instant at which it is gone.
+    pub expires_at: Timestamp,
+}
+
+impl StoredSession {
+    /// The session as the holder of `token` sees it.
+    pub(super) fn with_token(self, token: String) -> Session {
+        let Self { user_id, created_at, expires_at, .. } = self;
+        Session { token, user_id, created_at, expires_at }
+    }
+}
+
+/// The rows a batch needs to see before it can be decided, each named once.
+#[derive(Debug, Default)]
+pub struct Wants {
+    /// Users by id.
+    pub users: BTreeSet<UserId>,
+    /// Users by public key.
+    pub pubkeys: BTreeSet<String>,
+    /// Channels by id; those being purged do not exist.
+    pub channels: BTreeSet<ChannelId>,
+    /// Categories by id.
+    pub categories: BTreeSet<CategoryId>,
+    /// Channels whose `category_id` is one of these, in either case.
+    pub channels_of: BTreeSet<CategoryId>,
+    /// Messages by id; those of a channel being purged do not exist.
+    pub messages: BTreeSet<MessageId>,
+    /// Sessions by digest.
+    pub sessions: BTreeSet<SessionDigest>,
+    /// At most this many sessions with `expires_at` no later than this, the earliest first.
+    pub expired: Option<(Timestamp, usize)>,
+    /// At most this many messages of one channel being purged.
+    pub purge: Option<usize>,
+}
+
+/// What is left of a channel being purged.
+#[derive(Clone, Debug)]
+pub struct PurgeSlice {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Some of its messages, live or soft-deleted; fewer than asked for means there are no others.
+    pub messages: Vec<MessageId>,
+}
+
+/// The rows asked for by [`Wants`], as of the batch's own transaction. What is absent does not exist.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// Users by id.
+    pub users: HashMap<UserId, Arc<User>>,
+    /// Who holds a public key.
+    pub pubkeys: HashMap<String, UserId>,
+    /// Channels by id: those asked for by id and by category.
+    pub channels: HashMap<ChannelId, Arc<Channel>>,
+    /// Categories by id.
+    pub categories: HashMap<CategoryId, Arc<Category>>,
+    /// Messages by id.
+    pub messages: HashMap<MessageId, Arc<Message>>,
+    /// Which of the wanted sessions exist.
+    pub sessions: BTreeSet<SessionDigest>,
+    /// Expired sessions, the earliest first.
+    pub expired: Vec<(Timestamp, SessionDigest)>,
+    /// The channel being purged that is next, if there is one.
+    pub purge: Option<PurgeSlice>,
+}
+
+/// One row to store.
+#[derive(Clone, Debug)]
+pub enum Row {
+    /// A user; with its entry by public key.
+    User(Arc<User>),
+    /// A channel.
+    Channel(Arc<Channel>),
+    /// A category.
+    Category(Arc<Category>),
+    /// A message; with its entry in the channel's order, among the live or the soft-deleted.
+    Message(Arc<Message>),
+    /// A session; with its entries by user and by expiry.
+    Session(StoredSession),
+}
+
+/// One staged change, plain data. A batch's writes are applied in order, all or none.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Stores a row that does not exist.
+    Insert(Row),
+    /// Replaces the row with the same key, which exists.
+    Replace(Row),
+    /// Removes a category.
+    RemoveCategory(CategoryId),
+    /// Removes a session, which exists.
+    RemoveSession(SessionDigest),
+    /// Hides a channel and all its messages from every read, and remembers to purge it.
+    BeginPurge(ChannelId),
+    /// Removes a message of a channel being purged.
+    PurgeMessage {
+        /// The message.
+        id: MessageId,
+        /// Its channel.
+        channel_id: ChannelId,
+    },
+    /// Forgets a channel whose messages are all purged.
+    EndPurge(ChannelId),
+}
+
+/// What a decided batch leaves to be stored.
+#[derive(Debug, Default)]
+pub struct Staged {
+    /// The changes; when there are none, nothing is committed.
+    pub writes: Vec<Write>,
+    /// The largest id given out so far, if it moved; stored in the same commit.
+    pub high_water: Option<Ulid>,
+}
+
+/// The one that writes. It is owned by the commit thread, so calls never overlap.
+pub trait Writer: Send {
+    /// Runs one transaction: loads the rows `wants` names, hands them to `decide`, and stores what that answers in
+    /// one durable commit. When this returns `Ok` the commit survives power loss and every [`Reader`] call that starts
+    /// afterwards sees it. On an error, or a panic in `decide`, nothing was stored and the writer can be used again.
+    fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError>;
+
+    /// Closes the database in good order.
+    fn close(self: Box<Self>) -> Result<(), StorageError>;
+}
+
+/// Which messages of a channel a page shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Page {
+    /// The newest, newest first.
+    Newest,
+    /// Those with smaller ids, newest first.
+    Before(MessageId),
+    /// Those with larger ids, oldest first.
+    After(MessageId),
+}
+
+/// Those that read: each call sees one consistent, committed state and never waits for the writer.
+pub trait Reader: Send + Sync + 'static {
+    /// The user with this id.
+    fn user(&self, id: UserId) -> impl Future<Output = Result<Option<User>, StorageError>> + Send;
+    /// The user with this public key.
+    fn user_by_pubkey(&self, pubkey: &str) -> impl Future<Output = Result<Option<User>, StorageError>> + Send;
+    /// Users with ids above `after`, by id; all of them when there is no limit.
+    fn users(
+        &self,
+        after: Option<UserId>,
+        limit: Option<u32>,
+    ) -> impl Future<Output = Result<Vec<User>, StorageError>> + Send;
+    /// The channel with this id, unless it is being purged.
+    fn channel(&self, id: ChannelId) -> impl Future<Output = Result<Option<Channel>, StorageError>> + Send;
+    /// All channels not being purged, by (position, id).
+    fn channels(&self) -> impl Future<Output = Result<Vec<Channel>, StorageError>> + Send;
+    /// The category with this id.
+    fn category(&self, id: CategoryId) -> impl Future<Output = Result<Option<Category>, StorageError>> + Send;
+    /// All categories, by (position, id).
+    fn categories(&self) -> impl Future<Output = Result<Vec<Category>, StorageError>> + Send;
+    /// The message with this id, unless its channel is being purged.
+    fn message(&self, id: MessageId) -> impl Future<Output = Result<Option<Message>, StorageError>> + Send;
+    /// Live messages of a channel; none while it is being purged.
+    fn page(
+        &self,
+        channel_id: ChannelId,
+        page: Page,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Message>, StorageError>> + Send;
+    /// The session with this digest, expired or not.
+    fn session(
+        &self,
+        digest: SessionDigest,
+    ) -> impl Future<Output = Result<Option<StoredSession>, StorageError>> + Send;
+    /// Reads something from the database itself.
+    fn ping(&self) -> impl Future<Output = Result<(), StorageError>> + Send;
+    /// Releases what reading holds; calls in flight finish first.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+}

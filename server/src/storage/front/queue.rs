@@ -1,0 +1,282 @@
+//! The bounded commit queue and the one thread that empties it: group commit.
+//!
+//! Callers put a command in and wait. The commit thread takes everything that is waiting (it never waits for more to
+//! gather), decides it against one set of rows, makes **one** durable commit, publishes the changes, and answers
+//! everyone. When traffic is thin that is a commit per call; under load the cost of a commit is shared.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
+use ulid::Ulid;
+
+use super::{
+    command::{Answer, Command, Step},
+    decide::Batch,
+    engine::{Rows, Staged, Wants, Write, Writer},
+    mint::Mint,
+};
+use crate::storage::{Change, Clock, StorageError};
+
+/// Commands that may wait; at ten thousand commits a second, less than half a second of work.
+const QUEUE_COMMANDS: usize = 4096;
+/// Bytes of memory that waiting commands may hold.
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Most commands in one commit, so that the first in it does not wait for too many others.
+const BATCH_COMMANDS: usize = 512;
+/// A batch takes no more commands once it holds this many bytes.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Messages reclaimed per step: a few milliseconds of work that a caller may have to wait for.
+const PURGE_STEP: usize = 256;
+/// Under constant traffic a reclaiming step is taken this often.
+const PURGE_INTERVAL: Duration = Duration::from_millis(20);
+/// After a reclaiming step failed, the next try waits this long.
+const PURGE_RETRY: Duration = Duration::from_secs(10);
+
+type Response = oneshot::Sender<Result<Answer, StorageError>>;
+
+struct Job {
+    command: Command,
+    response: Response,
+    /// Held until the answer is sent, so that [`QUEUE_BYTES`] bounds what waits and what is being committed.
+    _memory: OwnedSemaphorePermit,
+}
+
+enum Request {
+    Run(Box<Job>),
+    /// Stop after what was queued before, and hand the writer back.
+    Stop(oneshot::Sender<Box<dyn Writer>>),
+}
+
+/// The callers' end of the commit queue.
+pub(super) struct Queue {
+    requests: Option<SyncSender<Request>>,
+    memory: Arc<Semaphore>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Queue {
+    /// Starts the commit thread, which gives out ids above `high_water`.
+    pub(super) fn start(
+        writer: Box<dyn Writer>,
+        high_water: Ulid,
+        clock: Arc<dyn Clock>,
+        feed: broadcast::Sender<Change>,
+    ) -> Result<Self, StorageError> {
+        let (sender, requests) = sync_channel(QUEUE_COMMANDS);
+        let committer = Committer {
+            requests,
+            writer,
+            clock,
+            feed,
+            stored_high_water: high_water,
+            mint: Mint::after(high_water),
+            next_purge: Some(Instant::now()),
+        };
+        let thread = std::thread::Builder::new()
+            .name("storage-commit".into())
+            .spawn(move || committer.run())
+            .map_err(|error| StorageError::internal("start the commit thread", error))?;
+        Ok(Self { requests: Some(sender), memory: Arc::new(Semaphore::new(QUEUE_BYTES)), thread: Some(thread) })
+    }
+
+    /// Queues a command and waits until it is durable. A full queue is `Unavailable` at once.
+    pub(super) async fn run<T>(&self, command: Command) -> Result<T, StorageError>
+    where
+        T: TryFrom<Answer, Error = StorageError>,
+    {
+        let weight = u32::try_from(command.weight()).unwrap_or(u32::MAX);
+        let memory = self.memory.clone().try_acquire_many_owned(weight).map_err(|_| overloaded())?;
+        let (response, answer) = oneshot::channel();
+        self.send(Request::Run(Box::new(Job { command, response, _memory: memory })))?;
+        answer.await.map_err(|_| closed())??.try_into()
+    }
+
+    /// Finishes what is queued and takes the writer back; `None` if that was done before.
+    pub(super) async fn stop(&self) -> Option<Box<dyn Writer>> {
+        let (sender, writer) = oneshot::channel();
+        let mut request = Request::Stop(sender);
+        loop {
+            match self.requests.as_ref()?.try_send(request) {
+                Ok(()) => return writer.await.ok(),
+                Err(TrySendError::Full(again)) => request = again,
+                Err(TrySendError::Disconnected(_)) => return None,
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn send(&self, request: Request) -> Result<(), StorageError> {
+        let requests = self.requests.as_ref().ok_or_else(closed)?;
+        requests.try_send(request).map_err(|error| match error {
+            TrySendError::Full(_) => overloaded(),
+            TrySendError::Disconnected(_) => closed(),
+        })
+    }
+}
+
+/// Waits for the commit thread to finish what was queued, so that the files are free when this returns.
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What calls on a closed store answer.
+pub(super) fn closed() -> StorageError {
+    StorageError::unavailable("the store is closed")
+}
+
+fn overloaded() -> StorageError {
+    StorageError::unavailable("too many changes are waiting to be written; try again in a moment")
+}
+
+/// The commit thread's state.
+struct Committer {
+    requests: Receiver<Request>,
+    writer: Box<dyn Writer>,
+    clock: Arc<dyn Clock>,
+    feed: broadcast::Sender<Change>,
+    mint: Mint,
+    stored_high_water: Ulid,
+    /// When the next reclaiming step is due; `None` when no deleted channel is left to reclaim.
+    next_purge: Option<Instant>,
+}
+
+impl Committer {
+    fn run(mut self) {
+        loop {
+            match self.wait() {
+                Ok(Request::Run(first)) => {
+                    let (jobs, then) = self.gather(*first);
+                    self.commit_jobs(jobs);
+                    if let Some(writer) = then {
+                        let _ = writer.send(self.writer);
+                        return;
+                    }
+                    if self.next_purge.is_some_and(|due| due <= Instant::now()) {
+                        self.purge_step();
+                    }
+                }
+                Ok(Request::Stop(writer)) => {
+                    let _ = writer.send(self.writer);
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) => self.purge_step(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    if let Err(error) = self.writer.close() {
+                        tracing::error!(%error, "closing the database failed");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The next request; a time-out when there is none and a reclaiming step can be taken instead.
+    fn wait(&self) -> Result<Request, RecvTimeoutError> {
+        match self.next_purge {
+            None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => {
+                // Idle time is for reclaiming: no need to keep the pace meant for constant traffic.
+                let patience = due.saturating_duration_since(Instant::now()).saturating_sub(PURGE_INTERVAL);
+                self.requests.recv_timeout(patience)
+            }
+        }
+    }
+
+    /// Everything that waits, up to a batch's bounds; and whether to stop after it.
+    fn gather(&self, first: Job) -> (Vec<Job>, Option<oneshot::Sender<Box<dyn Writer>>>) {
+        let mut bytes = first.command.weight();
+        let mut jobs = vec![first];
+        while jobs.len() < BATCH_COMMANDS && bytes < BATCH_BYTES {
+            match self.requests.try_recv() {
+                Ok(Request::Run(job)) => {
+                    bytes += job.command.weight();
+                    jobs.push(*job);
+                }
+                Ok(Request::Stop(writer)) => return (jobs, Some(writer)),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        (jobs, None)
+    }
+
+    fn commit_jobs(&mut self, jobs: Vec<Job>) {
+        let (commands, responses): (Vec<_>, Vec<_>) =
+            jobs.into_iter().map(|job| (job.command, (job.response, job._memory))).unzip();
+        match self.commit(commands) {
+            Ok(answers) => {
+                for ((response, _memory), answer) in responses.into_iter().zip(answers) {
+                    let _ = response.send(answer);
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, calls = responses.len(), "a commit failed");
+                for (response, _memory) in responses {
+                    let _ = response.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Decides and stores one batch. An error means that nothing of it was stored.
+    fn commit(&mut self, commands: Vec<Command>) -> Result<Vec<Result<Answer, StorageError>>, StorageError> {
+        let mut wants = Wants::default();
+        commands.iter().for_each(|command| command.add_wants(&mut wants));
+
+        let Self { writer, clock, mint, stored_high_water, .. } = self;
+        let mut commands = Some(commands);
+        let mut answers = Vec::new();
+        let mut changes = Vec::new();
+        let mut begins_purge = false;
+        let mut decide = |rows: Rows| {
+            let more_expired = wants.expired.is_some_and(|(_, at_most)| rows.expired.len() >= at_most);
+            let mut batch = Batch::new(clock.now(), mint, rows, more_expired);
+            answers = commands.take().unwrap_or_default().into_iter().map(|command| batch.decide(command)).collect();
+            let Batch { writes, changes: announced, .. } = batch;
+            changes = announced;
+            begins_purge = writes.iter().any(|write| matches!(write, Write::BeginPurge(_)));
+            let high_water = mint.high_water();
+            Staged { writes, high_water: (high_water > *stored_high_water).then_some(high_water) }
+        };
+        catch_unwind(AssertUnwindSafe(|| writer.transact(&wants, &mut decide))).unwrap_or_else(|_| {
+            Err(StorageError::Internal { attempt: "commit a batch, which panicked".into(), source: None })
+        })?;
+
+        self.stored_high_water = self.mint.high_water();
+        if begins_purge {
+            self.next_purge = Some(Instant::now());
+        }
+        for change in changes {
+            let _ = self.feed.send(change); // nobody listening is fine
+        }
+        Ok(answers)
+    }
+
+    fn purge_step(&mut self) {
+        let result = self.commit(vec![Command::Purge { at_most: PURGE_STEP }]);
+        self.next_purge = match result.map(|answers| answers.into_iter().next()) {
+            Ok(Some(Ok(Answer::Step(Step { more: true, .. })))) => Some(Instant::now() + PURGE_INTERVAL),
+            Ok(Some(Ok(_))) => None,
+            Ok(Some(Err(error))) | Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "reclaiming a deleted channel failed; it stays hidden and is tried again"
+                );
+                Some(Instant::now() + PURGE_INTERVAL + PURGE_RETRY)
+            }
+            Ok(None) => None,
+        };
+    }
+}

@@ -1,0 +1,164 @@
+//! The table `messages`.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+
+use super::{
+    error::storage_error,
+    sql::{Reading, execute, insert_rows, key_list, rows_by_keys},
+};
+use crate::storage::{
+    ChannelId, Message, MessageId, StorageError,
+    front::engine::{Page, Rows},
+};
+
+fn decode(row: &SqliteRow) -> Result<Message, StorageError> {
+    let row = Reading { table: "messages", row };
+    Ok(Message {
+        id: row.parse("id")?,
+        channel_id: row.parse("channel_id")?,
+        author_id: row.parse("author_id")?,
+        content: row.get("content")?,
+        edited_at: row.parse_optional("edited_at")?,
+        deleted: row.get("deleted")?,
+        created_at: row.parse("created_at")?,
+    })
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT id, channel_id, author_id, content, edited_at, deleted, created_at FROM messages ", $rest)
+    };
+}
+
+/// A page is one seek in `idx_messages_live` and a walk along it. `deleted = 0` is literal, because a bound value could
+/// not use the partial index; each direction has a statement of its own, because `(?2 IS NULL OR id < ?2)` would walk
+/// from the channel's end. The plans are asserted below.
+const NEWEST: &str = select!(
+    "WHERE channel_id = ?1 AND deleted = 0 AND NOT EXISTS (SELECT 1 FROM purges WHERE channel_id = ?1)
+     ORDER BY id DESC LIMIT ?2"
+);
+const BEFORE: &str = select!(
+    "WHERE channel_id = ?1 AND deleted = 0 AND id < ?3 AND NOT EXISTS (SELECT 1 FROM purges WHERE channel_id = ?1)
+     ORDER BY id DESC LIMIT ?2"
+);
+const AFTER: &str = select!(
+    "WHERE channel_id = ?1 AND deleted = 0 AND id > ?3 AND NOT EXISTS (SELECT 1 FROM purges WHERE channel_id = ?1)
+     ORDER BY id LIMIT ?2"
+);
+
+pub(super) async fn by_id(connection: &mut SqliteConnection, id: MessageId) -> Result<Option<Message>, StorageError> {
+    let row = sqlx::query(select!("WHERE id = ? AND channel_id NOT IN (SELECT channel_id FROM purges)"))
+        .bind(id.as_str())
+        .fetch_optional(connection)
+        .await;
+    row.map_err(|error| storage_error("read a message", error))?.as_ref().map(decode).transpose()
+}
+
+pub(super) async fn page(
+    connection: &mut SqliteConnection,
+    channel_id: ChannelId,
+    page: Page,
+    limit: u32,
+) -> Result<Vec<Message>, StorageError> {
+    let (statement, cursor) = match &page {
+        Page::Newest => (NEWEST, None),
+        Page::Before(id) => (BEFORE, Some(id.as_str())),
+        Page::After(id) => (AFTER, Some(id.as_str())),
+    };
+    let mut query = sqlx::query(statement).bind(channel_id.as_str()).bind(limit);
+    if let Some(cursor) = cursor {
+        query = query.bind(cursor);
+    }
+    let rows = query.fetch_all(connection).await;
+    rows.map_err(|error| storage_error("read a page of messages", error))?.iter().map(decode).collect()
+}
+
+pub(super) async fn load(
+    connection: &mut SqliteConnection,
+    ids: &BTreeSet<MessageId>,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let statement =
+        select!("WHERE id IN (SELECT value FROM json_each(?)) AND channel_id NOT IN (SELECT channel_id FROM purges)");
+    for row in &rows_by_keys(connection, "load messages", statement, key_list(ids)).await? {
+        let message = decode(row)?;
+        rows.messages.insert(message.id, Arc::new(message));
+    }
+    Ok(())
+}
+
+pub(super) async fn insert(connection: &mut SqliteConnection, messages: &[&Message]) -> Result<(), StorageError> {
+    insert_rows(
+        connection,
+        "store messages",
+        "INSERT INTO messages (id, channel_id, author_id, content, edited_at, deleted, created_at)",
+        "(?,?,?,?,?,?,?)",
+        messages,
+        |query, message| {
+            query
+                .bind(message.id.as_str())
+                .bind(message.channel_id.as_str())
+                .bind(message.author_id.as_str())
+                .bind(message.content.as_str())
+                .bind(message.edited_at.map(|it| it.to_string()))
+                .bind(message.deleted)
+                .bind(message.created_at.to_string())
+        },
+    )
+    .await
+}
+
+pub(super) async fn replace(connection: &mut SqliteConnection, message: &Message) -> Result<(), StorageError> {
+    let query = sqlx::query("UPDATE messages SET content = ?, edited_at = ?, deleted = ? WHERE id = ?")
+        .bind(message.content.as_str())
+        .bind(message.edited_at.map(|it| it.to_string()))
+        .bind(message.deleted)
+        .bind(message.id.as_str());
+    execute(connection, "change a message", query).await
+}
+
+pub(super) async fn remove(
+    connection: &mut SqliteConnection,
+    ids: impl IntoIterator<Item = MessageId>,
+) -> Result<(), StorageError> {
+    let query = sqlx::query("DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))").bind(key_list(ids));
+    execute(connection, "reclaim the messages of a deleted channel", query).await
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, ConnectOptions, Row, sqlite::SqliteConnectOptions};
+
+    use super::*;
+
+    async fn plan_of(statement: &str) -> Vec<String> {
+        let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        crate::storage::sqlite::MIGRATIONS.run(&mut connection).await.unwrap();
+        sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")))
+            .fetch_all(&mut connection)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get("detail"))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn the_cursor_is_part_of_the_seek_and_nothing_is_sorted() {
+        for (statement, seek) in [
+            (NEWEST, "USING INDEX idx_messages_live (channel_id=?)"),
+            (BEFORE, "USING INDEX idx_messages_live (channel_id=? AND id<?)"),
+            (AFTER, "USING INDEX idx_messages_live (channel_id=? AND id>?)"),
+        ] {
+            let plan = plan_of(statement).await;
+            assert!(plan.iter().any(|step| step.ends_with(seek)), "{plan:?}");
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
+            assert!(!plan.iter().any(|step| step.starts_with("SCAN messages")), "{plan:?}");
+        }
+    }
+}

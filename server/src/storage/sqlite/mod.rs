@@ -1,0 +1,200 @@
+//! SQLite through sqlx: one file, WAL, one writer connection with group commit, a pool of read-only connections.
+//!
+//! Durability: WAL with `synchronous=FULL` syncs the log at every commit, <https://www.sqlite.org/pragma.html#pragma_synchronous>.
+//! SQLite has no page checksums, so damage within a row goes unnoticed unless it breaks the file's structure.
+
+mod channels;
+mod error;
+mod messages;
+mod reader;
+mod sessions;
+mod sql;
+mod users;
+mod writer;
+
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, Connection, SqliteConnection,
+    migrate::{MigrateError, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::Mutex;
+use ulid::Ulid;
+
+use self::{
+    error::{primary_code, storage_error},
+    reader::SqliteReader,
+    writer::SqliteWriter,
+};
+use super::{
+    Backend, Clock, OpenError, Storage, StorageError,
+    files::{self, beside, path_error},
+    front::Front,
+    id::parse_ulid,
+};
+
+/// The schema's history, embedded in the program. Shipped migrations are never edited: their hashes are checked.
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// The largest this program may let the write-ahead log stay between checkpoints.
+const WAL_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+/// How long to wait for another process (a backup, a shell) that holds SQLite's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a read waits for a free connection before it is `Unavailable`.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Page cache per connection in KiB; enough for the upper levels of every index of some million messages.
+const CACHE_KIB: u32 = 16 * 1024;
+
+/// Opens the store in the SQLite file at `path`, creating and migrating it as needed.
+pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    let lock_path = beside(path, ".lock");
+    // The lock comes before a look into the file: closing any descriptor of it would drop the POSIX locks that another
+    // store in this process holds on it, see "How To Corrupt An SQLite Database File", section 2.2.
+    let held = if lock_path.exists() { Some(lock(path, &lock_path)?) } else { None };
+    let has_content = files::prepare(path, Backend::Sqlite)?;
+    let held = match held {
+        Some(held) => held,
+        None => lock(path, &lock_path)?,
+    };
+    if has_content {
+        refuse_foreign_schema(path).await?;
+    }
+    drop(files::create_private(path)?); // SQLite gives the log and its index the mode of the database file
+
+    let writing = options(path);
+    let mut connection = writing.connect().await.map_err(|error| open_error(path, error))?;
+    migrate(path, &mut connection).await?;
+    let high_water = high_water(&mut connection).await?;
+
+    let readers = SqlitePoolOptions::new()
+        .max_connections(read_connections())
+        .min_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false) // a local file does not hang up
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options(path).read_only(true))
+        .await
+        .map_err(|error| open_error(path, error))?;
+
+    let writer = SqliteWriter::for_file(connection, writing, path, held);
+    let reader = SqliteReader::pooled(readers);
+    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, high_water, clock)?))
+}
+
+/// Opens an empty store in memory. One connection serves reads and writes: a second would see another database.
+pub(super) async fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    let path = Path::new(":memory:");
+    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+    let mut connection = options.connect().await.map_err(|error| open_error(path, error))?;
+    migrate(path, &mut connection).await?;
+    let connection = Arc::new(Mutex::new(connection));
+    let writer = SqliteWriter::in_memory(connection.clone());
+    let reader = SqliteReader::shared(connection);
+    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, Ulid::nil(), clock)?))
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("cache_size", format!("-{CACHE_KIB}"))
+        .pragma("journal_size_limit", WAL_LIMIT_BYTES.to_string())
+}
+
+/// About one per core; more would only queue inside SQLite.
+fn read_connections() -> u32 {
+    std::thread::available_parallelism().map_or(4, |cores| cores.get() as u32).clamp(2, 16)
+}
+
+/// Makes sure that no other process has this store open: ids are given out in memory, by one process.
+fn lock(path: &Path, lock_path: &Path) -> Result<File, OpenError> {
+    let file = files::create_private(lock_path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),
+        Err(TryLockError::Error(error)) => Err(path_error(lock_path, &error)),
+    }
+}
+
+/// Looks at the schema before anything is written: another program's database stays as it is.
+async fn refuse_foreign_schema(path: &Path) -> Result<(), OpenError> {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
+    let mut connection = options.connect().await.map_err(|error| open_error(path, error))?;
+    let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'")
+        .fetch_all(&mut connection)
+        .await
+        .map_err(|error| open_error(path, error))?;
+    connection.close().await.map_err(|error| open_error(path, error))?;
+    if tables.is_empty() || tables.iter().any(|table| table == "_sqlx_migrations") {
+        return Ok(());
+    }
+    Err(OpenError::WrongFormat {
+        path: path.into(),
+        expected: "a decentcom SQLite",
+        found: format!("it is an SQLite database of another program, with the tables {}", tables.join(", ")),
+        remedy: "Name another file in `database_path`",
+    })
+}
+
+async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    MIGRATIONS.run(connection).await.map_err(|error| match error {
+        MigrateError::VersionMissing(found) => OpenError::NewerFormat {
+            path: path.into(),
+            found: format!("migration {found}"),
+            supported: format!("migration {}", MIGRATIONS.iter().map(|it| it.version).max().unwrap_or(0)),
+        },
+        MigrateError::VersionMismatch(version) => OpenError::WrongFormat {
+            path: path.into(),
+            expected: "a decentcom SQLite",
+            found: format!("its migration {version} differs from this program's"),
+            remedy: "Name another file in `database_path`, or use the program that made this one",
+        },
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => open_error(path, error),
+        other => OpenError::Damaged { path: path.into(), problem: other.to_string(), remedy: error::REMEDY },
+    })
+}
+
+/// The largest id ever given out: as recorded, or as found, should a tool have added rows.
+async fn high_water(connection: &mut SqliteConnection) -> Result<Ulid, StorageError> {
+    let newest: Option<String> = sqlx::query_scalar(
+        "SELECT max(id) FROM (
+            SELECT value AS id FROM meta WHERE name = 'high_water_id'
+            UNION ALL SELECT max(id) FROM users
+            UNION ALL SELECT max(id) FROM channels
+            UNION ALL SELECT max(id) FROM categories
+            UNION ALL SELECT max(id) FROM messages)",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(|error| storage_error("read the high-water id", error))?;
+    match newest {
+        None => Ok(Ulid::nil()),
+        Some(text) => parse_ulid(&text).ok_or_else(|| sql::bad_value("read the high-water id", "meta.value", &text)),
+    }
+}
+
+fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
+    if let sqlx::Error::Io(error) = &error {
+        return path_error(path, error);
+    }
+    match primary_code(&error) {
+        Some(5 | 6) => OpenError::InUse { path: path.into() },
+        Some(8 | 14) => OpenError::Path {
+            path: path.into(),
+            problem: error.to_string(),
+            remedy: "Give the user that runs this program read and write access to the file and its directory",
+        },
+        _ => OpenError::Damaged { path: path.into(), problem: error.to_string(), remedy: error::REMEDY },
+    }
+}

@@ -1,0 +1,211 @@
+//! Writes: one connection, one transaction per batch.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::{runtime::Handle, sync::Mutex};
+use ulid::Ulid;
+
+use super::{WAL_LIMIT_BYTES, channels, error::storage_error, messages, sessions, sql::execute, users};
+use crate::storage::{
+    Message, MessageId, SessionDigest, StorageError,
+    files::beside,
+    front::engine::{Row, Rows, Staged, Wants, Write, Writer},
+};
+
+/// The writing half of the backend, owned by the commit thread.
+pub(super) struct SqliteWriter {
+    connection: Arc<Mutex<SqliteConnection>>,
+    runtime: Handle,
+    /// What a store in a file has and one in memory has not.
+    file: Option<DatabaseFile>,
+}
+
+struct DatabaseFile {
+    options: SqliteConnectOptions,
+    wal: PathBuf,
+    /// The connection failed in a way that a rollback did not mend; the next batch opens another.
+    broken: bool,
+    /// Keeps other processes out while the store is open.
+    _lock: File,
+}
+
+impl SqliteWriter {
+    pub(super) fn for_file(
+        connection: SqliteConnection,
+        options: SqliteConnectOptions,
+        path: &Path,
+        lock: File,
+    ) -> Self {
+        Self {
+            connection: Arc::new(Mutex::new(connection)),
+            runtime: Handle::current(),
+            file: Some(DatabaseFile { options, wal: beside(path, "-wal"), broken: false, _lock: lock }),
+        }
+    }
+
+    pub(super) fn in_memory(connection: Arc<Mutex<SqliteConnection>>) -> Self {
+        Self { connection, runtime: Handle::current(), file: None }
+    }
+}
+
+impl Writer for SqliteWriter {
+    fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError> {
+        let Self { connection, runtime, file } = self;
+        runtime.block_on(async {
+            let mut connection = connection.lock().await;
+            if let Some(file) = file.as_mut().filter(|file| file.broken) {
+                *connection =
+                    file.options.connect().await.map_err(|error| storage_error("reopen the database", error))?;
+                file.broken = false;
+            }
+            let result = run(&mut connection, wants, decide).await;
+            if let (Err(_), Some(file)) = (&result, file.as_mut()) {
+                // SQLite ends the transaction by itself after some errors, and then there is none to roll back.
+                file.broken = sqlx::query("ROLLBACK").execute(&mut *connection).await.is_err();
+            }
+            if let (Ok(()), Some(file)) = (&result, file.as_ref()) {
+                bound_the_log(&mut connection, &file.wal).await;
+            }
+            result
+        })
+    }
+
+    fn close(self: Box<Self>) -> Result<(), StorageError> {
+        let Self { connection, runtime, file: _lock } = *self;
+        runtime.block_on(async {
+            match Arc::try_unwrap(connection) {
+                Ok(connection) => {
+                    connection.into_inner().close().await.map_err(|error| storage_error("close the database", error))
+                }
+                Err(_in_memory) => Ok(()),
+            }
+        })
+    }
+}
+
+async fn run(
+    connection: &mut SqliteConnection,
+    wants: &Wants,
+    decide: &mut dyn FnMut(Rows) -> Staged,
+) -> Result<(), StorageError> {
+    // IMMEDIATE: a transaction that begins by reading and then writes could fail with SQLITE_BUSY_SNAPSHOT.
+    execute(connection, "begin a transaction", sqlx::query("BEGIN IMMEDIATE")).await?;
+    let rows = load(connection, wants).await?;
+    let staged = decide(rows);
+    if staged.writes.is_empty() {
+        return execute(connection, "end a transaction", sqlx::query("ROLLBACK")).await;
+    }
+    store(connection, &staged.writes).await?;
+    if let Some(high_water) = staged.high_water {
+        store_high_water(connection, high_water).await?;
+    }
+    execute(connection, "commit", sqlx::query("COMMIT")).await
+}
+
+async fn load(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows, StorageError> {
+    let mut rows = Rows::default();
+    users::load(connection, &wants.users, &wants.pubkeys, &mut rows).await?;
+    channels::load(connection, &wants.channels, &wants.channels_of, &mut rows).await?;
+    channels::load_categories(connection, &wants.categories, &mut rows).await?;
+    messages::load(connection, &wants.messages, &mut rows).await?;
+    sessions::load(connection, &wants.sessions, &mut rows).await?;
+    if let Some((expired_at, at_most)) = wants.expired {
+        sessions::load_expired(connection, expired_at, at_most, &mut rows).await?;
+    }
+    if let Some(at_most) = wants.purge {
+        channels::load_purge(connection, at_most, &mut rows).await?;
+    }
+    Ok(rows)
+}
+
+/// Applies the writes in order; runs of the kinds that come in crowds share statements.
+async fn store(connection: &mut SqliteConnection, writes: &[Write]) -> Result<(), StorageError> {
+    for run in writes.chunk_by(are_of_one_crowd) {
+        match run {
+            [Write::Insert(Row::Message(_)), ..] => {
+                let rows: Vec<_> = run.iter().filter_map(inserted_message).collect();
+                messages::insert(connection, &rows).await?;
+            }
+            [Write::PurgeMessage { .. }, ..] => {
+                messages::remove(connection, run.iter().filter_map(purged_message)).await?;
+            }
+            [Write::RemoveSession(_), ..] => {
+                sessions::remove(connection, run.iter().filter_map(removed_session)).await?;
+            }
+            others => {
+                for write in others {
+                    store_one(connection, write).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn are_of_one_crowd(one: &Write, other: &Write) -> bool {
+    matches!(
+        (one, other),
+        (Write::Insert(Row::Message(_)), Write::Insert(Row::Message(_)))
+            | (Write::PurgeMessage { .. }, Write::PurgeMessage { .. })
+            | (Write::RemoveSession(_), Write::RemoveSession(_))
+    )
+}
+
+fn inserted_message(write: &Write) -> Option<&Message> {
+    if let Write::Insert(Row::Message(message)) = write { Some(message) } else { None }
+}
+
+fn purged_message(write: &Write) -> Option<MessageId> {
+    if let Write::PurgeMessage { id, .. } = write { Some(*id) } else { None }
+}
+
+fn removed_session(write: &Write) -> Option<SessionDigest> {
+    if let Write::RemoveSession(digest) = write { Some(*digest) } else { None }
+}
+
+async fn store_one(connection: &mut SqliteConnection, write: &Write) -> Result<(), StorageError> {
+    match write {
+        Write::Insert(Row::User(user)) | Write::Replace(Row::User(user)) => users::put(connection, user).await,
+        Write::Insert(Row::Channel(channel)) | Write::Replace(Row::Channel(channel)) => {
+            channels::put(connection, channel).await
+        }
+        Write::Insert(Row::Category(category)) | Write::Replace(Row::Category(category)) => {
+            channels::put_category(connection, category).await
+        }
+        Write::Insert(Row::Message(message)) => messages::insert(connection, &[message]).await,
+        Write::Replace(Row::Message(message)) => messages::replace(connection, message).await,
+        Write::Insert(Row::Session(session)) | Write::Replace(Row::Session(session)) => {
+            sessions::put(connection, session).await
+        }
+        Write::RemoveCategory(id) => channels::remove_category(connection, *id).await,
+        Write::RemoveSession(digest) => sessions::remove(connection, [*digest]).await,
+        Write::BeginPurge(id) => channels::begin_purge(connection, *id).await,
+        Write::PurgeMessage { id, .. } => messages::remove(connection, [*id]).await,
+        Write::EndPurge(id) => channels::end_purge(connection, *id).await,
+    }
+}
+
+async fn store_high_water(connection: &mut SqliteConnection, id: Ulid) -> Result<(), StorageError> {
+    let query = sqlx::query(
+        "INSERT INTO meta (name, value) VALUES ('high_water_id', ?)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(id.to_string());
+    execute(connection, "store the high-water id", query).await
+}
+
+/// SQLite checkpoints by itself every 1000 pages, but can reuse the log only at a moment without readers. Should
+/// constant reading deny it that moment, the log grows; then it is truncated here, waiting for the reads under way.
+async fn bound_the_log(connection: &mut SqliteConnection, wal: &Path) {
+    if !std::fs::metadata(wal).is_ok_and(|wal| wal.len() > WAL_LIMIT_BYTES) {
+        return;
+    }
+    if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await {
+        tracing::warn!(%error, "the write-ahead log could not be truncated; it is tried again after the next commit");
+    }
+}
