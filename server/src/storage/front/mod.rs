@@ -14,6 +14,8 @@ mod decide;
 pub mod engine;
 mod mint;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{

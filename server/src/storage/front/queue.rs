@@ -8,6 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     thread::JoinHandle,
@@ -60,6 +61,8 @@ pub(super) struct Queue {
     requests: Option<SyncSender<Request>>,
     memory: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
+    /// Commands queued and not yet taken into a batch.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Queue {
@@ -71,8 +74,10 @@ impl Queue {
         feed: broadcast::Sender<Change>,
     ) -> Result<Self, StorageError> {
         let (sender, requests) = sync_channel(QUEUE_COMMANDS);
+        let waiting = Arc::new(AtomicUsize::new(0));
         let committer = Committer {
             requests,
+            waiting: waiting.clone(),
             writer,
             clock,
             feed,
@@ -84,7 +89,12 @@ impl Queue {
             .name("storage-commit".into())
             .spawn(move || committer.run())
             .map_err(|error| StorageError::internal("start the commit thread", error))?;
-        Ok(Self { requests: Some(sender), memory: Arc::new(Semaphore::new(QUEUE_BYTES)), thread: Some(thread) })
+        Ok(Self {
+            requests: Some(sender),
+            memory: Arc::new(Semaphore::new(QUEUE_BYTES)),
+            thread: Some(thread),
+            waiting,
+        })
     }
 
     /// Queues a command and waits until it is durable. A full queue is `Unavailable` at once.
@@ -115,10 +125,20 @@ impl Queue {
 
     fn send(&self, request: Request) -> Result<(), StorageError> {
         let requests = self.requests.as_ref().ok_or_else(closed)?;
-        requests.try_send(request).map_err(|error| match error {
-            TrySendError::Full(_) => overloaded(),
-            TrySendError::Disconnected(_) => closed(),
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        requests.try_send(request).map_err(|error| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => overloaded(),
+                TrySendError::Disconnected(_) => closed(),
+            }
         })
+    }
+
+    /// How many commands wait to be taken into a batch.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -144,6 +164,7 @@ fn overloaded() -> StorageError {
 /// The commit thread's state.
 struct Committer {
     requests: Receiver<Request>,
+    waiting: Arc<AtomicUsize>,
     writer: Box<dyn Writer>,
     clock: Arc<dyn Clock>,
     feed: broadcast::Sender<Change>,
@@ -213,6 +234,7 @@ impl Committer {
     }
 
     fn commit_jobs(&mut self, jobs: Vec<Job>) {
+        self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
         let (commands, responses): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| (job.command, (job.response, job._memory))).unzip();
         match self.commit(commands) {

@@ -1,0 +1,254 @@
+//! The commit queue under a writer that can be held, made to fail and made to panic.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use ulid::Ulid;
+
+use super::{
+    Front,
+    engine::{Page, Reader, Row, Rows, Staged, StoredSession, Wants, Write, Writer},
+};
+use crate::storage::{
+    Backend, Category, CategoryId, Change, Channel, ChannelId, FeedError, ManualClock, Message, MessageId,
+    MessageStore, SessionDigest, Storage, StorageError, Timestamp, User, UserId,
+};
+
+/// What the tests steer and see of the fake engine.
+#[derive(Default)]
+struct Controls {
+    /// While somebody holds this, commits wait.
+    gate: Mutex<()>,
+    started: AtomicUsize,
+    fail: AtomicBool,
+    panic: AtomicBool,
+    /// Messages per commit.
+    commits: Mutex<Vec<usize>>,
+    messages: Mutex<HashMap<MessageId, Message>>,
+}
+
+/// Knows every channel and user that is asked for, and keeps messages.
+struct FakeEngine(Arc<Controls>);
+
+impl Writer for FakeEngine {
+    fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError> {
+        let mut rows = Rows::default();
+        for id in &wants.channels {
+            rows.channels.insert(*id, Arc::new(a_channel(*id)));
+        }
+        for id in &wants.users {
+            rows.users.insert(*id, Arc::new(a_user(*id)));
+        }
+        self.0.started.fetch_add(1, SeqCst);
+        drop(self.0.gate.lock().unwrap());
+        let staged = decide(rows);
+        if staged.writes.is_empty() {
+            return Ok(());
+        }
+        assert!(!self.0.panic.swap(false, SeqCst), "planned");
+        if self.0.fail.swap(false, SeqCst) {
+            return Err(StorageError::Internal { attempt: "commit, as planned".into(), source: None });
+        }
+        let mut messages = self.0.messages.lock().unwrap();
+        for write in &staged.writes {
+            if let Write::Insert(Row::Message(message)) = write {
+                messages.insert(message.id, Message::clone(message));
+            }
+        }
+        self.0.commits.lock().unwrap().push(staged.writes.len());
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+impl Reader for FakeEngine {
+    async fn user(&self, id: UserId) -> Result<Option<User>, StorageError> {
+        Ok(Some(a_user(id)))
+    }
+    async fn user_by_pubkey(&self, _: &str) -> Result<Option<User>, StorageError> {
+        Ok(None)
+    }
+    async fn users(&self, _: Option<UserId>, _: Option<u32>) -> Result<Vec<User>, StorageError> {
+        Ok(Vec::new())
+    }
+    async fn channel(&self, id: ChannelId) -> Result<Option<Channel>, StorageError> {
+        Ok(Some(a_channel(id)))
+    }
+    async fn channels(&self) -> Result<Vec<Channel>, StorageError> {
+        Ok(Vec::new())
+    }
+    async fn category(&self, _: CategoryId) -> Result<Option<Category>, StorageError> {
+        Ok(None)
+    }
+    async fn categories(&self) -> Result<Vec<Category>, StorageError> {
+        Ok(Vec::new())
+    }
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
+        Ok(self.0.messages.lock().unwrap().get(&id).cloned())
+    }
+    async fn page(&self, _: ChannelId, _: Page, _: u32) -> Result<Vec<Message>, StorageError> {
+        Ok(Vec::new())
+    }
+    async fn session(&self, _: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
+        Ok(None)
+    }
+    async fn ping(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+    async fn close(&self) {}
+}
+
+fn a_user(id: UserId) -> User {
+    let now = Timestamp::MIN;
+    User { id, pubkey: "key".into(), display_name: None, avatar_hash: None, created_at: now, updated_at: now }
+}
+
+fn a_channel(id: ChannelId) -> Channel {
+    let now = Timestamp::MIN;
+    Channel { id, name: "room".into(), topic: None, category_id: None, position: 0, created_at: now, updated_at: now }
+}
+
+const SOME_ID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+
+fn a_store() -> (Arc<Front<FakeEngine>>, Arc<Controls>) {
+    let controls = Arc::new(Controls::default());
+    let writer = Box::new(FakeEngine(controls.clone()));
+    let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000).unwrap()));
+    let front = Front::start(Backend::Sqlite, writer, FakeEngine(controls.clone()), Ulid::nil(), clock).unwrap();
+    (Arc::new(front), controls)
+}
+
+type Posting = tokio::task::JoinHandle<Result<Message, StorageError>>;
+
+fn post(store: &Arc<Front<FakeEngine>>, content: &str) -> Posting {
+    let (store, content) = (store.clone(), content.to_owned());
+    tokio::spawn(async move { store.create_message(SOME_ID, SOME_ID, &content).await })
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let patience = tokio::time::timeout(Duration::from_secs(20), async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    patience.await.expect("the condition never came true");
+}
+
+/// Holds the commit thread in a first commit, queues `count` further posts, and lets go.
+async fn post_behind_a_held_commit(count: usize) -> (Arc<Front<FakeEngine>>, Arc<Controls>, Vec<Posting>) {
+    let (store, controls) = a_store();
+    until(|| controls.started.load(SeqCst) > 0).await; // the look for deleted channels at the start
+    let started = controls.started.load(SeqCst);
+    let gate = controls.gate.lock().unwrap();
+    let mut postings = vec![post(&store, "first")];
+    drive(|| controls.started.load(SeqCst) > started);
+    postings.extend((0..count).map(|_| post(&store, "next")));
+    drive(|| store.queue.waiting() == count);
+    drop(gate);
+    (store, controls, postings)
+}
+
+/// Waits without an `.await`, which a held lock does not allow; the other worker threads go on.
+fn drive(condition: impl Fn() -> bool) {
+    for _ in 0..20_000 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("the condition never came true");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_wait_together_share_one_commit() {
+    let (_store, controls, postings) = post_behind_a_held_commit(64).await;
+    for posting in postings {
+        posting.await.unwrap().unwrap();
+    }
+    assert_eq!(*controls.commits.lock().unwrap(), [1, 64]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_commit_is_heard_by_everyone_in_it_and_leaves_no_trace() {
+    let (store, controls) = a_store();
+    let mut feed = store.changes();
+    controls.fail.store(true, SeqCst);
+    let refused = store.create_message(SOME_ID, SOME_ID, "lost").await;
+    assert!(matches!(refused, Err(StorageError::Internal { .. })), "{refused:?}");
+    let kept = store.create_message(SOME_ID, SOME_ID, "kept").await.unwrap();
+    assert_eq!(controls.messages.lock().unwrap().len(), 1);
+    match feed.next().await {
+        Ok(Change::MessageCreated(message)) => assert_eq!(*message, kept),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_during_a_commit_aborts_that_batch_and_the_store_goes_on() {
+    let (store, controls) = a_store();
+    controls.panic.store(true, SeqCst);
+    let refused = store.create_message(SOME_ID, SOME_ID, "lost").await;
+    assert!(matches!(refused, Err(StorageError::Internal { .. })), "{refused:?}");
+    store.create_message(SOME_ID, SOME_ID, "kept").await.unwrap();
+    assert_eq!(controls.messages.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_finishes_what_was_accepted_and_refuses_the_rest() {
+    let (store, controls, postings) = post_behind_a_held_commit(100).await;
+    store.close().await.unwrap();
+    for posting in postings {
+        posting.await.unwrap().unwrap();
+    }
+    assert_eq!(controls.messages.lock().unwrap().len(), 101);
+    let late = store.create_message(SOME_ID, SOME_ID, "late").await;
+    assert!(matches!(late, Err(StorageError::Unavailable { .. })), "{late:?}");
+    assert_eq!(store.changes().next().await.unwrap_err(), FeedError::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overloaded_queue_refuses_at_once_and_recovers() {
+    let (store, controls) = a_store();
+    let large = "x".repeat(crate::storage::limits::MAX_CONTENT_BYTES);
+    let gate = controls.gate.lock().unwrap();
+    let postings: Vec<_> = (0..100).map(|_| post(&store, &large)).collect();
+    // 64 MiB of waiting commands are accepted, less the few bytes each takes besides its text.
+    drive(|| postings.iter().filter(|posting| posting.is_finished()).count() >= 36);
+    drop(gate);
+    let mut refused = 0;
+    for posting in postings {
+        match posting.await.unwrap() {
+            Ok(_) => {}
+            Err(StorageError::Unavailable { .. }) => refused += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert!((36..=38).contains(&refused), "{refused}");
+    store.create_message(SOME_ID, SOME_ID, &large).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_of_too_many_commands_refuses_at_once() {
+    let (store, controls) = a_store();
+    let gate = controls.gate.lock().unwrap();
+    let postings: Vec<_> = (0..6000).map(|_| post(&store, "x")).collect();
+    // One batch may be in the commit thread's hands beside the 4096 that wait.
+    drive(|| postings.iter().filter(|posting| posting.is_finished()).count() >= 6000 - 4096 - 512);
+    drop(gate);
+    let mut refused = 0;
+    for posting in postings {
+        if posting.await.unwrap().is_err() {
+            refused += 1;
+        }
+    }
+    assert!((6000 - 4096 - 512..=6000 - 4096).contains(&refused), "{refused}");
+}
