@@ -1,5 +1,9 @@
 //! decentcom: a self-hosted community server and its storage.
 //!
-//! [`storage`] is the contract and its backends.
+//! [`storage`] is the contract and its backends, [`config`] what an operator can set, `http` (a cargo feature, on by
+//! default) the API that clients speak.
 
+pub mod config;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod storage;

@@ -1,0 +1,408 @@
+//! Configuration: TOML and environment variables in, one validated [`Config`] out.
+//!
+//! `decentcom.example.toml` shows every key with its default. An environment variable `DECENTCOM_<SECTION>__<KEY>`
+//! overrides the file; `DECENTCOM_STORAGE__BACKEND=redb` is `backend = "redb"` in `[storage]`.
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::storage::{Backend, StorageOptions, limits::MAX_CONTENT_BYTES};
+
+/// The file that is read when none is named and it exists.
+pub const DEFAULT_PATH: &str = "decentcom.toml";
+/// Environment variables with this prefix are ours.
+const ENV_PREFIX: &str = "DECENTCOM_";
+/// Bytes of UTF-8 that a character can take; bounds `max_message_length` so that the store accepts what it allows.
+const MAX_CHARACTER_BYTES: usize = 4;
+
+/// What stands in the file, section by section, before it is checked. Every key is optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    server: Server,
+    network: Network,
+    storage: Storage,
+    sessions: Sessions,
+    membership: Membership,
+    content: Content,
+    logging: Logging,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The community's name, shown to everybody.
+    pub name: String,
+    /// A line about the community; empty for none.
+    pub description: String,
+}
+
+/// `[network]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// Where to listen, an IP address and a port; port 0 picks a free one.
+    pub bind_address: SocketAddr,
+    /// Origins that browsers may call from; empty for all.
+    pub allowed_origins: Vec<String>,
+    /// A request that takes longer is answered 503.
+    #[serde(with = "duration")]
+    pub request_timeout: Duration,
+    /// How long requests under way may take to finish when the server stops.
+    #[serde(with = "duration")]
+    pub shutdown_grace: Duration,
+}
+
+/// `[storage]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Storage {
+    backend: Backend,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_path: Option<PathBuf>,
+}
+
+/// `[sessions]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sessions {
+    /// How long a log-in lasts.
+    #[serde(with = "duration")]
+    pub ttl: Duration,
+    /// How often expired sessions are removed.
+    #[serde(with = "duration")]
+    pub sweep_interval: Duration,
+}
+
+/// Who may log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MembershipMode {
+    /// Anybody: an unknown key registers by logging in.
+    Open,
+    /// The keys in `allowed`, and admins.
+    Allowlist,
+    /// Users that exist already, and admins.
+    Closed,
+}
+
+/// `[membership]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Membership {
+    /// Who may log in.
+    pub mode: MembershipMode,
+    /// Public keys (base58) of those who manage channels; empty for the earliest registered user.
+    pub admins: BTreeSet<String>,
+    /// Public keys (base58) that `mode = "allowlist"` lets in.
+    pub allowed: BTreeSet<String>,
+}
+
+/// `[content]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Content {
+    /// Longest message, in characters (Unicode scalar values).
+    pub max_message_length: usize,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// `[logging]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logging {
+    /// How log lines look.
+    pub format: LogFormat,
+    /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`) or a `tracing` filter such as
+    /// `info,tower_http=debug`.
+    pub level: String,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { name: "decentcom".into(), description: String::new() }
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            bind_address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            allowed_origins: Vec::new(),
+            request_timeout: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { backend: Backend::Sqlite, database_path: None }
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { ttl: Duration::from_secs(24 * 3600), sweep_interval: Duration::from_secs(300) }
+    }
+}
+
+impl Default for Membership {
+    fn default() -> Self {
+        Self { mode: MembershipMode::Open, admins: BTreeSet::new(), allowed: BTreeSet::new() }
+    }
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self { max_message_length: 4000 }
+    }
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+/// A configuration that was read and checked; what the server runs on.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[network]`
+    pub network: Network,
+    /// `[storage]`, with the default path of its backend filled in.
+    pub storage: StorageOptions,
+    /// `[sessions]`
+    pub sessions: Sessions,
+    /// `[membership]`
+    pub membership: Membership,
+    /// `[content]`
+    pub content: Content,
+    /// `[logging]`
+    pub logging: Logging,
+}
+
+/// Why there is no configuration: what, where, and what is allowed instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The named file cannot be read.
+    #[error("cannot read the configuration {}: {source}. Check the path given with --config", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has an unknown key or a value of the wrong type.
+    #[error("{}: {message}\nSee decentcom.example.toml for every key and its default", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Line, key and what is allowed, from the parser.
+        message: String,
+    },
+    /// An environment variable names no key, or has a value of the wrong type.
+    #[error("environment variable {variable}: {message}")]
+    Environment {
+        /// The variable.
+        variable: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A value has the right type and makes no sense.
+    #[error("{origin}: {key} {problem}")]
+    Impossible {
+        /// The file, or `the configuration` when there is none.
+        origin: String,
+        /// `[section] key`
+        key: &'static str,
+        /// The value and what is allowed.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads the file at `path`, or `decentcom.toml` if there is one, or nothing; then applies the overrides among
+    /// `environment`; then checks every value.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let default_path = Path::new(DEFAULT_PATH);
+        let path = path.or_else(|| default_path.exists().then_some(default_path));
+        let mut table = match path {
+            Some(path) => read(path)?,
+            None => toml::Table::new(),
+        };
+        for (variable, value) in environment {
+            if let Some(name) = variable.strip_prefix(ENV_PREFIX) {
+                apply_override(&mut table, &variable, name, &value)?;
+            }
+        }
+        let origin = path.map_or("the configuration".into(), |path| path.display().to_string());
+        let file: File = table.try_into().map_err(|error: toml::de::Error| ConfigError::Malformed {
+            path: origin.clone().into(),
+            message: error.to_string(),
+        })?;
+        file.validate(&origin)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        File::default().into_config()
+    }
+}
+
+fn read(path: &Path) -> Result<toml::Table, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+    let malformed =
+        |error: toml::de::Error| ConfigError::Malformed { path: path.into(), message: error.to_string().trim().into() };
+    toml::from_str::<File>(&text).map_err(malformed)?; // for messages with line numbers
+    toml::from_str(&text).map_err(malformed)
+}
+
+/// Sets one key. The value is tried as TOML (`["a", "b"]`, `4000`), then as plain text.
+fn apply_override(table: &mut toml::Table, variable: &str, name: &str, value: &str) -> Result<(), ConfigError> {
+    let error = |message: String| ConfigError::Environment { variable: variable.into(), message };
+    let (section, key) = name
+        .split_once("__")
+        .map(|(section, key)| (section.to_ascii_lowercase(), key.to_ascii_lowercase()))
+        .ok_or_else(|| error(format!("names no key; the form is {ENV_PREFIX}<SECTION>__<KEY>")))?;
+    let as_toml = toml::from_str::<toml::Table>(&format!("value = {value}")).ok().and_then(|mut it| it.remove("value"));
+    let mut problem = String::new();
+    for candidate in as_toml.into_iter().chain([toml::Value::String(value.into())]) {
+        let mut alone = toml::Table::new();
+        alone.insert(section.clone(), toml::Value::Table([(key.clone(), candidate.clone())].into_iter().collect()));
+        match alone.try_into::<File>() {
+            Ok(_) => {
+                let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+                if let Some(section) = section.as_table_mut() {
+                    section.insert(key, candidate);
+                }
+                return Ok(());
+            }
+            Err(found) => problem = found.message().to_owned(),
+        }
+    }
+    Err(error(problem))
+}
+
+impl File {
+    fn validate(self, origin: &str) -> Result<Config, ConfigError> {
+        let impossible = |key, problem: String| Err(ConfigError::Impossible { origin: origin.into(), key, problem });
+        if self.server.name.trim().is_empty() {
+            return impossible("[server] name", "is empty; give the community a name".into());
+        }
+        if self.storage.database_path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            return impossible("[storage] database_path", "is empty; name a file, or leave the key out".into());
+        }
+        for (key, duration) in [
+            ("[sessions] ttl", self.sessions.ttl),
+            ("[sessions] sweep_interval", self.sessions.sweep_interval),
+            ("[network] request_timeout", self.network.request_timeout),
+        ] {
+            if duration < Duration::from_secs(1) || duration > Duration::from_secs(100 * 366 * 24 * 3600) {
+                let given = humantime::format_duration(duration);
+                return impossible(key, format!("is {given}; allowed are 1s to 100 years"));
+            }
+        }
+        let longest = MAX_CONTENT_BYTES / MAX_CHARACTER_BYTES;
+        if !(1..=longest).contains(&self.content.max_message_length) {
+            let given = self.content.max_message_length;
+            return impossible("[content] max_message_length", format!("is {given}; allowed are 1 to {longest}"));
+        }
+        for (key, keys) in
+            [("[membership] admins", &self.membership.admins), ("[membership] allowed", &self.membership.allowed)]
+        {
+            if let Some(bad) = keys.iter().find(|key| !is_public_key(key)) {
+                return impossible(key, format!("has `{bad}`, which is not a public key: base58 of 32 bytes"));
+            }
+        }
+        if let Some(bad) = self.network.allowed_origins.iter().find(|origin| !is_origin(origin)) {
+            return impossible(
+                "[network] allowed_origins",
+                format!("has `{bad}`; an origin is scheme://host or scheme://host:port, without a path"),
+            );
+        }
+        Ok(self.into_config())
+    }
+
+    fn into_config(self) -> Config {
+        let Self { server, network, storage, sessions, membership, content, logging } = self;
+        let path = storage.database_path.unwrap_or_else(|| format!("data/decentcom.{}", storage.backend.name()).into());
+        let storage = StorageOptions { backend: storage.backend, path };
+        Config { server, network, storage, sessions, membership, content, logging }
+    }
+}
+
+/// Whether `text` is the one spelling of 32 bytes in base58; what they mean is for the log-in to see.
+fn is_public_key(text: &str) -> bool {
+    const ALPHABET: &str = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    (32..=44).contains(&text.len()) && text.chars().all(|character| ALPHABET.contains(character))
+}
+
+fn is_origin(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, host)| {
+        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '*', ' ']) && text.is_ascii()
+    })
+}
+
+/// What the server logs at its start: everything an operator may have got wrong, and no secret.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "name {:?}, listening on {}, {} database {}, sessions last {}, membership {:?} with {} admins, messages up to {} characters",
+            self.server.name,
+            self.network.bind_address,
+            self.storage.backend.name(),
+            self.storage.path.display(),
+            humantime::format_duration(self.sessions.ttl),
+            self.membership.mode,
+            self.membership.admins.len(),
+            self.content.max_message_length,
+        )
+    }
+}
+
+/// Durations written like `24h`, `5m` or `1h 30m`.
+mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text)
+            .map_err(|error| D::Error::custom(format!("`{text}` is not a duration such as `24h` or `5m`: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! What configurations mean and which are refused.
+
+use std::io::Write as _;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../decentcom.example.toml");
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    Config::load(Some(file.path()), environment)
+}
+
+#[test]
+fn every_value_of_the_example_is_the_default() {
+    assert_eq!(toml::from_str::<File>(EXAMPLE).unwrap().into_config(), Config::default());
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let example: toml::Table = toml::from_str(EXAMPLE).unwrap();
+    let mut all = toml::Table::try_from(File::default()).unwrap();
+    let storage = all.get_mut("storage").unwrap().as_table_mut().unwrap();
+    storage.insert("database_path".into(), "".into());
+    for (section, keys) in &all {
+        for key in keys.as_table().unwrap().keys() {
+            assert!(example.get(section).and_then(|it| it.get(key)).is_some(), "[{section}] {key} is missing");
+        }
+    }
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(load("", &[]).unwrap(), Config::default());
+}
+
+#[test]
+fn the_path_follows_the_backend_unless_it_is_given() {
+    assert_eq!(load("[storage]\nbackend = 'redb'", &[]).unwrap().storage.path, Path::new("data/decentcom.redb"));
+    let given = load("[storage]\nbackend = 'redb'\ndatabase_path = '/x/y'", &[]).unwrap();
+    assert_eq!(given.storage.path, Path::new("/x/y"));
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let config = load(
+        "[content]\nmax_message_length = 1",
+        &[
+            ("DECENTCOM_CONTENT__MAX_MESSAGE_LENGTH", "2"),
+            ("DECENTCOM_SERVER__NAME", "123"),
+            ("DECENTCOM_STORAGE__BACKEND", "redb"),
+            ("DECENTCOM_SESSIONS__TTL", "90m"),
+            ("DECENTCOM_NETWORK__ALLOWED_ORIGINS", "[\"http://a\", \"http://b:1\"]"),
+            ("HOME", "/"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.content.max_message_length, 2);
+    assert_eq!(config.server.name, "123");
+    assert_eq!(config.storage.backend, Backend::Redb);
+    assert_eq!(config.sessions.ttl, Duration::from_secs(5400));
+    assert_eq!(config.network.allowed_origins, ["http://a", "http://b:1"]);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place_and_what_is_allowed() {
+    for (text, environment, expected) in [
+        ("[server", &[][..], "line 1"),
+        ("[storage]\nbackend = 'postgres'", &[], "`sqlite`"),
+        ("[storage]\nbackend = 'postgres'", &[], "line 2"),
+        ("[storage]\nbackened = 'redb'", &[], "unknown field `backened`"),
+        ("[stroage]", &[], "unknown field `stroage`"),
+        ("[content]\nmax_message_length = '4000'", &[], "invalid type"),
+        ("[content]\nmax_message_length = -1", &[], "line 2"),
+        ("[content]\nmax_message_length = 0", &[], "[content] max_message_length is 0; allowed are 1 to 262144"),
+        ("[sessions]\nttl = '0s'", &[], "[sessions] ttl"),
+        ("[sessions]\nttl = '24'", &[], "not a duration such as"),
+        ("[network]\nbind_address = 'localhost'", &[], "line 2"),
+        ("[network]\nallowed_origins = ['http://a/b']", &[], "`http://a/b`"),
+        ("[membership]\nadmins = ['bob']", &[], "`bob`"),
+        ("[server]\nname = ' '", &[], "[server] name is empty"),
+        ("[storage]\ndatabase_path = ''", &[], "[storage] database_path is empty"),
+        (
+            "",
+            &[("DECENTCOM_STORAGE__BACKEND", "mysql")],
+            "environment variable DECENTCOM_STORAGE__BACKEND: unknown variant `mysql`",
+        ),
+        ("", &[("DECENTCOM_STORAGE__NOPE", "1")], "environment variable DECENTCOM_STORAGE__NOPE: unknown field"),
+        ("", &[("DECENTCOM_BACKEND", "redb")], "DECENTCOM_<SECTION>__<KEY>"),
+    ] {
+        let error = load(text, environment).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text:?} gives: {error}");
+    }
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let error = Config::load(Some(Path::new("/nowhere/x.toml")), []).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/x.toml") && error.contains("--config"), "{error}");
+}

@@ -1,0 +1,49 @@
+//! Who is calling: the bearer token of a request, looked up.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{header::AUTHORIZATION, request::Parts},
+};
+
+use crate::{
+    http::{App, error::ApiError},
+    storage::{Session, User},
+};
+
+/// The logged-in user behind a request.
+pub(crate) struct Caller {
+    pub(crate) session: Session,
+    pub(crate) user: User,
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let header = parts
+            .headers
+            .get(AUTHORIZATION)
+            .ok_or_else(|| ApiError::unauthorized("missing authorization header"))?
+            .to_str()
+            .map_err(|_| ApiError::unauthorized("invalid authorization header"))?;
+        let token = header
+            .split_once(' ')
+            .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+            .map(|(_, token)| token)
+            .ok_or_else(|| ApiError::unauthorized("invalid bearer token"))?;
+        let unknown = || ApiError::unauthorized("invalid session token");
+        let session = app.store.get_session(token).await?.ok_or_else(unknown)?;
+        let user = app.store.get_user_by_id(&session.user_id).await?.ok_or_else(unknown)?;
+        Ok(Self { session, user })
+    }
+}
+
+impl Caller {
+    /// Refuses everybody but admins; `permission` names what is missing.
+    pub(crate) async fn must_be_admin(&self, app: &App, permission: &str) -> Result<(), ApiError> {
+        if app.admins().await?.is_admin(&self.user) {
+            return Ok(());
+        }
+        Err(ApiError::forbidden(format!("missing permission: {permission}")))
+    }
+}

@@ -1,0 +1,130 @@
+//! Every answer that is not a success: one JSON shape, and one place where errors meet statuses.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::storage::StorageError;
+
+/// Seconds a client is asked to wait after a 503.
+const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// The body of every error.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorBody {
+    /// What went wrong, in words for a person.
+    error: String,
+}
+
+/// An error on its way to the client.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    message: String,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(super) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, message)
+    }
+
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    pub(super) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("{what} not found"))
+    }
+
+    pub(super) fn unprocessable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+    }
+
+    /// A failure whose details are for the log only.
+    pub(super) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+    }
+}
+
+/// Refusals are told to the client in the contract's words; the database's own text goes to the log only.
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::NotFound { entity, .. } => Self::not_found(&entity.to_string()),
+            StorageError::Conflict { .. } => Self::new(StatusCode::CONFLICT, error.to_string()),
+            StorageError::InvalidInput { .. } => Self::bad_request(error.to_string()),
+            StorageError::Unavailable { .. } => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "storage is unavailable");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server is busy or shutting down; try again")
+            }
+            other => {
+                tracing::error!(error = &other as &dyn std::error::Error, "storage failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(ErrorBody { error: self.message })).into_response();
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}
+
+/// The errors that calls can give, for the OpenAPI document.
+macro_rules! documented_errors {
+    ($($(#[$doc:meta])* $name:ident { $($variant:ident = $status:literal $text:literal,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(utoipa::IntoResponses)]
+        #[allow(dead_code)] // read by the derive only
+        pub(super) enum $name {
+            $(
+                #[response(status = $status, description = $text)]
+                $variant(ErrorBody),
+            )*
+        }
+    )*};
+}
+
+documented_errors! {
+    /// Any call.
+    AnyCall {
+        RequestRefused = 400 "The path or query is malformed",
+        ServerError = 500 "An internal error; its details are in the server's log",
+        TryAgain = 503 "Busy or shutting down; `Retry-After` says when to try again",
+    }
+    /// Calls with a JSON body.
+    JsonCall {
+        TooLarge = 413 "The body is too large",
+        NotJson = 415 "The body is not declared as JSON",
+        WrongShape = 422 "The body is JSON of another shape, or breaks a rule",
+    }
+    /// Calls that need a log-in.
+    LoggedInCall {
+        NotLoggedIn = 401 "The session token is missing, unknown or expired",
+    }
+    /// Calls that not everybody may make.
+    RestrictedCall {
+        NotAllowed = 403 "The caller may not do this",
+    }
+    /// Calls about one thing.
+    OneThingCall {
+        NoSuchThing = 404 "There is no such thing",
+    }
+}

@@ -1,0 +1,184 @@
+//! The HTTP API that decentcom's clients speak. Handlers see only `Arc<dyn Storage>`, never a backend.
+//!
+//! `routes` below is the one table of calls; each is described beside its handler, and the OpenAPI document at
+//! `/api/v1/openapi.json` is made from that.
+
+mod auth;
+mod categories;
+mod channels;
+mod error;
+mod extract;
+mod members;
+mod messages;
+mod roles;
+mod serve;
+mod server_info;
+mod wire;
+
+use std::{any::Any, ops::Deref, sync::Arc};
+
+use axum::{
+    Json as Reply, Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, CorsLayer},
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
+    trace::TraceLayer,
+};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use self::serve::serve;
+use self::{auth::Challenges, error::ApiError};
+use crate::{
+    config::Config,
+    storage::{Clock, Storage, StorageError},
+};
+
+/// The name of the channel that a fresh server has.
+const FIRST_CHANNEL: &str = "general";
+/// Bytes that JSON may take for one character: a surrogate pair, escaped.
+const MAX_ESCAPED_CHARACTER: usize = 12;
+/// Bytes of a body besides the longest message.
+const BODY_OVERHEAD: usize = 16 * 1024;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+/// The parts of an [`App`].
+pub struct Shared {
+    store: Arc<dyn Storage>,
+    config: Config,
+    clock: Arc<dyn Clock>,
+    challenges: Challenges,
+}
+
+impl Deref for App {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    /// An API over `store`. A store that nobody ever used gets its first channel.
+    pub async fn new(store: Arc<dyn Storage>, config: Config, clock: Arc<dyn Clock>) -> Result<Self, StorageError> {
+        let is_fresh = store.list_channels().await?.is_empty() && store.list_users_page(None, 1).await?.is_empty();
+        if is_fresh {
+            store.create_channel(FIRST_CHANNEL, None, 0).await?;
+            tracing::info!(channel = FIRST_CHANNEL, "a new community: its first channel is made");
+        }
+        if config.membership.admins.is_empty() {
+            tracing::warn!("[membership] admins is empty: the earliest registered user manages the channels");
+        }
+        Ok(Self(Arc::new(Shared { store, config, clock, challenges: Challenges::default() })))
+    }
+
+    /// The whole API, ready to serve.
+    pub fn router(self) -> Router {
+        let (router, document) = described_routes().split_for_parts();
+        let document = Arc::new(document);
+        let body_limit = self.config.content.max_message_length * MAX_ESCAPED_CHARACTER + BODY_OVERHEAD;
+        let cors = cors(&self.config.network.allowed_origins);
+        router
+            .route("/api/v1/openapi.json", axum::routing::get(async move || Reply(document.as_ref().clone())))
+            .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
+            .method_not_allowed_fallback(async || {
+                ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know this method")
+            })
+            .layer(DefaultBodyLimit::max(body_limit))
+            .layer(middleware::from_fn_with_state(self.clone(), bounded_in_time))
+            .layer(CatchPanicLayer::custom(answer_panic))
+            .layer(cors)
+            .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+            .layer(TraceLayer::new_for_http().make_span_with(span))
+            .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+            .with_state(self)
+    }
+}
+
+/// Every call there is.
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(server_info::info))
+        .routes(routes!(auth::challenge))
+        .routes(routes!(auth::verify))
+        .routes(routes!(auth::me))
+        .routes(routes!(auth::log_out))
+        .routes(routes!(channels::list, channels::create))
+        .routes(routes!(channels::one, channels::edit, channels::delete))
+        .routes(routes!(categories::create))
+        .routes(routes!(categories::edit, categories::delete))
+        .routes(routes!(messages::list, messages::post))
+        .routes(routes!(messages::one, messages::edit, messages::delete))
+        .routes(routes!(members::list))
+        .routes(routes!(members::join))
+        .routes(routes!(members::one))
+        .routes(routes!(members::profile))
+        .routes(routes!(members::edit_profile))
+        .routes(routes!(roles::list))
+}
+
+#[derive(OpenApi)]
+#[openapi(info(title = "decentcom", description = "A self-hosted community server."), modifiers(&SessionToken))]
+struct Document;
+
+struct SessionToken;
+
+impl Modify for SessionToken {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A session token")).build();
+        document.components.get_or_insert_default().add_security_scheme("session", SecurityScheme::Http(scheme));
+    }
+}
+
+fn described_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi()).routes(routes!(server_info::health)).nest("/api/v1", routes())
+}
+
+/// Browsers run the clients, so every path answers preflight requests.
+fn cors(allowed_origins: &[String]) -> CorsLayer {
+    let origins = match allowed_origins {
+        [] => AllowOrigin::any(),
+        listed => AllowOrigin::list(listed.iter().filter_map(|origin| HeaderValue::from_str(origin).ok())),
+    };
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS])
+        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION])
+        .expose_headers([REQUEST_ID, header::RETRY_AFTER])
+}
+
+/// A request that takes too long is answered 503 and dropped.
+async fn bounded_in_time(State(app): State<App>, request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(app.config.network.request_timeout, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the request took too long; try again").into_response()
+    })
+}
+
+/// A bug costs one request, and the client hears of it like of any other error. The panic's text is in the log.
+fn answer_panic(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked; this is a bug");
+    ApiError::internal().into_response()
+}
+
+/// A span per request, with its id and without its query, which may hold a token.
+fn span(request: &Request) -> tracing::Span {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or("");
+    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Running the API: listening, sweeping, stopping in good order.
+
+use std::{future::Future, io, time::Duration};
+
+use tokio::{net::TcpListener, sync::watch};
+
+use super::App;
+
+/// Answers requests until `stop` resolves, then takes no new connections, lets requests under way finish for as long
+/// as `[network] shutdown_grace` says, and closes the store.
+pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    let sweeper = tokio::spawn(sweep_sessions(app.clone()));
+    let (stopping, mut stopped) = watch::channel(false);
+    let grace = app.config.network.shutdown_grace;
+    let graceful = async move {
+        stop.await;
+        tracing::info!("stopping: no new connections, requests under way may finish");
+        let _ = stopping.send(true);
+    };
+    let requests = axum::serve(listener, app.clone().router()).with_graceful_shutdown(graceful).into_future();
+    let deadline = async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+        tokio::time::sleep(grace).await;
+    };
+    let served = tokio::select! {
+        served = requests => served,
+        () = deadline => {
+            tracing::warn!("some requests did not finish in time and are cut off");
+            Ok(())
+        }
+    };
+    sweeper.abort();
+    if let Err(error) = app.store.close().await {
+        tracing::error!(error = &error as &dyn std::error::Error, "closing the store failed");
+        return Err(io::Error::other(error));
+    }
+    tracing::info!("stopped: everything acknowledged is stored");
+    served
+}
+
+/// Removes expired sessions, now and every `sweep_interval`. A failed sweep is logged; the next one does its work.
+async fn sweep_sessions(app: App) {
+    let mut due = tokio::time::interval(app.config.sessions.sweep_interval.max(Duration::from_secs(1)));
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
+        match app.store.delete_expired_sessions().await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "swept expired sessions"),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "sweeping expired sessions failed");
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Records as clients see them: the superset of fields that three generations of clients read.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::members::Admins;
+use crate::storage::{self, CategoryId, ChannelId, MessageId, Timestamp, UserId};
+
+/// A channel. `category` is what newer clients read, `category_id` what older ones do.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Channel {
+    #[schema(value_type = String)]
+    id: ChannelId,
+    name: String,
+    topic: Option<String>,
+    category: Option<String>,
+    category_id: Option<String>,
+    position: i32,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+    r#type: &'static str,
+}
+
+impl From<storage::Channel> for Channel {
+    fn from(channel: storage::Channel) -> Self {
+        let storage::Channel { id, name, topic, category_id, position, created_at, updated_at } = channel;
+        let category = category_id.clone();
+        Self { id, name, topic, category, category_id, position, created_at, updated_at, r#type: "text" }
+    }
+}
+
+/// A category.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Category {
+    #[schema(value_type = String)]
+    id: CategoryId,
+    name: String,
+    position: i32,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl From<storage::Category> for Category {
+    fn from(category: storage::Category) -> Self {
+        let storage::Category { id, name, position, created_at } = category;
+        Self { id, name, position, created_at }
+    }
+}
+
+/// A message; of a deleted one nothing of the text is left.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Message {
+    #[schema(value_type = String)]
+    id: MessageId,
+    #[schema(value_type = String)]
+    channel_id: ChannelId,
+    #[schema(value_type = String)]
+    author_id: UserId,
+    content: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    edited_at: Option<Timestamp>,
+    deleted: bool,
+    /// Always empty: this server keeps no attachments.
+    #[schema(value_type = Vec<Object>)]
+    attachments: [(); 0],
+    /// Always empty: this server keeps no reactions.
+    #[schema(value_type = Vec<Object>)]
+    reactions: [(); 0],
+    /// Always null: this server has no threads.
+    #[schema(value_type = Option<Object>)]
+    thread: Option<()>,
+}
+
+impl From<storage::Message> for Message {
+    fn from(message: storage::Message) -> Self {
+        let storage::Message { id, channel_id, author_id, content, edited_at, deleted, created_at } = message;
+        let content = if deleted { String::new() } else { content };
+        Self {
+            id,
+            channel_id,
+            author_id,
+            content,
+            created_at,
+            edited_at,
+            deleted,
+            attachments: [],
+            reactions: [],
+            thread: None,
+        }
+    }
+}
+
+/// A role as shown with its member.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MemberRole {
+    id: &'static str,
+    name: &'static str,
+    color: Option<String>,
+    position: i32,
+}
+
+/// A member: every user is one.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Member {
+    #[schema(value_type = String)]
+    user_id: UserId,
+    pubkey: String,
+    display_name: Option<String>,
+    avatar_hash: Option<String>,
+    is_bot: bool,
+    #[schema(value_type = String, format = DateTime)]
+    joined_at: Timestamp,
+    roles: Vec<MemberRole>,
+}
+
+impl Member {
+    /// The member that `user` is, with the roles that `admins` give.
+    pub(crate) fn new(user: storage::User, admins: &Admins) -> Self {
+        let roles = super::roles::of(admins.is_admin(&user))
+            .map(|role| MemberRole { id: role.id, name: role.name, color: None, position: role.position })
+            .collect();
+        let storage::User { id, pubkey, display_name, avatar_hash, created_at, .. } = user;
+        Self { user_id: id, pubkey, display_name, avatar_hash, is_bot: false, joined_at: created_at, roles }
+    }
+}
