@@ -1,6 +1,6 @@
 //! `decentcom-server`: a self-hosted community server.
 
-use std::{future::Future, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{future::Future, io::IsTerminal, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use decentcom_server::{
@@ -75,7 +75,7 @@ fn start_logging(config: &Config) -> Result<(), String> {
             config.logging.level
         )
     })?;
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let lines = match config.logging.format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),

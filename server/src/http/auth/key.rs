@@ -61,7 +61,7 @@ mod tests {
         let text = bs58::encode(key.as_bytes()).into_string();
         assert_eq!(PublicKey::parse(&text).unwrap().as_str(), text);
         let identity = bs58::encode([1].iter().copied().chain([0; 31]).collect::<Vec<u8>>()).into_string();
-        for bad in ["", "0OIl", &text[1..], &format!("1{text}"), &format!("{text} "), &identity, &"1".repeat(5000)] {
+        for bad in ["", "0OIl", &text[..40], &format!("1{text}"), &format!("{text} "), &identity, &"1".repeat(5000)] {
             assert!(PublicKey::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,0 +1,234 @@
+//! The server as a stranger meets it: a built program, a directory, HTTP.
+
+#![allow(dead_code)] // each test program uses its own part
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ed25519_dalek::{Signer, SigningKey};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+/// How long a start or a stop may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server. Dropped, it is killed.
+pub(crate) struct Server {
+    process: Child,
+    base: String,
+    log: Arc<Mutex<String>>,
+}
+
+/// The built program, to run in `directory` with nothing of this process's environment that configures it.
+pub(crate) fn program(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_decentcom-server"));
+    command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("DECENTCOM_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+impl Server {
+    /// Starts the built program on `directory` and waits until it listens.
+    pub(crate) fn start(directory: &Path, backend: &str) -> Self {
+        Self::start_with(directory, backend, &[])
+    }
+
+    /// The same, with further settings by environment variables.
+    pub(crate) fn start_with(directory: &Path, backend: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = program(directory);
+        command.env("DECENTCOM_STORAGE__BACKEND", backend).env("DECENTCOM_NETWORK__BIND_ADDRESS", "127.0.0.1:0");
+        command.envs(settings.iter().copied());
+        let mut process = command.spawn().expect("the built program starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (found, address) = std::sync::mpsc::channel();
+        let lines = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
+        let writing = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some((_, base)) = line.split_once("listening on http://") {
+                    let _ = found.send(base.trim().to_owned());
+                }
+                let mut log = writing.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        match address.recv_timeout(PATIENCE) {
+            Ok(address) => Self { process, base: format!("http://{address}"), log },
+            Err(_) => {
+                let _ = process.kill();
+                panic!("the server did not start:\n{}", log.lock().unwrap());
+            }
+        }
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// SIGKILL: the process gets no chance to finish anything.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let status = wait_for(&mut self.process);
+        (status, self.log())
+    }
+
+    /// A user of this server with a key made from `seed`, logged in.
+    pub(crate) async fn log_in(&self, seed: u64) -> User {
+        let http = Client::builder().timeout(PATIENCE).build().unwrap();
+        let mut user = User { http, base: self.base.clone(), key: key(seed), token: String::new(), id: String::new() };
+        let pubkey = user.pubkey();
+        let challenge = user.ok(Method::POST, "/auth/challenge", json!({ "pubkey": pubkey })).await;
+        let challenge = challenge["challenge"].as_str().unwrap().to_owned();
+        let signature = user.sign(&challenge);
+        let verified = user.ok(Method::POST, "/auth/verify", json!({ "pubkey": pubkey, "signature": signature })).await;
+        user.token = verified["token"].as_str().unwrap().to_owned();
+        user.id = verified["user_id"].as_str().unwrap().to_owned();
+        user
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Waits until `process` has ended by itself.
+pub(crate) fn wait_for(process: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > deadline {
+            let _ = process.kill();
+            panic!("the process did not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The signing key of the test user number `seed`.
+pub(crate) fn key(seed: u64) -> SigningKey {
+    let mut bytes = [42; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    SigningKey::from_bytes(&bytes)
+}
+
+/// A logged-in client.
+#[derive(Clone)]
+pub(crate) struct User {
+    http: Client,
+    base: String,
+    key: SigningKey,
+    pub(crate) token: String,
+    pub(crate) id: String,
+}
+
+impl User {
+    /// Base58 of the public key.
+    pub(crate) fn pubkey(&self) -> String {
+        bs58::encode(self.key.verifying_key().as_bytes()).into_string()
+    }
+
+    fn sign(&self, text: &str) -> String {
+        STANDARD.encode(self.key.sign(text.as_bytes()).to_bytes())
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}/api/v1{path}", self.base));
+        if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
+    }
+
+    /// Sends a call with a JSON body and answers status and body; a body that is not JSON fails the test.
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        let reply = self.request(method.clone(), path).json(&body).send().await.unwrap();
+        let status = reply.status();
+        let text = reply.text().await.unwrap();
+        let body = if status == StatusCode::NO_CONTENT {
+            assert_eq!(text, "");
+            Value::Null
+        } else {
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{method} {path} answers {status}: {text}"))
+        };
+        (status, body)
+    }
+
+    /// Like [`call`](Self::call), when the server may go away meanwhile.
+    pub(crate) async fn try_call(&self, method: Method, path: &str, body: Value) -> Option<(StatusCode, Value)> {
+        let reply = self.request(method, path).json(&body).send().await.ok()?;
+        let status = reply.status();
+        Some((status, serde_json::from_str(&reply.text().await.ok()?).ok()?))
+    }
+
+    /// Like [`call`](Self::call), for calls that must succeed.
+    pub(crate) async fn ok(&self, method: Method, path: &str, body: Value) -> Value {
+        let (status, body) = self.call(method.clone(), path, body).await;
+        assert!(status.is_success(), "{method} {path} answers {status}: {body}");
+        body
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        self.ok(Method::GET, path, json!({})).await
+    }
+
+    /// The id of the channel with this name.
+    pub(crate) async fn channel(&self, name: &str) -> String {
+        let channels = self.get("/channels").await;
+        let channel = channels["channels"].as_array().unwrap().iter().find(|channel| channel["name"] == name);
+        channel.unwrap_or_else(|| panic!("no channel {name}"))["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Posts a message and answers its id.
+    pub(crate) async fn post(&self, channel: &str, content: &str) -> String {
+        let message =
+            self.ok(Method::POST, &format!("/channels/{channel}/messages"), json!({ "content": content })).await;
+        assert_eq!(message["content"], content);
+        message["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The channel's whole history, oldest first, read page by page from the end.
+    pub(crate) async fn history(&self, channel: &str, limit: usize) -> Vec<Value> {
+        let mut messages: Vec<Value> = Vec::new();
+        loop {
+            let before = messages.last().map(|it| format!("&before={}", it["id"].as_str().unwrap()));
+            let path = format!("/channels/{channel}/messages?limit={limit}{}", before.unwrap_or_default());
+            let page = self.get(&path).await;
+            let found = page["messages"].as_array().unwrap();
+            assert!(found.len() <= limit);
+            assert!(found.len() == limit || page["has_more"] == false, "a short page says that it is the last");
+            messages.extend_from_slice(found);
+            if page["has_more"] == false {
+                messages.reverse();
+                return messages;
+            }
+        }
+    }
+}
