@@ -59,11 +59,14 @@ pub enum FeedError {
 #[derive(Debug)]
 pub struct ChangeFeed(broadcast::Receiver<Change>);
 
-impl ChangeFeed {
-    pub(super) fn new(receiver: broadcast::Receiver<Change>) -> Self {
+/// For stores that wrap another one.
+impl From<broadcast::Receiver<Change>> for ChangeFeed {
+    fn from(receiver: broadcast::Receiver<Change>) -> Self {
         Self(receiver)
     }
+}
 
+impl ChangeFeed {
     /// The next change, as soon as there is one.
     pub async fn next(&mut self) -> Result<Change, FeedError> {
         self.0.recv().await.map_err(|error| match error {

@@ -9,7 +9,7 @@
 //! [`traits`] is the contract. [`front`] gives it its meaning, once: parsing, limits, ids, the commit queue, the
 //! rules of every call, the change feed. A backend only keeps rows (`front/engine.rs`).
 
-use std::{path::PathBuf, sync::Arc};
+use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 mod changes;
 mod clock;
@@ -44,18 +44,21 @@ pub struct StorageOptions {
     pub path: PathBuf,
 }
 
+/// A store being opened.
+type Opening<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn Storage>, OpenError>> + Send + 'a>>;
+
 /// Opens the store, creating it when the file does not exist.
-pub async fn open(options: &StorageOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+pub fn open(options: &StorageOptions, clock: Arc<dyn Clock>) -> Opening<'_> {
     match options.backend {
-        Backend::Sqlite => sqlite::open(&options.path, clock).await,
+        Backend::Sqlite => Box::pin(sqlite::open(&options.path, clock)),
         Backend::Redb => unimplemented!(),
     }
 }
 
 /// Opens an empty store that lives in memory and is gone when dropped; for tests and trials.
-pub async fn open_in_memory(backend: Backend, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+pub fn open_in_memory(backend: Backend, clock: Arc<dyn Clock>) -> Opening<'static> {
     match backend {
-        Backend::Sqlite => sqlite::open_in_memory(clock).await,
+        Backend::Sqlite => Box::pin(sqlite::open_in_memory(clock)),
         Backend::Redb => unimplemented!(),
     }
 }

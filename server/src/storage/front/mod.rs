@@ -395,6 +395,6 @@ impl<R: Reader> Storage for Front<R> {
             Some(feed) => feed.subscribe(),
             None => broadcast::channel(1).1, // closed: its sender is gone
         };
-        ChangeFeed::new(receiver)
+        receiver.into()
     }
 }

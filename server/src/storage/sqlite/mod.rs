@@ -148,7 +148,8 @@ async fn refuse_foreign_schema(path: &Path) -> Result<(), OpenError> {
 }
 
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    MIGRATIONS.run(connection).await.map_err(|error| match error {
+    // Not `run`: the futures of its generic `Acquire` argument cannot be shown to be Send.
+    MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => OpenError::NewerFormat {
             path: path.into(),
             found: format!("migration {found}"),

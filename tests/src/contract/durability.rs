@@ -1,0 +1,116 @@
+//! Closing, reopening, and what the files look like to others.
+
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+
+use decentcom_server::storage::StorageError;
+
+use crate::{Context, Place, assert_refused};
+
+crate::suite! {
+    everything_is_there_after_a_reopen,
+    a_closed_store_is_unavailable_and_closing_again_is_fine,
+    closing_finishes_what_was_accepted,
+    a_store_that_is_dropped_can_be_opened_again,
+    files_belong_to_their_owner_alone,
+}
+
+async fn everything_is_there_after_a_reopen(mut t: Context) {
+    let (user, channel, mut messages) = t.history(5).await;
+    let user = t.store.update_user(&user.id, Some("Ada"), Some("hash")).await.unwrap();
+    let category = t.store.create_category("c", 1).await.unwrap();
+    let other = t.store.create_channel("other", Some(&category.id), -5).await.unwrap();
+    t.advance(5);
+    messages[1] = t.store.update_message(&messages[1].id, "edited").await.unwrap();
+    t.store.delete_message(&messages[3].id).await.unwrap();
+    messages[3].deleted = true;
+    let session = t.store.create_session(&user.id, Duration::from_secs(60)).await.unwrap();
+    let ended = t.store.create_session(&user.id, Duration::from_secs(60)).await.unwrap();
+    t.store.delete_session(&ended.token).await.unwrap();
+    t.reopen().await;
+
+    assert_eq!(t.store.list_users().await.unwrap(), std::slice::from_ref(&user));
+    assert_eq!(t.store.get_user_by_pubkey("key").await.unwrap(), Some(user));
+    assert_eq!(t.store.list_channels().await.unwrap(), [other, channel.clone()]);
+    assert_eq!(t.store.list_categories().await.unwrap(), [category]);
+    assert_eq!(t.store.get_session(&session.token).await.unwrap(), Some(session));
+    assert_eq!(t.store.get_session(&ended.token).await.unwrap(), None);
+    for message in &messages {
+        assert_eq!(t.store.get_message(&message.id).await.unwrap().as_ref(), Some(message));
+    }
+    messages.remove(3);
+    messages.reverse();
+    assert_eq!(t.store.list_messages(&channel.id, None, 50).await.unwrap(), messages);
+}
+
+async fn a_closed_store_is_unavailable_and_closing_again_is_fine(t: Context) {
+    let (user, channel, messages) = t.history(1).await;
+    t.store.close().await.unwrap();
+    let store = &t.store;
+    for result in [
+        store.ping().await,
+        store.list_users().await.map(drop),
+        store.get_user_by_id(&user.id).await.map(drop),
+        store.get_message(&messages[0].id).await.map(drop),
+        store.list_messages(&channel.id, None, 5).await.map(drop),
+        store.get_session("x").await.map(drop),
+        store.create_user("other", None).await.map(drop),
+        store.create_message(&channel.id, &user.id, "x").await.map(drop),
+        store.delete_session("x").await,
+        store.delete_expired_sessions().await.map(drop),
+    ] {
+        assert_refused!(result, StorageError::Unavailable { .. });
+    }
+    store.close().await.unwrap();
+}
+
+async fn closing_finishes_what_was_accepted(mut t: Context) {
+    let (user, channel) = (t.user("key").await, t.channel("room").await);
+    let posting: Vec<_> = (0..50)
+        .map(|_| {
+            let store = t.store.clone();
+            tokio::spawn(async move { store.create_message(&channel.id, &user.id, "x").await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    if t.setup().place == Place::Memory {
+        t.store.close().await.unwrap(); // then the answers below are all there is to see
+    } else {
+        t.reopen().await;
+    }
+    let mut acknowledged = 0;
+    for post in posting {
+        match post.await.unwrap() {
+            Ok(message) if t.setup().place != Place::Memory => {
+                assert_eq!(t.store.get_message(&message.id).await.unwrap(), Some(message));
+                acknowledged += 1;
+            }
+            Ok(_) | Err(StorageError::Unavailable { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    if t.setup().place != Place::Memory {
+        assert_eq!(t.store.list_messages(&channel.id, None, 500).await.unwrap().len(), acknowledged);
+    }
+}
+
+async fn a_store_that_is_dropped_can_be_opened_again(mut t: Context) {
+    if t.setup().place == Place::Memory {
+        let other = Context::new(t.setup()).await;
+        t.user("key").await;
+        assert!(other.store.list_users().await.unwrap().is_empty(), "stores in memory are apart");
+        return;
+    }
+    let user = t.user("key").await;
+    t.drop_and_open().await;
+    assert_eq!(t.store.list_users().await.unwrap(), [user]);
+}
+
+async fn files_belong_to_their_owner_alone(t: Context) {
+    t.history(3).await;
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let files: Vec<_> = fs::read_dir(t.files()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.is_empty(), t.setup().place == Place::Memory);
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}

@@ -1,0 +1,197 @@
+//! A store that is closed and opened again after every call that may change something.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use decentcom_server::storage::{
+    self, Backend, Category, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelStore, ManualClock,
+    Message, MessageStore, Session, SessionStore, Storage, StorageError, StorageOptions, User, UserStore,
+};
+use tokio::sync::{RwLock, broadcast};
+
+/// Subscribers of the wrapper see the changes of all the stores it opens.
+const FEED_CAPACITY: usize = 4096;
+
+/// The wrapper.
+pub(crate) struct Reopening {
+    options: StorageOptions,
+    clock: Arc<ManualClock>,
+    open: RwLock<Open>,
+    feed: broadcast::Sender<Change>,
+}
+
+struct Open {
+    store: Arc<dyn Storage>,
+    is_closed: bool,
+}
+
+impl Reopening {
+    pub(crate) async fn open(options: StorageOptions, clock: Arc<ManualClock>) -> Self {
+        let store = storage::open(&options, clock.clone()).await.unwrap();
+        let (feed, _) = broadcast::channel(FEED_CAPACITY);
+        Self { options, clock, open: RwLock::new(Open { store, is_closed: false }), feed }
+    }
+}
+
+/// Runs a call on the open store; one that may change something has it to itself and reopens it.
+macro_rules! reading {
+    ($self:ident.$($call:tt)*) => {
+        $self.open.read().await.store.$($call)*.await
+    };
+}
+macro_rules! changing {
+    ($self:ident.$($call:tt)*) => {{
+        let mut open = $self.open.write().await;
+        let mut changes = open.store.changes();
+        let result = open.store.$($call)*.await;
+        if !open.is_closed {
+            open.store.close().await.unwrap();
+            while let Ok(change) = changes.next().await {
+                let _ = $self.feed.send(change);
+            }
+            open.store = storage::open(&$self.options, $self.clock.clone()).await.unwrap();
+        }
+        result
+    }};
+}
+
+#[async_trait]
+impl UserStore for Reopening {
+    async fn create_user(&self, pubkey: &str, display_name: Option<&str>) -> Result<User, StorageError> {
+        changing!(self.create_user(pubkey, display_name))
+    }
+    async fn get_user_by_id(&self, id: &str) -> Result<Option<User>, StorageError> {
+        reading!(self.get_user_by_id(id))
+    }
+    async fn get_user_by_pubkey(&self, pubkey: &str) -> Result<Option<User>, StorageError> {
+        reading!(self.get_user_by_pubkey(pubkey))
+    }
+    async fn update_user(
+        &self,
+        id: &str,
+        display_name: Option<&str>,
+        avatar_hash: Option<&str>,
+    ) -> Result<User, StorageError> {
+        changing!(self.update_user(id, display_name, avatar_hash))
+    }
+    async fn list_users(&self) -> Result<Vec<User>, StorageError> {
+        reading!(self.list_users())
+    }
+    async fn list_users_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StorageError> {
+        reading!(self.list_users_page(after, limit))
+    }
+}
+
+#[async_trait]
+impl MessageStore for Reopening {
+    async fn create_message(&self, channel_id: &str, author_id: &str, content: &str) -> Result<Message, StorageError> {
+        changing!(self.create_message(channel_id, author_id, content))
+    }
+    async fn get_message(&self, id: &str) -> Result<Option<Message>, StorageError> {
+        reading!(self.get_message(id))
+    }
+    async fn list_messages(
+        &self,
+        channel_id: &str,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Message>, StorageError> {
+        reading!(self.list_messages(channel_id, before, limit))
+    }
+    async fn list_messages_after(
+        &self,
+        channel_id: &str,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Message>, StorageError> {
+        reading!(self.list_messages_after(channel_id, after, limit))
+    }
+    async fn update_message(&self, id: &str, content: &str) -> Result<Message, StorageError> {
+        changing!(self.update_message(id, content))
+    }
+    async fn delete_message(&self, id: &str) -> Result<(), StorageError> {
+        changing!(self.delete_message(id))
+    }
+}
+
+#[async_trait]
+impl ChannelStore for Reopening {
+    async fn create_channel(
+        &self,
+        name: &str,
+        category_id: Option<&str>,
+        position: i32,
+    ) -> Result<Channel, StorageError> {
+        changing!(self.create_channel(name, category_id, position))
+    }
+    async fn get_channel(&self, id: &str) -> Result<Option<Channel>, StorageError> {
+        reading!(self.get_channel(id))
+    }
+    async fn list_channels(&self) -> Result<Vec<Channel>, StorageError> {
+        reading!(self.list_channels())
+    }
+    async fn edit_channel(&self, id: &str, edit: ChannelEdit) -> Result<Channel, StorageError> {
+        changing!(self.edit_channel(id, edit))
+    }
+    async fn delete_channel(&self, id: &str) -> Result<(), StorageError> {
+        changing!(self.delete_channel(id))
+    }
+}
+
+#[async_trait]
+impl CategoryStore for Reopening {
+    async fn create_category(&self, name: &str, position: i32) -> Result<Category, StorageError> {
+        changing!(self.create_category(name, position))
+    }
+    async fn get_category(&self, id: &str) -> Result<Option<Category>, StorageError> {
+        reading!(self.get_category(id))
+    }
+    async fn list_categories(&self) -> Result<Vec<Category>, StorageError> {
+        reading!(self.list_categories())
+    }
+    async fn update_category(
+        &self,
+        id: &str,
+        name: Option<&str>,
+        position: Option<i32>,
+    ) -> Result<Category, StorageError> {
+        changing!(self.update_category(id, name, position))
+    }
+    async fn delete_category(&self, id: &str) -> Result<(), StorageError> {
+        changing!(self.delete_category(id))
+    }
+}
+
+#[async_trait]
+impl SessionStore for Reopening {
+    async fn create_session(&self, user_id: &str, duration: Duration) -> Result<Session, StorageError> {
+        changing!(self.create_session(user_id, duration))
+    }
+    async fn get_session(&self, token: &str) -> Result<Option<Session>, StorageError> {
+        reading!(self.get_session(token))
+    }
+    async fn delete_session(&self, token: &str) -> Result<(), StorageError> {
+        changing!(self.delete_session(token))
+    }
+    async fn delete_expired_sessions(&self) -> Result<u64, StorageError> {
+        changing!(self.delete_expired_sessions())
+    }
+}
+
+#[async_trait]
+impl Storage for Reopening {
+    async fn ping(&self) -> Result<(), StorageError> {
+        reading!(self.ping())
+    }
+    async fn close(&self) -> Result<(), StorageError> {
+        let mut open = self.open.write().await;
+        open.is_closed = true;
+        open.store.close().await
+    }
+    fn backend(&self) -> Backend {
+        self.options.backend
+    }
+    fn changes(&self) -> ChangeFeed {
+        self.feed.subscribe().into()
+    }
+}
