@@ -1,0 +1,92 @@
+//! Record bytes: the one place that knows bincode, versions and checksums.
+//!
+//! ```text
+//!  ┌─────────┬──────────────────┬─────────────────────────┐
+//!  │ version │ CRC-32C          │ payload                 │
+//!  │ 1 byte  │ 4 bytes LE       │ bincode, to the end     │
+//!  └─────────┴──────────────────┴─────────────────────────┘
+//!  CRC-32C over: the row's key ‖ version ‖ payload
+//! ```
+//!
+//! The key is part of the checksum, so a value that ended up under another row's key is noticed. redb does not check
+//! page checksums on ordinary reads; this does, record by record.
+//!
+//! bincode 2 is finished: its format is frozen (`bincode::config::standard()`, variable-length little-endian integers,
+//! <https://docs.rs/bincode/2.0.1/bincode/config/struct.Configuration.html>), and nothing else in the crate names it.
+
+use bincode::{Decode, Encode, config};
+
+/// Bytes before the payload.
+pub const HEADER_BYTES: usize = 5;
+/// Largest payload in bytes. A length inside a payload that claims more is refused before memory is set aside for it.
+pub const MAX_PAYLOAD_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why bytes are no record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Fewer bytes than the header has.
+    #[error("it has {0} bytes, fewer than a record's header")]
+    Truncated(usize),
+    /// The bytes, or the key they lie under, are not those that were written.
+    #[error("its checksum does not match: the record or its key was altered")]
+    Checksum,
+    /// A version that this program does not know.
+    #[error("it has record version {0}, which this program does not know")]
+    UnknownVersion(u8),
+    /// The payload is no record of its version.
+    #[error("its payload does not decode: {0}")]
+    Payload(String),
+}
+
+/// The record's fields could not be encoded, because they exceed [`MAX_PAYLOAD_BYTES`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record does not encode: {0}")]
+pub struct EncodeError(String);
+
+fn configuration() -> impl config::Config {
+    config::standard().with_limit::<MAX_PAYLOAD_BYTES>()
+}
+
+/// The payload of `fields`.
+pub fn encode_payload(fields: &impl Encode) -> Result<Vec<u8>, EncodeError> {
+    let payload = bincode::encode_to_vec(fields, configuration()).map_err(|error| EncodeError(error.to_string()))?;
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        return Err(EncodeError(format!("{} bytes; at most {MAX_PAYLOAD_BYTES} are allowed", payload.len())));
+    }
+    Ok(payload)
+}
+
+/// The fields that all of `payload` encodes.
+pub fn decode_payload<F: Decode<()>>(payload: &[u8]) -> Result<F, DecodeError> {
+    let (fields, read) = bincode::decode_from_slice(payload, configuration())
+        .map_err(|error| DecodeError::Payload(error.to_string()))?;
+    if read != payload.len() {
+        return Err(DecodeError::Payload(format!("{} bytes follow the last field", payload.len() - read)));
+    }
+    Ok(fields)
+}
+
+/// Wraps a payload for storage under `key`.
+pub(crate) fn seal(key: &[u8], version: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
+    bytes.push(version);
+    bytes.extend_from_slice(&checksum(key, version, payload).to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Unwraps what was stored under `key`: version and payload.
+pub(crate) fn open<'a>(key: &[u8], bytes: &'a [u8]) -> Result<(u8, &'a [u8]), DecodeError> {
+    let truncated = || DecodeError::Truncated(bytes.len());
+    let (version, rest) = bytes.split_first().ok_or_else(truncated)?;
+    let (stored, payload) = rest.split_first_chunk::<4>().ok_or_else(truncated)?;
+    if u32::from_le_bytes(*stored) != checksum(key, *version, payload) {
+        return Err(DecodeError::Checksum);
+    }
+    Ok((*version, payload))
+}
+
+fn checksum(key: &[u8], version: u8, payload: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(key), &[version]), payload)
+}

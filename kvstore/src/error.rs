@@ -1,0 +1,156 @@
+//! What can go wrong, with file, table and key where they are known.
+
+use std::{fmt::Write as _, path::PathBuf, sync::Arc};
+
+use crate::codec::{DecodeError, EncodeError};
+
+/// Why a read or a batch failed. A batch that fails has stored nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Stored bytes are not what was written.
+    #[error("table `{table}`, key {key}: {problem}")]
+    Corrupt {
+        /// The table or index.
+        table: &'static str,
+        /// The key in hexadecimal.
+        key: String,
+        /// What is wrong with the bytes.
+        problem: String,
+    },
+    /// A unique index has another row with these fields; this operation staged nothing.
+    #[error("unique index `{index}` has this value already")]
+    Duplicate {
+        /// The index.
+        index: &'static str,
+    },
+    /// An operation named a row that does not exist; it staged nothing.
+    #[error("table `{table}` has no row with the key {key}")]
+    Missing {
+        /// The table.
+        table: &'static str,
+        /// The key in hexadecimal.
+        key: String,
+    },
+    /// The record is too large to be stored.
+    #[error("table `{table}`: {problem}")]
+    TooLarge {
+        /// The table.
+        table: &'static str,
+        /// What the encoder said.
+        problem: String,
+    },
+    /// No more space on the disk.
+    #[error("the disk is full")]
+    DiskFull(#[source] Arc<redb::Error>),
+    /// An earlier input or output failed, so nothing more is known of the file's state; open the store again.
+    #[error("the store stopped after an input/output error and must be opened again")]
+    MustReopen(#[source] Arc<redb::Error>),
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+    /// The engine reports damage to the file's structure.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
+    /// The engine failed otherwise.
+    #[error("the engine failed")]
+    Engine(#[source] Arc<redb::Error>),
+}
+
+/// Why a store could not be opened; the file is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or its directory.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// Another process holds the file.
+    #[error("{} is open in another process", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a newer program, which allows no older readers.
+    #[error("{} has format {found}, readable from format {oldest_reader} on; this program has {supported}", path.display())]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// The file's format.
+        found: u32,
+        /// The oldest format of a program that may read it.
+        oldest_reader: u32,
+        /// This program's format.
+        supported: u32,
+    },
+    /// The file is no redb file, or damaged.
+    #[error("{} is damaged or no redb file: {problem}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the engine said.
+        problem: String,
+    },
+    /// The file belongs to another catalogue: it has no format of ours.
+    #[error("{} is a redb file of another program", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Creating tables, migrating or rebuilding indexes failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl Error {
+    pub(crate) fn corrupt(table: &'static str, key: &[u8], problem: impl ToString) -> Self {
+        Self::Corrupt { table, key: hex(key), problem: problem.to_string() }
+    }
+
+    pub(crate) fn record(table: &'static str, key: &[u8]) -> impl FnOnce(DecodeError) -> Self {
+        move |error| Self::corrupt(table, key, error)
+    }
+
+    pub(crate) fn too_large(table: &'static str) -> impl FnOnce(EncodeError) -> Self {
+        move |error| Self::TooLarge { table, problem: error.to_string() }
+    }
+}
+
+/// Any of redb's errors, by what its reader can do about it.
+impl From<redb::Error> for Error {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(source) if source.kind() == std::io::ErrorKind::StorageFull => {
+                Self::DiskFull(Arc::new(redb::Error::Io(source)))
+            }
+            redb::Error::PreviousIo => Self::MustReopen(Arc::new(error)),
+            redb::Error::DatabaseClosed => Self::Closed,
+            redb::Error::Corrupted(problem) => Self::Damaged(problem),
+            other => Self::Engine(Arc::new(other)),
+        }
+    }
+}
+
+macro_rules! from_engine_errors {
+    ($($kind:ident)*) => {$(
+        impl From<redb::$kind> for Error {
+            fn from(error: redb::$kind) -> Self {
+                redb::Error::from(error).into()
+            }
+        }
+    )*};
+}
+
+from_engine_errors! { StorageError TableError TransactionError CommitError CompactionError SetDurabilityError }
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,189 @@
+//! Keys: encodings whose byte order is the order of the values.
+//!
+//! ```text
+//!  u64          8 bytes, big-endian
+//!  Ulid        16 bytes, big-endian
+//!  [u8; N]      N bytes
+//!  String       UTF-8, as long as it is; only alone or last
+//!  (A, B)       A ‖ B, where A has a fixed width
+//! ```
+//!
+//! Keys are compared by redb as plain byte strings. (redb's own integer keys are little-endian on disk, so they are not
+//! used.) This is the plain-table encoding of TiDB and CockroachDB, without their escapes: none is needed as long as
+//! only the last component varies in length.
+
+use ulid::Ulid;
+
+/// A value that can be a key: for all `a` and `b`, `a < b` exactly if `a`'s bytes sort before `b`'s.
+pub trait Key: Sized + Clone + Ord + std::fmt::Debug + Send + Sync + 'static {
+    /// Bytes that every encoding has; `None` if that varies.
+    const WIDTH: Option<usize>;
+    /// How the bytes are to be read, for people: `ULID 16`, `u64 BE 8`…
+    const LAYOUT: &'static str;
+
+    /// Appends the encoding to `bytes`.
+    fn append_to(&self, bytes: &mut Vec<u8>);
+
+    /// The value that `bytes`, all of them, encode; `None` if they encode none.
+    fn decode(bytes: &[u8]) -> Option<Self>;
+
+    /// The encoding.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::WIDTH.unwrap_or(32));
+        self.append_to(&mut bytes);
+        bytes
+    }
+}
+
+impl Key for u64 {
+    const WIDTH: Option<usize> = Some(8);
+    const LAYOUT: &'static str = "u64, 8 bytes big-endian";
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_be_bytes)
+    }
+}
+
+impl Key for Ulid {
+    const WIDTH: Option<usize> = Some(16);
+    const LAYOUT: &'static str = "ULID, 16 bytes big-endian";
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_bytes)
+    }
+}
+
+impl<const N: usize> Key for [u8; N] {
+    const WIDTH: Option<usize> = Some(N);
+    const LAYOUT: &'static str = match N {
+        32 => "32 bytes",
+        _ => "bytes",
+    };
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(self);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok()
+    }
+}
+
+impl Key for String {
+    const WIDTH: Option<usize> = None;
+    const LAYOUT: &'static str = "UTF-8 text";
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(self.as_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        String::from_utf8(bytes.to_vec()).ok()
+    }
+}
+
+impl<A: Key, B: Key> Key for (A, B) {
+    const WIDTH: Option<usize> = match (fixed_width::<A>(), B::WIDTH) {
+        (first, Some(second)) => Some(first + second),
+        (_, None) => None,
+    };
+    const LAYOUT: &'static str = "two components, one after the other";
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        self.0.append_to(bytes);
+        self.1.append_to(bytes);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (first, second) = bytes.split_at_checked(fixed_width::<A>())?;
+        Some((A::decode(first)?, B::decode(second)?))
+    }
+}
+
+/// The width of a key that something follows. A variable one there would break the order, and does not compile.
+#[allow(clippy::panic)] // while compiling
+pub(crate) const fn fixed_width<K: Key>() -> usize {
+    match K::WIDTH {
+        Some(width) => width,
+        None => panic!("only the last component of a key may vary in length"),
+    }
+}
+
+/// The smallest byte string above every one that starts with `prefix`; `None` if there is none.
+///
+/// Reverse reads start here: `prefix ‖ FF…` of any fixed length would miss longer keys.
+pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut bound = prefix.get(..=last)?.to_vec();
+    *bound.last_mut()? += 1;
+    Some(bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn agrees<K: Key>(one: &K, other: &K) {
+        assert_eq!(one.cmp(other), one.to_bytes().cmp(&other.to_bytes()), "{one:?} {other:?}");
+        assert_eq!(K::decode(&one.to_bytes()).as_ref(), Some(one));
+        if let Some(width) = K::WIDTH {
+            assert_eq!(one.to_bytes().len(), width);
+            assert_eq!(K::decode(&one.to_bytes()[..width - 1]), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn key_order_is_value_order(
+            a in any::<(u64, u128, [u8; 5], String)>(),
+            b in any::<(u64, u128, [u8; 5], String)>(),
+            same_first in any::<bool>(),
+        ) {
+            let b_first = if same_first { a.0 } else { b.0 };
+            agrees(&a.0, &b.0);
+            agrees(&Ulid(a.1), &Ulid(b.1));
+            agrees(&a.2, &b.2);
+            agrees(&a.3, &b.3);
+            agrees(&(a.0, a.2), &(b_first, b.2));
+            agrees(&(a.0, a.3.clone()), &(b_first, b.3.clone()));
+            agrees(&((a.0, Ulid(a.1)), a.3), &((b_first, Ulid(b.1)), b.3));
+        }
+
+        #[test]
+        fn the_bound_after_a_prefix_is_above_exactly_what_starts_with_it(
+            prefix in prop::collection::vec(prop_oneof![Just(0xFF), any::<u8>()], 0..5),
+            tail in prop::collection::vec(any::<u8>(), 0..5),
+            other in prop::collection::vec(prop_oneof![Just(0xFF), any::<u8>()], 0..6),
+        ) {
+            let inside = [prefix.clone(), tail].concat();
+            let Some(bound) = after_prefix(&prefix) else {
+                prop_assert!(prefix.iter().all(|byte| *byte == 0xFF));
+                return Ok(());
+            };
+            prop_assert!(inside < bound);
+            if other >= prefix && !other.starts_with(&prefix) {
+                prop_assert!(other >= bound);
+            }
+        }
+    }
+
+    #[test]
+    fn golden_bytes_of_every_kind_of_key() {
+        assert_eq!(0x0102_u64.to_bytes(), [0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(Ulid(0x0102).to_bytes()[14..], [1, 2]);
+        assert_eq!([7_u8, 8].to_bytes(), [7, 8]);
+        assert_eq!(Key::to_bytes(&"hé".to_owned()), [b'h', 0xC3, 0xA9]);
+        assert_eq!((1_u64, "a".to_owned()).to_bytes(), [0, 0, 0, 0, 0, 0, 0, 1, b'a']);
+        assert_eq!(String::decode(&[0xFF]), None);
+    }
+}

@@ -1,0 +1,241 @@
+//! Opening: the file and its rights, the format, migrations, indexes that need making.
+//!
+//! ```text
+//!  meta                    value (text unless said otherwise)
+//!  format                  the format of the records, a decimal number
+//!  oldest_reader           the oldest format whose programs may read this file
+//!  catalogue               fingerprint of the declared tables; `unfinished` while indexes are made
+//!  created_at              milliseconds since 1970, a decimal number
+//!  migration:NAME          when the migration ran, the same
+//! ```
+//!
+//! Everything else in `meta` belongs to the application.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use redb::{Builder, Database, DatabaseError, StorageBackend, backends::FileBackend};
+
+use crate::{
+    catalogue::{Catalogue, fingerprint},
+    error::{Error, OpenError},
+    store::Store,
+};
+
+const FORMAT: &str = "format";
+const OLDEST_READER: &str = "oldest_reader";
+const FINGERPRINT: &str = "catalogue";
+const CREATED_AT: &str = "created_at";
+const UNFINISHED: &[u8] = b"unfinished";
+
+/// A step from one format to the next. It must be idempotent: a crash may run it twice.
+pub struct Migration {
+    /// Its name, for the log and for `meta`; never reused.
+    pub name: &'static str,
+    /// The format that the file has afterwards.
+    pub to_format: u32,
+    /// Does it.
+    pub run: fn(&Store) -> Result<(), Error>,
+}
+
+/// Which tables, in which format.
+pub struct Schema {
+    /// The tables.
+    pub catalogue: Catalogue,
+    /// The format this program writes.
+    pub format: u32,
+    /// The oldest format whose programs can read what this one writes.
+    pub oldest_reader: u32,
+    /// The steps from every older format, in order.
+    pub migrations: &'static [Migration],
+}
+
+/// How to open a store.
+pub struct Options {
+    /// Bytes of memory for cached pages.
+    pub cache_bytes: usize,
+    /// Whether every commit also saves what a quick start after a crash needs: opening takes milliseconds instead of a
+    /// walk through the file, and each commit costs a second sync.
+    pub quick_repair: bool,
+    /// Told while opening takes long.
+    pub progress: fn(Progress),
+}
+
+/// What opening is busy with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Walking through the file after a crash; done so far, from 0 to 1.
+    Repairing(f64),
+    /// About to run the migration with this name.
+    Migrating(&'static str),
+    /// Making indexes anew, because they were declared differently or a rebuild was cut short.
+    RebuildingIndexes,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { cache_bytes: 128 * 1024 * 1024, quick_repair: false, progress: |_| {} }
+    }
+}
+
+impl Options {
+    /// Opens the store in the file at `path`, creating it (mode 0600) if it is missing or empty.
+    pub fn open(&self, path: &Path, schema: &Schema) -> Result<Store, OpenError> {
+        let io_error = |source| OpenError::Io { path: path.into(), source };
+        let existed = path.exists();
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = file.map_err(io_error)?;
+        if !existed {
+            let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(directory).and_then(|it| it.sync_all()).map_err(io_error)?; // the name itself is on disk
+        }
+        let is_new = file.metadata().map_err(io_error)?.len() == 0;
+        let database = FileBackend::new(file).and_then(|file| self.builder().create_with_backend(file));
+        let database = database.map_err(|error| open_error(path, error))?;
+        self.set_up(database, schema, path, is_new)
+    }
+
+    /// Opens a store on any backend, such as one in memory; it is new.
+    pub fn open_with_backend(&self, backend: impl StorageBackend, schema: &Schema) -> Result<Store, OpenError> {
+        let path = Path::new(":memory:");
+        let is_new = backend.len().is_ok_and(|length| length == 0);
+        let database = self.builder().create_with_backend(backend).map_err(|error| open_error(path, error))?;
+        self.set_up(database, schema, path, is_new)
+    }
+
+    fn builder(&self) -> Builder {
+        let mut builder = Builder::new();
+        builder.set_cache_size(self.cache_bytes);
+        let progress = self.progress;
+        builder.set_repair_callback(move |session| progress(Progress::Repairing(session.progress())));
+        builder
+    }
+
+    fn set_up(&self, database: Database, schema: &Schema, path: &Path, is_new: bool) -> Result<Store, OpenError> {
+        // Refusals come before the first write: a file of others stays as it is.
+        let found = format_of(&database).map_err(OpenError::Store)?;
+        match found {
+            None if !is_new && has_tables(&database).map_err(OpenError::Store)? => {
+                return Err(OpenError::Foreign { path: path.into() });
+            }
+            Some((found, oldest_reader)) if found > schema.format && oldest_reader > schema.format => {
+                let supported = schema.format;
+                return Err(OpenError::NewerFormat { path: path.into(), found, oldest_reader, supported });
+            }
+            _ => {}
+        }
+        let store = Store::over(database, schema.catalogue, self.quick_repair)?;
+        match found {
+            None => {
+                set(&store, FORMAT, schema.format.to_string().as_bytes())?;
+                set(&store, OLDEST_READER, schema.oldest_reader.to_string().as_bytes())?;
+                set(&store, CREATED_AT, now().as_bytes())?;
+                mark_indexes_finished(&store, schema.catalogue)?;
+            }
+            Some((found, _)) => {
+                self.migrate(&store, schema, path, found)?;
+                if found <= schema.format
+                    && store.meta(FINGERPRINT)?.as_deref() != Some(fingerprint(schema.catalogue).as_bytes())
+                {
+                    (self.progress)(Progress::RebuildingIndexes);
+                    store.rebuild_indexes()?;
+                }
+            }
+        }
+        Ok(store)
+    }
+
+    fn migrate(&self, store: &Store, schema: &Schema, path: &Path, found: u32) -> Result<(), OpenError> {
+        let mut due = schema.migrations.iter().filter(|migration| migration.to_format > found).peekable();
+        if due.peek().is_some() && path.is_file() {
+            keep_copy(path, found)?;
+        }
+        for migration in due {
+            (self.progress)(Progress::Migrating(migration.name));
+            (migration.run)(store)?;
+            store.write(|batch| {
+                batch.run(|operation| {
+                    operation.set_meta(&format!("migration:{}", migration.name), now().as_bytes())?;
+                    operation.set_meta(OLDEST_READER, schema.oldest_reader.to_string().as_bytes())?;
+                    operation.set_meta(FORMAT, migration.to_format.to_string().as_bytes())
+                })
+            })??;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the file as it was before its first migration, beside it.
+fn keep_copy(path: &Path, format: u32) -> Result<PathBuf, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".before-format-{}", format.saturating_add(1)));
+    let copy = PathBuf::from(name);
+    let written = std::fs::copy(path, &copy).and_then(|_| File::open(&copy)?.sync_all());
+    written.map_err(|source| OpenError::Io { path: copy.clone(), source })?;
+    Ok(copy)
+}
+
+/// Format and oldest reader; `None` where nothing was ever set up.
+fn format_of(database: &Database) -> Result<Option<(u32, u32)>, Error> {
+    use redb::ReadableDatabase;
+    let table = match database.begin_read()?.open_table(crate::snapshot::definition(crate::store::META)) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_) | redb::TableError::TableTypeMismatch { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let number = |name: &str| -> Result<Option<u32>, Error> {
+        let Some(value) = table.get(name.as_bytes())? else { return Ok(None) };
+        let number = std::str::from_utf8(value.value()).ok().and_then(|text| text.parse().ok());
+        number.map(Some).ok_or_else(|| Error::corrupt("meta", name.as_bytes(), "it is not a number"))
+    };
+    Ok(match number(FORMAT)? {
+        None => None,
+        Some(format) => Some((format, number(OLDEST_READER)?.unwrap_or(format))),
+    })
+}
+
+/// Whether the file has tables, of whomever. A start that was cut short before anything was set up leaves empty ones of
+/// ours, with an empty `meta` among them.
+fn has_tables(database: &Database) -> Result<bool, Error> {
+    use redb::{ReadableDatabase, TableHandle};
+    let transaction = database.begin_read()?;
+    let names: Vec<String> = transaction.list_tables()?.map(|table| table.name().to_owned()).collect();
+    Ok(!names.is_empty() && !names.iter().any(|name| name == crate::store::META))
+}
+
+fn set(store: &Store, name: &str, value: &[u8]) -> Result<(), Error> {
+    store.write(|batch| batch.run(|operation| operation.set_meta(name, value)))?
+}
+
+pub(crate) fn mark_indexes_unfinished(store: &Store) -> Result<(), Error> {
+    set(store, FINGERPRINT, UNFINISHED)
+}
+
+pub(crate) fn mark_indexes_finished(store: &Store, catalogue: Catalogue) -> Result<(), Error> {
+    set(store, FINGERPRINT, fingerprint(catalogue).as_bytes())
+}
+
+fn now() -> String {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string()
+}
+
+fn open_error(path: &Path, error: DatabaseError) -> OpenError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.into() },
+        DatabaseError::Storage(redb::StorageError::Io(source))
+            if !matches!(
+                source.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            OpenError::Io { path: path.into(), source }
+        }
+        other => OpenError::Damaged { path: path.into(), problem: other.to_string() },
+    }
+}

@@ -1,0 +1,253 @@
+//! Reading: one committed state, seen whole, for as long as it is held.
+
+use std::{
+    marker::PhantomData,
+    ops::Bound,
+    sync::{Arc, OnceLock},
+};
+
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata, TableDefinition};
+
+use crate::{
+    error::Error,
+    key::{Key, after_prefix},
+    record::Record,
+    store::Slots,
+    table::{Index, Table},
+};
+
+/// How every table lies in redb: bytes to bytes. What they mean is for this crate to know.
+pub(crate) type Bytes = &'static [u8];
+pub(crate) type RawTable = ReadOnlyTable<Bytes, Bytes>;
+
+/// The redb table with this name.
+pub(crate) fn definition(name: &str) -> TableDefinition<'_, Bytes, Bytes> {
+    TableDefinition::new(name)
+}
+
+/// Which way to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the smallest key up.
+    Forward,
+    /// From the largest key down.
+    Reverse,
+}
+
+/// A committed state of the store. Reads do not wait for the writer and do not block it.
+///
+/// While a snapshot is held, the pages it shows cannot be reused and the file grows: drop it when a request is done.
+pub struct Snapshot {
+    transaction: ReadTransaction,
+    slots: Arc<Slots>,
+    tables: Box<[OnceLock<RawTable>]>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(transaction: ReadTransaction, slots: Arc<Slots>) -> Self {
+        let tables = slots.names().iter().map(|_| OnceLock::new()).collect();
+        Self { transaction, slots, tables }
+    }
+
+    /// A table, opened at its first use in this snapshot.
+    pub(crate) fn table(&self, name: &str) -> Result<&RawTable, Error> {
+        let undeclared = || Error::Damaged(format!("table `{name}` is not in the catalogue"));
+        let opened = self.slots.position(name).and_then(|slot| self.tables.get(slot)).ok_or_else(undeclared)?;
+        if let Some(table) = opened.get() {
+            return Ok(table);
+        }
+        let table = self.transaction.open_table(definition(name))?;
+        Ok(opened.get_or_init(|| table))
+    }
+
+    /// The bytes under `key`.
+    pub(crate) fn raw(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.table(table)?.get(key)?.map(|value| value.value().to_vec()))
+    }
+
+    /// The record under `key`.
+    pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Record>, Error> {
+        let key = key.to_bytes();
+        let Some(value) = self.table(T::NAME)?.get(key.as_slice())? else { return Ok(None) };
+        T::Record::from_bytes(&key, value.value()).map(Some).map_err(Error::record(T::NAME, &key))
+    }
+
+    /// Whether there is a row with `key`.
+    pub fn contains<T: Table>(&self, key: &T::Key) -> Result<bool, Error> {
+        Ok(self.table(T::NAME)?.get(key.to_bytes().as_slice())?.is_some())
+    }
+
+    /// The primary key of the row that a unique index has for `fields`.
+    pub fn find<I: Index>(&self, fields: &I::Fields) -> Result<Option<PrimaryKey<I>>, Error> {
+        let fields = fields.to_bytes();
+        let Some(value) = self.table(I::NAME)?.get(fields.as_slice())? else { return Ok(None) };
+        Key::decode(value.value()).map(Some).ok_or_else(|| Error::corrupt(I::NAME, &fields, "it points to no key"))
+    }
+
+    /// How many rows a table has.
+    pub fn len<T: Table>(&self) -> Result<u64, Error> {
+        Ok(self.table(T::NAME)?.len()?)
+    }
+
+    /// Whether a table has no rows.
+    pub fn is_empty<T: Table>(&self) -> Result<bool, Error> {
+        Ok(self.table(T::NAME)?.is_empty()?)
+    }
+
+    /// The rows of a table with keys strictly above `after`, or all, in this direction.
+    pub fn rows<T: Table>(&self, after: Option<&T::Key>, direction: Direction) -> Result<Rows<T>, Error> {
+        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_bytes()));
+        Ok(Rows { raw: self.scan(T::NAME, start, Bound::Unbounded, direction)?, table: PhantomData })
+    }
+
+    /// The largest key of a table.
+    pub fn last_key<T: Table>(&self) -> Result<Option<T::Key>, Error> {
+        match self.scan(T::NAME, Bound::Unbounded, Bound::Unbounded, Direction::Reverse)?.next() {
+            None => Ok(None),
+            Some(row) => {
+                let (key, _) = row?;
+                T::Key::decode(&key).map(Some).ok_or_else(|| Error::corrupt(T::NAME, &key, "the key does not decode"))
+            }
+        }
+    }
+
+    /// The primary keys that an index has for exactly `fields`, in their order, of those within `range`.
+    pub fn keys_of<I: Index>(
+        &self,
+        fields: &I::Fields,
+        range: KeyRange<'_, PrimaryKey<I>>,
+        direction: Direction,
+    ) -> Result<Keys<I>, Error> {
+        let prefix = fields.to_bytes();
+        let with = |key: &PrimaryKey<I>| Bound::Excluded([prefix.clone(), key.to_bytes()].concat());
+        let start = range.above.map_or_else(|| Bound::Included(prefix.clone()), with);
+        let end = range.below.map_or_else(
+            || after_prefix(&prefix).map_or(Bound::Unbounded, Bound::Excluded),
+            |key| Bound::Excluded([prefix.clone(), key.to_bytes()].concat()),
+        );
+        Ok(Keys { raw: self.scan(I::NAME, start, end, direction)?, index: PhantomData })
+    }
+
+    /// The entries of an index with fields up to and including `last`, from the smallest on.
+    pub fn entries_up_to<I: Index>(&self, last: &I::Fields) -> Result<Keys<I>, Error> {
+        let end = after_prefix(&last.to_bytes()).map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(Keys { raw: self.scan(I::NAME, Bound::Unbounded, end, Direction::Forward)?, index: PhantomData })
+    }
+
+    /// Raw rows of any table or index of the catalogue, or of `meta`.
+    pub fn scan(
+        &self,
+        table: &str,
+        start: Bound<Vec<u8>>,
+        end: Bound<Vec<u8>>,
+        direction: Direction,
+    ) -> Result<RawRows, Error> {
+        let range = (as_slice(&start), as_slice(&end));
+        if is_empty(&range) {
+            return Ok(RawRows { range: None, direction });
+        }
+        Ok(RawRows { range: Some(self.table(table)?.range::<&[u8]>(range)?), direction })
+    }
+}
+
+/// The primary key of the rows that an index finds.
+pub type PrimaryKey<I> = <<I as Index>::Table as Table>::Key;
+
+/// Bounds on primary keys, both exclusive.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRange<'a, K> {
+    /// Only keys above this.
+    pub above: Option<&'a K>,
+    /// Only keys below this.
+    pub below: Option<&'a K>,
+}
+
+impl<K> KeyRange<'_, K> {
+    /// All keys.
+    pub const ALL: Self = Self { above: None, below: None };
+}
+
+fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(Vec::as_slice)
+}
+
+/// Whether no key can be in the range; redb takes it for a mistake.
+fn is_empty(range: &(Bound<&[u8]>, Bound<&[u8]>)) -> bool {
+    match range {
+        (Bound::Included(start), Bound::Included(end)) => start > end,
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end))
+        | (Bound::Excluded(start), Bound::Included(end)) => start >= end,
+        _ => false,
+    }
+}
+
+/// Raw rows in key order. An error is the last item.
+pub struct RawRows {
+    range: Option<redb::Range<'static, Bytes, Bytes>>,
+    direction: Direction,
+}
+
+impl Iterator for RawRows {
+    type Item = Result<(Vec<u8>, Vec<u8>), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let range = self.range.as_mut()?;
+        let row = match self.direction {
+            Direction::Forward => range.next(),
+            Direction::Reverse => range.next_back(),
+        };
+        match row {
+            Some(Ok((key, value))) => Some(Ok((key.value().to_vec(), value.value().to_vec()))),
+            Some(Err(error)) => {
+                self.range = None; // what follows an error cannot be trusted
+                Some(Err(error.into()))
+            }
+            None => None,
+        }
+    }
+}
+
+/// Rows of a table, decoded.
+pub struct Rows<T> {
+    raw: RawRows,
+    table: PhantomData<fn() -> T>,
+}
+
+impl<T: Table> Iterator for Rows<T> {
+    type Item = Result<(T::Key, T::Record), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.raw.next()?.and_then(|(key, value)| decode_row::<T>(&key, &value)))
+    }
+}
+
+/// Key and record of a raw row.
+pub(crate) fn decode_row<T: Table>(key: &[u8], value: &[u8]) -> Result<(T::Key, T::Record), Error> {
+    let decoded = T::Key::decode(key).ok_or_else(|| Error::corrupt(T::NAME, key, "the key does not decode"))?;
+    let record = T::Record::from_bytes(key, value).map_err(Error::record(T::NAME, key))?;
+    Ok((decoded, record))
+}
+
+/// Index entries: fields and primary key.
+pub struct Keys<I> {
+    raw: RawRows,
+    index: PhantomData<fn() -> I>,
+}
+
+impl<I: Index> Iterator for Keys<I> {
+    type Item = Result<(I::Fields, PrimaryKey<I>), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.raw.next()?.and_then(|(key, value)| {
+            decode_entry::<I>(&key, &value).ok_or_else(|| Error::corrupt(I::NAME, &key, "the entry does not decode"))
+        }))
+    }
+}
+
+fn decode_entry<I: Index>(key: &[u8], value: &[u8]) -> Option<(I::Fields, PrimaryKey<I>)> {
+    if I::UNIQUE {
+        return Some((I::Fields::decode(key)?, Key::decode(value)?));
+    }
+    let (fields, primary) = key.split_at_checked(I::Fields::WIDTH?)?;
+    Some((I::Fields::decode(fields)?, Key::decode(primary)?))
+}

@@ -1,0 +1,170 @@
+//! The open store: the current snapshot for readers, one batch at a time for the writer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
+
+use crate::{batch::Batch, catalogue::Catalogue, error::Error, snapshot::Snapshot, verify::Finding};
+
+/// The table of facts about the store itself, by name.
+pub(crate) const META: &str = "meta";
+
+/// The names of all redb tables in a fixed order, so that a table is known by its position.
+pub(crate) struct Slots(Vec<&'static str>);
+
+impl Slots {
+    pub(crate) fn of(catalogue: Catalogue) -> Self {
+        let mut names = vec![META];
+        for table in catalogue {
+            let info = table.describe();
+            names.push(info.name);
+            names.extend(info.indexes.iter().map(|index| index.name));
+        }
+        Self(names)
+    }
+
+    pub(crate) fn names(&self) -> &[&'static str] {
+        &self.0
+    }
+
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|known| *known == name)
+    }
+
+    pub(crate) fn name(&self, slot: usize) -> &'static str {
+        self.0.get(slot).copied().unwrap_or(META)
+    }
+}
+
+/// An open store. Any number of threads may read; batches are stored one after the other.
+pub struct Store {
+    /// `None` once closed.
+    database: Mutex<Option<Database>>,
+    /// The newest committed state; `None` once closed.
+    current: RwLock<Option<Arc<Snapshot>>>,
+    slots: Arc<Slots>,
+    catalogue: Catalogue,
+    quick_repair: bool,
+}
+
+impl Store {
+    pub(crate) fn over(database: Database, catalogue: Catalogue, quick_repair: bool) -> Result<Self, Error> {
+        let slots = Arc::new(Slots::of(catalogue));
+        let store =
+            Self { current: RwLock::new(None), database: Mutex::new(Some(database)), slots, catalogue, quick_repair };
+        let slots = store.slots.clone();
+        store.with_transaction(|transaction| {
+            // Reading a table that was never created is an error in redb, so all exist from the start.
+            for name in slots.names() {
+                transaction.open_table(crate::snapshot::definition(name))?;
+            }
+            Ok(())
+        })?;
+        Ok(store)
+    }
+
+    /// The newest committed state, in nanoseconds: no disk, no waiting for the writer.
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>, Error> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Error::Closed)
+    }
+
+    /// Stores what the operations run by `batch` stage, in one durable commit, and answers what it answers. If nothing
+    /// was staged, nothing is committed. When this returns `Ok`, the commit survives power loss and every
+    /// [`snapshot`](Self::snapshot) taken from then on shows it.
+    ///
+    /// An error of the engine, or a panic in `batch`, means that nothing was stored; the store goes on.
+    pub fn write<R>(&self, batch: impl FnOnce(&mut Batch) -> R) -> Result<R, Error> {
+        let database = self.lock();
+        let mut staging = Batch::new(self.snapshot()?, self.slots.clone());
+        let result = batch(&mut staging);
+        if !staging.is_empty() {
+            self.commit(&database, |transaction| staging.apply(transaction))?;
+        }
+        Ok(result)
+    }
+
+    /// A fact about the store.
+    pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.snapshot()?.raw(META, name.as_bytes())
+    }
+
+    /// Checks every record and every index entry of every table against each other, as of one moment, in constant
+    /// memory. Each thing found wrong goes to `report`.
+    pub fn verify(&self, mut report: impl FnMut(Finding)) -> Result<(), Error> {
+        let snapshot = self.snapshot()?;
+        self.catalogue.iter().try_for_each(|table| table.verify(&snapshot, &mut report))
+    }
+
+    /// Makes every index anew from the records. Cut short, it is finished when the store is next opened.
+    pub fn rebuild_indexes(&self) -> Result<u64, Error> {
+        crate::open::mark_indexes_unfinished(self)?;
+        let mut rows = 0;
+        for table in self.catalogue {
+            rows += table.rebuild_indexes(self)?;
+        }
+        crate::open::mark_indexes_finished(self, self.catalogue)?;
+        Ok(rows)
+    }
+
+    /// Gives unused space back to the file system. Nothing else may use the store meanwhile.
+    pub fn compact(&self) -> Result<bool, Error> {
+        let mut database = self.lock();
+        self.publish(None);
+        let database = database.as_mut().ok_or(Error::Closed)?;
+        let result = database.compact();
+        self.publish(Some(self.read(database)?));
+        Ok(result?)
+    }
+
+    /// Closes the file and gives up its lock. Later calls, and reads of snapshots still held, are
+    /// [`Error::Closed`]. Closing again is `Ok`.
+    pub fn close(&self) -> Result<(), Error> {
+        let database = self.lock().take();
+        self.publish(None);
+        match database.map(Database::close) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(redb::Error::from(error).into()),
+        }
+    }
+
+    /// One durable commit of whatever `change` does.
+    pub(crate) fn with_transaction(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.commit(&self.lock(), change)
+    }
+
+    fn commit(
+        &self,
+        database: &MutexGuard<'_, Option<Database>>,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let database = database.as_ref().ok_or(Error::Closed)?;
+        let mut transaction = database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        transaction.set_quick_repair(self.quick_repair);
+        // On an error the transaction is dropped, which undoes it.
+        change(&transaction)?;
+        transaction.commit()?;
+        self.publish(Some(self.read(database)?));
+        Ok(())
+    }
+
+    fn read(&self, database: &Database) -> Result<Snapshot, Error> {
+        Ok(Snapshot::new(database.begin_read()?, self.slots.clone()))
+    }
+
+    fn publish(&self, snapshot: Option<Snapshot>) {
+        let old = std::mem::replace(
+            &mut *self.current.write().unwrap_or_else(PoisonError::into_inner),
+            snapshot.map(Arc::new),
+        );
+        drop(old); // after the lock: the last holder of a snapshot pays for its end
+    }
+
+    /// A panic leaves no half-done state behind: staging is in memory and redb undoes a dropped transaction.
+    fn lock(&self) -> MutexGuard<'_, Option<Database>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

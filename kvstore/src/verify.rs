@@ -1,0 +1,143 @@
+//! Holding indexes to their records, and making them anew.
+
+use std::{fmt, ops::Bound};
+
+use redb::ReadableTable;
+
+use crate::{
+    error::{Error, hex},
+    key::Key,
+    record::Record,
+    snapshot::{Direction, Snapshot, decode_row},
+    store::Store,
+    table::{IndexDefinition, Table},
+};
+
+/// Rows whose index entries are made in one commit of a rebuild; bounds memory and the time others wait.
+const REBUILD_STEP: usize = 10_000;
+
+/// What is wrong with a row or an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The key is none of its table's.
+    Key,
+    /// The record does not decode; the reason follows.
+    Record(String),
+    /// The record should have this entry in the index and has not.
+    MissingEntry,
+    /// The entry belongs to no record.
+    DanglingEntry,
+    /// The entry is not what its record makes of it.
+    WrongEntry,
+}
+
+/// Something found wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The table or index.
+    pub table: &'static str,
+    /// The key of the row or entry, in hexadecimal.
+    pub key: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: ", self.table, self.key)?;
+        match &self.problem {
+            Problem::Key => f.write_str("the key does not decode"),
+            Problem::Record(problem) => f.write_str(problem),
+            Problem::MissingEntry => f.write_str("the record has no such index entry"),
+            Problem::DanglingEntry => f.write_str("the index entry belongs to no record"),
+            Problem::WrongEntry => f.write_str("the index entry is not what its record makes of it"),
+        }
+    }
+}
+
+pub(crate) fn table<T: Table>(snapshot: &Snapshot, report: &mut dyn FnMut(Finding)) -> Result<(), Error> {
+    let mut found = |table, key: &[u8], problem| report(Finding { table, key: hex(key), problem });
+    for row in snapshot.scan(T::NAME, Bound::Unbounded, Bound::Unbounded, Direction::Forward)? {
+        let (raw_key, value) = row?;
+        let Some(key) = T::Key::decode(&raw_key) else {
+            found(T::NAME, &raw_key, Problem::Key);
+            continue;
+        };
+        let record = match T::Record::from_bytes(&raw_key, &value) {
+            Ok(record) => record,
+            Err(error) => {
+                found(T::NAME, &raw_key, Problem::Record(error.to_string()));
+                continue;
+            }
+        };
+        for index in T::INDEXES {
+            let Some(entry) = index.entry(&key, &record) else { continue };
+            match snapshot.raw(index.name, &entry.key)? {
+                None => found(index.name, &entry.key, Problem::MissingEntry),
+                Some(value) if value != entry.value => found(index.name, &entry.key, Problem::WrongEntry),
+                Some(_) => {}
+            }
+        }
+    }
+    for index in T::INDEXES {
+        for entry in snapshot.scan(index.name, Bound::Unbounded, Bound::Unbounded, Direction::Forward)? {
+            let (raw_key, value) = entry?;
+            if let Some(problem) = problem_of_entry(snapshot, index, &raw_key, &value)? {
+                found(index.name, &raw_key, problem);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn problem_of_entry<T: Table>(
+    snapshot: &Snapshot,
+    index: &IndexDefinition<T>,
+    raw_key: &[u8],
+    value: &[u8],
+) -> Result<Option<Problem>, Error> {
+    let Some(key) = index.primary_key(raw_key, value) else { return Ok(Some(Problem::Key)) };
+    let primary = key.to_bytes();
+    let Some(row) = snapshot.raw(T::NAME, &primary)? else { return Ok(Some(Problem::DanglingEntry)) };
+    // A record that does not decode was reported with its table.
+    let Ok(record) = T::Record::from_bytes(&primary, &row) else { return Ok(None) };
+    let is_right = index.entry(&key, &record).is_some_and(|entry| entry.key == raw_key && entry.value == value);
+    Ok((!is_right).then_some(Problem::WrongEntry))
+}
+
+/// Rows that do not decode are passed over: they cannot be indexed, and verification names them.
+pub(crate) fn rebuild<T: Table>(store: &Store) -> Result<u64, Error> {
+    store.with_transaction(|transaction| {
+        for index in T::INDEXES {
+            transaction.delete_table(crate::snapshot::definition(index.name))?;
+            transaction.open_table(crate::snapshot::definition(index.name))?;
+        }
+        Ok(())
+    })?;
+    let mut read = 0;
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let snapshot = store.snapshot()?;
+        let start = after.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = snapshot.scan(T::NAME, start, Bound::Unbounded, Direction::Forward)?;
+        let step: Vec<_> = rows.take(REBUILD_STEP).collect::<Result<_, _>>()?;
+        let Some((last, _)) = step.last() else { return Ok(read) };
+        after = Some(last.clone());
+        read += step.len() as u64;
+        store.with_transaction(|transaction| {
+            for index in T::INDEXES {
+                let mut table = transaction.open_table(crate::snapshot::definition(index.name))?;
+                for (key, value) in &step {
+                    let Ok((key, record)) = decode_row::<T>(key, value) else { continue };
+                    let Some(entry) = index.entry(&key, &record) else { continue };
+                    // Of two rows that a unique index cannot both have, the first keeps its entry.
+                    if !index.unique || table.get(entry.key.as_slice())?.is_none() {
+                        table.insert(entry.key.as_slice(), entry.value.as_slice())?;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
