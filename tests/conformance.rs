@@ -7,7 +7,7 @@ use decentcom_tests::{Context, Place, Setup, sentences};
 use libtest_mimic::{Arguments, Trial};
 
 /// A new backend is one more line.
-const BACKENDS: &[Backend] = &[Backend::Sqlite];
+const BACKENDS: &[Backend] = &[Backend::Sqlite, Backend::Redb];
 
 const PLACES: [(&str, Place); 3] =
     [("in_memory", Place::Memory), ("on_disk", Place::Disk), ("reopened_after_every_change", Place::Reopened)];

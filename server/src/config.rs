@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::storage::{Backend, StorageOptions, limits::MAX_CONTENT_BYTES};
+use crate::storage::{Backend, RedbOptions, StorageOptions, limits::MAX_CONTENT_BYTES};
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_PATH: &str = "decentcom.toml";
@@ -21,6 +21,7 @@ pub const DEFAULT_PATH: &str = "decentcom.toml";
 const ENV_PREFIX: &str = "DECENTCOM_";
 /// Bytes of UTF-8 that a character can take; bounds `max_message_length` so that the store accepts what it allows.
 const MAX_CHARACTER_BYTES: usize = 4;
+const MIB: u64 = 1024 * 1024;
 
 /// What stands in the file, section by section, before it is checked. Every key is optional.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,22 @@ struct Storage {
     backend: Backend,
     #[serde(skip_serializing_if = "Option::is_none")]
     database_path: Option<PathBuf>,
+    redb: Redb,
+}
+
+/// `[storage.redb]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Redb {
+    cache_mib: u64,
+    quick_repair: bool,
+}
+
+impl Default for Redb {
+    fn default() -> Self {
+        let RedbOptions { cache_bytes, quick_repair } = RedbOptions::default();
+        Self { cache_mib: cache_bytes / MIB, quick_repair }
+    }
 }
 
 /// `[sessions]`
@@ -154,7 +171,7 @@ impl Default for Network {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { backend: Backend::Sqlite, database_path: None }
+        Self { backend: Backend::Sqlite, database_path: None, redb: Redb::default() }
     }
 }
 
@@ -286,27 +303,38 @@ fn read(path: &Path) -> Result<toml::Table, ConfigError> {
 /// Sets one key. The value is tried as TOML (`["a", "b"]`, `4000`), then as plain text.
 fn apply_override(table: &mut toml::Table, variable: &str, name: &str, value: &str) -> Result<(), ConfigError> {
     let error = |message: String| ConfigError::Environment { variable: variable.into(), message };
-    let (section, key) = name
-        .split_once("__")
-        .map(|(section, key)| (section.to_ascii_lowercase(), key.to_ascii_lowercase()))
+    let name = name.to_ascii_lowercase();
+    let (path, key) = name
+        .rsplit_once("__")
         .ok_or_else(|| error(format!("names no key; the form is {ENV_PREFIX}<SECTION>__<KEY>")))?;
+    let sections = || path.split("__");
     let as_toml = toml::from_str::<toml::Table>(&format!("value = {value}")).ok().and_then(|mut it| it.remove("value"));
     let mut problem = String::new();
     for candidate in as_toml.into_iter().chain([toml::Value::String(value.into())]) {
         let mut alone = toml::Table::new();
-        alone.insert(section.clone(), toml::Value::Table([(key.clone(), candidate.clone())].into_iter().collect()));
+        insert(&mut alone, sections(), key, candidate.clone());
         match alone.try_into::<File>() {
             Ok(_) => {
-                let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-                if let Some(section) = section.as_table_mut() {
-                    section.insert(key, candidate);
-                }
+                insert(table, sections(), key, candidate);
                 return Ok(());
             }
             Err(found) => problem = found.message().to_owned(),
         }
     }
     Err(error(problem))
+}
+
+/// Sets `key` in the table that `sections` lead to, making them on the way.
+fn insert<'a>(table: &mut toml::Table, mut sections: impl Iterator<Item = &'a str>, key: &str, value: toml::Value) {
+    match sections.next() {
+        None => drop(table.insert(key.into(), value)),
+        Some(section) => {
+            let inner = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let Some(inner) = inner.as_table_mut() {
+                insert(inner, sections, key, value);
+            }
+        }
+    }
 }
 
 impl File {
@@ -317,6 +345,10 @@ impl File {
         }
         if self.storage.database_path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
             return impossible("[storage] database_path", "is empty; name a file, or leave the key out".into());
+        }
+        let cache = self.storage.redb.cache_mib;
+        if !(1..=1024 * 1024).contains(&cache) {
+            return impossible("[storage.redb] cache_mib", format!("is {cache}; allowed are 1 to 1048576"));
         }
         for (key, duration) in [
             ("[sessions] ttl", self.sessions.ttl),
@@ -352,7 +384,8 @@ impl File {
     fn into_config(self) -> Config {
         let Self { server, network, storage, sessions, membership, content, logging } = self;
         let path = storage.database_path.unwrap_or_else(|| format!("data/decentcom.{}", storage.backend.name()).into());
-        let storage = StorageOptions { backend: storage.backend, path };
+        let redb = RedbOptions { cache_bytes: storage.redb.cache_mib * MIB, quick_repair: storage.redb.quick_repair };
+        let storage = StorageOptions { backend: storage.backend, path, redb };
         Config { server, network, storage, sessions, membership, content, logging }
     }
 }

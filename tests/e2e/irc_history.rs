@@ -1,5 +1,7 @@
 //! The main job on real input: a day of an IRC channel through the built server, over HTTP only, across a SIGKILL.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test program
+
 mod support;
 
 use std::{collections::BTreeMap, path::Path};
@@ -138,6 +140,7 @@ async fn two_servers_on_one_file_are_refused(backend: &str) {
 macro_rules! over_each_backend {
     ($($test:ident)*) => {
         over_each_backend!(@backend sqlite $($test)*);
+        over_each_backend!(@backend redb $($test)*);
     };
     (@backend $backend:ident $($test:ident)*) => {
         mod $backend {

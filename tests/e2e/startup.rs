@@ -1,5 +1,7 @@
 //! Starting and stopping the built program: the good order of it, and every bad input an operator may give.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test program
+
 mod support;
 
 use std::{

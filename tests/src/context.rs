@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use decentcom_server::storage::{
-    self, Backend, Channel, Clock, ManualClock, Message, Storage, StorageOptions, Timestamp, User,
+    self, Backend, Channel, Clock, ManualClock, Message, RedbOptions, Storage, StorageOptions, Timestamp, User,
 };
 use tempfile::TempDir;
 
@@ -132,7 +132,8 @@ pub const MALFORMED: [&str; 7] = [
 ];
 
 async fn open(setup: Setup, directory: &Path, clock: Arc<ManualClock>) -> Arc<dyn Storage> {
-    let options = StorageOptions { backend: setup.backend, path: directory.join("store") };
+    let options =
+        StorageOptions { backend: setup.backend, path: directory.join("store"), redb: RedbOptions::default() };
     match setup.place {
         Place::Memory => storage::open_in_memory(setup.backend, clock).await.unwrap(),
         Place::Disk => storage::open(&options, clock).await.unwrap(),

@@ -24,9 +24,14 @@ fn the_example_shows_every_key() {
     let mut all = toml::Table::try_from(File::default()).unwrap();
     let storage = all.get_mut("storage").unwrap().as_table_mut().unwrap();
     storage.insert("database_path".into(), "".into());
-    for (section, keys) in &all {
-        for key in keys.as_table().unwrap().keys() {
-            assert!(example.get(section).and_then(|it| it.get(key)).is_some(), "[{section}] {key} is missing");
+    assert_has_keys(&example, &all, "");
+}
+
+fn assert_has_keys(example: &toml::Table, all: &toml::Table, within: &str) {
+    for (key, value) in all {
+        let shown = example.get(key).unwrap_or_else(|| panic!("{within} {key} is missing"));
+        if let Some(inner) = value.as_table() {
+            assert_has_keys(shown.as_table().unwrap(), inner, &format!("{within} {key}"));
         }
     }
 }
@@ -52,6 +57,7 @@ fn the_environment_overrides_the_file() {
             ("DECENTCOM_SERVER__NAME", "123"),
             ("DECENTCOM_STORAGE__BACKEND", "redb"),
             ("DECENTCOM_SESSIONS__TTL", "90m"),
+            ("DECENTCOM_STORAGE__REDB__CACHE_MIB", "7"),
             ("DECENTCOM_NETWORK__ALLOWED_ORIGINS", "[\"http://a\", \"http://b:1\"]"),
             ("HOME", "/"),
         ],
@@ -60,6 +66,7 @@ fn the_environment_overrides_the_file() {
     assert_eq!(config.content.max_message_length, 2);
     assert_eq!(config.server.name, "123");
     assert_eq!(config.storage.backend, Backend::Redb);
+    assert_eq!(config.storage.redb.cache_bytes, 7 * MIB);
     assert_eq!(config.sessions.ttl, Duration::from_secs(5400));
     assert_eq!(config.network.allowed_origins, ["http://a", "http://b:1"]);
 }
@@ -75,6 +82,8 @@ fn what_is_wrong_is_named_with_its_place_and_what_is_allowed() {
         ("[content]\nmax_message_length = '4000'", &[], "invalid type"),
         ("[content]\nmax_message_length = -1", &[], "line 2"),
         ("[content]\nmax_message_length = 0", &[], "[content] max_message_length is 0; allowed are 1 to 262144"),
+        ("[storage.redb]\ncache_mib = 0", &[], "[storage.redb] cache_mib is 0; allowed are 1 to 1048576"),
+        ("[storage.redb]\ncache_size = 1", &[], "unknown field `cache_size`"),
         ("[sessions]\nttl = '0s'", &[], "[sessions] ttl"),
         ("[sessions]\nttl = '24'", &[], "not a duration such as"),
         ("[network]\nbind_address = 'localhost'", &[], "line 2"),

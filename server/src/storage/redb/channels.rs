@@ -1,0 +1,158 @@
+//! The tables `channels`, `categories` and `purges`.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot};
+use ulid::Ulid;
+
+use super::{
+    error::storage_error,
+    schema::{
+        Categories, CategoryRecord, ChannelRecord, Channels, MessagesByChannel, PurgeRecord, Purges,
+        TombstonesByChannel,
+    },
+    time_of, timestamp,
+};
+use crate::storage::{
+    Category, CategoryId, Channel, ChannelId, MessageId, StorageError,
+    front::engine::{PurgeSlice, Rows},
+};
+
+fn decode(id: Ulid, record: ChannelRecord) -> Result<Channel, StorageError> {
+    let ChannelRecord { name, topic, category_id, position, updated_at } = record;
+    Ok(Channel {
+        id: id.into(),
+        name,
+        topic,
+        category_id,
+        position,
+        created_at: time_of("channels", id)?,
+        updated_at: timestamp("channels", id, updated_at)?,
+    })
+}
+
+fn encode(channel: &Channel) -> ChannelRecord {
+    ChannelRecord {
+        name: channel.name.clone(),
+        topic: channel.topic.clone(),
+        category_id: channel.category_id.clone(),
+        position: channel.position,
+        updated_at: channel.updated_at.as_millis(),
+    }
+}
+
+fn decode_category(id: Ulid, record: CategoryRecord) -> Result<Category, StorageError> {
+    let CategoryRecord { name, position } = record;
+    Ok(Category { id: id.into(), name, position, created_at: time_of("categories", id)? })
+}
+
+fn encode_category(category: &Category) -> CategoryRecord {
+    CategoryRecord { name: category.name.clone(), position: category.position }
+}
+
+pub(super) fn by_id(snapshot: &Snapshot, id: ChannelId) -> Result<Option<Channel>, StorageError> {
+    let record = snapshot.get::<Channels>(&id.ulid()).map_err(storage_error("read a channel"))?;
+    record.map(|record| decode(id.ulid(), record)).transpose()
+}
+
+/// All channels, by (position, id). There are few enough to be sorted at each call.
+pub(super) fn list(snapshot: &Snapshot) -> Result<Vec<Channel>, StorageError> {
+    let rows = snapshot.rows::<Channels>(None, Direction::Forward).map_err(storage_error("list channels"))?;
+    let decoded = rows.map(|row| row.map_err(storage_error("list channels")).and_then(|(id, it)| decode(id, it)));
+    let mut channels = decoded.collect::<Result<Vec<_>, _>>()?;
+    channels.sort_by_key(|channel| (channel.position, channel.id));
+    Ok(channels)
+}
+
+pub(super) fn category_by_id(snapshot: &Snapshot, id: CategoryId) -> Result<Option<Category>, StorageError> {
+    let record = snapshot.get::<Categories>(&id.ulid()).map_err(storage_error("read a category"))?;
+    record.map(|record| decode_category(id.ulid(), record)).transpose()
+}
+
+pub(super) fn list_categories(snapshot: &Snapshot) -> Result<Vec<Category>, StorageError> {
+    let attempt = "list categories";
+    let rows = snapshot.rows::<Categories>(None, Direction::Forward).map_err(storage_error(attempt))?;
+    let decoded = rows.map(|row| row.map_err(storage_error(attempt)).and_then(|(id, it)| decode_category(id, it)));
+    let mut categories = decoded.collect::<Result<Vec<_>, _>>()?;
+    categories.sort_by_key(|category| (category.position, category.id));
+    Ok(categories)
+}
+
+pub(super) fn load(
+    snapshot: &Snapshot,
+    ids: &BTreeSet<ChannelId>,
+    of: &BTreeSet<CategoryId>,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
+    for id in ids {
+        if let Some(channel) = by_id(snapshot, *id)? {
+            rows.channels.insert(*id, Arc::new(channel));
+        }
+    }
+    if !of.is_empty() {
+        for channel in list(snapshot)? {
+            let category = channel.category_id.as_deref().and_then(CategoryId::parse);
+            if category.is_some_and(|category| of.contains(&category)) {
+                rows.channels.insert(channel.id, Arc::new(channel));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn load_categories(
+    snapshot: &Snapshot,
+    ids: &BTreeSet<CategoryId>,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
+    for id in ids {
+        if let Some(category) = category_by_id(snapshot, *id)? {
+            rows.categories.insert(*id, Arc::new(category));
+        }
+    }
+    Ok(())
+}
+
+/// Some messages of the channel that is to be purged next.
+pub(super) fn load_purge(snapshot: &Snapshot, at_most: usize, rows: &mut Rows) -> Result<(), StorageError> {
+    let find = || -> Result<Option<PurgeSlice>, Error> {
+        let Some(purge) = snapshot.rows::<Purges>(None, Direction::Forward)?.next() else { return Ok(None) };
+        let (channel, _) = purge?;
+        let live = snapshot.keys_of::<MessagesByChannel>(&channel, KeyRange::ALL, Direction::Forward)?;
+        let deleted = snapshot.keys_of::<TombstonesByChannel>(&channel, KeyRange::ALL, Direction::Forward)?;
+        let messages = live.chain(deleted).take(at_most).map(|entry| entry.map(|(_, id)| MessageId::from(id)));
+        Ok(Some(PurgeSlice { channel_id: channel.into(), messages: messages.collect::<Result<_, _>>()? }))
+    };
+    rows.purge = find().map_err(storage_error("find what is left of a deleted channel"))?;
+    Ok(())
+}
+
+pub(super) fn insert(operation: &mut Operation<'_>, channel: &Channel) -> Result<(), Error> {
+    operation.insert::<Channels>(&channel.id.ulid(), &encode(channel))
+}
+
+pub(super) fn replace(operation: &mut Operation<'_>, channel: &Channel) -> Result<(), Error> {
+    operation.replace::<Channels>(&channel.id.ulid(), &encode(channel))
+}
+
+pub(super) fn insert_category(operation: &mut Operation<'_>, category: &Category) -> Result<(), Error> {
+    operation.insert::<Categories>(&category.id.ulid(), &encode_category(category))
+}
+
+pub(super) fn replace_category(operation: &mut Operation<'_>, category: &Category) -> Result<(), Error> {
+    operation.replace::<Categories>(&category.id.ulid(), &encode_category(category))
+}
+
+pub(super) fn remove_category(operation: &mut Operation<'_>, id: CategoryId) -> Result<(), Error> {
+    operation.remove::<Categories>(&id.ulid())
+}
+
+pub(super) fn begin_purge(operation: &mut Operation<'_>, id: ChannelId) -> Result<(), Error> {
+    let name = operation.get::<Channels>(&id.ulid())?.map(|channel| channel.name).unwrap_or_default();
+    operation.remove::<Channels>(&id.ulid())?;
+    operation.insert::<Purges>(&id.ulid(), &PurgeRecord { name })
+}
+
+pub(super) fn end_purge(operation: &mut Operation<'_>, id: ChannelId) -> Result<(), Error> {
+    operation.remove::<Purges>(&id.ulid())
+}

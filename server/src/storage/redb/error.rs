@@ -1,0 +1,67 @@
+//! Native errors in the contract's terms; the one place where the key-value store's errors are known.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use decentcom_kvstore::{Error, OpenError as KvOpenError};
+
+use crate::storage::{OpenError, StorageError, files};
+
+/// What to do about damage.
+pub(super) const REMEDY: &str = "Stop the server, keep a copy of the file and restore from a backup";
+
+/// Maps a native error; `attempt` completes "while trying to …".
+pub(super) fn storage_error(attempt: &'static str) -> impl FnOnce(Error) -> StorageError {
+    move |error| {
+        let unavailable = |reason: &str, error: Error| StorageError::Unavailable {
+            reason: reason.into(),
+            source: Some(Arc::new(error)),
+        };
+        match error {
+            Error::Closed => StorageError::unavailable("the store is closed"),
+            Error::DiskFull(_) => unavailable("the disk is full; free some space and start the server again", error),
+            Error::MustReopen(_) => {
+                unavailable("an earlier disk error stopped the store; check the disk and start the server again", error)
+            }
+            Error::Corrupt { table, key, problem } => StorageError::Corrupt {
+                place: format!("the redb file, table {table}, key {key}"),
+                problem: format!("while trying to {attempt}: {problem}"),
+                remedy: REMEDY,
+            },
+            Error::Damaged(problem) => StorageError::Corrupt {
+                place: "the redb file".into(),
+                problem: format!("while trying to {attempt}: {problem}"),
+                remedy: REMEDY,
+            },
+            other => StorageError::internal(attempt, other),
+        }
+    }
+}
+
+/// A stored value that no record of ours has.
+pub(super) fn corrupt(table: &str, key: &str, problem: &str) -> StorageError {
+    StorageError::Corrupt {
+        place: format!("the redb file, table {table}, key {key}"),
+        problem: problem.into(),
+        remedy: REMEDY,
+    }
+}
+
+pub(super) fn open_error(path: &Path, error: KvOpenError) -> OpenError {
+    match error {
+        KvOpenError::Io { path, source } => files::path_error(&path, &source),
+        KvOpenError::InUse { path } => OpenError::InUse { path },
+        KvOpenError::NewerFormat { path, found, supported, .. } => {
+            OpenError::NewerFormat { path, found: format!("{found}"), supported: format!("format {supported}") }
+        }
+        KvOpenError::Damaged { path, problem } => OpenError::Damaged { path, problem, remedy: REMEDY },
+        KvOpenError::Foreign { path } => OpenError::WrongFormat {
+            path,
+            expected: "a decentcom redb",
+            found: "it is a redb database of another program".into(),
+            remedy: "Name another file in `database_path`",
+        },
+        KvOpenError::Store(error) => OpenError::Storage(storage_error("open the database")(error)),
+        other => OpenError::Damaged { path: path.into(), problem: other.to_string(), remedy: REMEDY },
+    }
+}

@@ -1,0 +1,104 @@
+//! The table `messages`.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot};
+use ulid::Ulid;
+
+use super::{
+    error::{corrupt, storage_error},
+    schema::{MessageRecord, Messages, MessagesByChannel, Purges},
+    time_of, timestamp,
+};
+use crate::storage::{
+    ChannelId, Message, MessageId, StorageError,
+    front::engine::{Page, Rows},
+};
+
+fn decode(id: Ulid, record: MessageRecord) -> Result<Message, StorageError> {
+    let MessageRecord { channel_id, author_id, content, edited_at, deleted } = record;
+    Ok(Message {
+        id: id.into(),
+        channel_id: Ulid::from_bytes(channel_id).into(),
+        author_id: Ulid::from_bytes(author_id).into(),
+        content,
+        edited_at: edited_at.map(|millis| timestamp("messages", id, millis)).transpose()?,
+        deleted,
+        created_at: time_of("messages", id)?,
+    })
+}
+
+fn encode(message: &Message) -> MessageRecord {
+    MessageRecord {
+        channel_id: message.channel_id.ulid().to_bytes(),
+        author_id: message.author_id.ulid().to_bytes(),
+        content: message.content.clone(),
+        edited_at: message.edited_at.map(|time| time.as_millis()),
+        deleted: message.deleted,
+    }
+}
+
+/// The message, unless its channel is being purged.
+pub(super) fn by_id(snapshot: &Snapshot, id: MessageId) -> Result<Option<Message>, StorageError> {
+    let attempt = "read a message";
+    let Some(record) = snapshot.get::<Messages>(&id.ulid()).map_err(storage_error(attempt))? else { return Ok(None) };
+    let channel = Ulid::from_bytes(record.channel_id);
+    if snapshot.contains::<Purges>(&channel).map_err(storage_error(attempt))? {
+        return Ok(None);
+    }
+    decode(id.ulid(), record).map(Some)
+}
+
+/// One walk along the index and a look-up per message.
+pub(super) fn page(
+    snapshot: &Snapshot,
+    channel_id: ChannelId,
+    page: Page,
+    limit: u32,
+) -> Result<Vec<Message>, StorageError> {
+    let attempt = "read a page of messages";
+    let channel = channel_id.ulid();
+    if snapshot.contains::<Purges>(&channel).map_err(storage_error(attempt))? {
+        return Ok(Vec::new());
+    }
+    let cursor = match page {
+        Page::Newest => None,
+        Page::Before(id) | Page::After(id) => Some(id.ulid()),
+    };
+    let (range, direction) = match page {
+        Page::Newest => (KeyRange::ALL, Direction::Reverse),
+        Page::Before(_) => (KeyRange { above: None, below: cursor.as_ref() }, Direction::Reverse),
+        Page::After(_) => (KeyRange { above: cursor.as_ref(), below: None }, Direction::Forward),
+    };
+    let entries = snapshot.keys_of::<MessagesByChannel>(&channel, range, direction).map_err(storage_error(attempt))?;
+    entries
+        .take(limit as usize)
+        .map(|entry| {
+            let (_, id) = entry.map_err(storage_error(attempt))?;
+            let record = snapshot.get::<Messages>(&id).map_err(storage_error(attempt))?;
+            let dangling = || corrupt("messages_by_channel", &id.to_string(), "the entry belongs to no message");
+            decode(id, record.ok_or_else(dangling)?)
+        })
+        .collect()
+}
+
+pub(super) fn load(snapshot: &Snapshot, ids: &BTreeSet<MessageId>, rows: &mut Rows) -> Result<(), StorageError> {
+    for id in ids {
+        if let Some(message) = by_id(snapshot, *id)? {
+            rows.messages.insert(*id, Arc::new(message));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn insert(operation: &mut Operation<'_>, message: &Message) -> Result<(), Error> {
+    operation.insert::<Messages>(&message.id.ulid(), &encode(message))
+}
+
+pub(super) fn replace(operation: &mut Operation<'_>, message: &Message) -> Result<(), Error> {
+    operation.replace::<Messages>(&message.id.ulid(), &encode(message))
+}
+
+pub(super) fn remove(operation: &mut Operation<'_>, id: MessageId) -> Result<(), Error> {
+    operation.remove::<Messages>(&id.ulid())
+}

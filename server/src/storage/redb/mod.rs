@@ -1,0 +1,96 @@
+//! redb: one file of key-value tables, declared in `schema.rs`, kept by the `kvstore` crate.
+//!
+//! Durability: `Durability::Immediate`, one sync per commit. Every record carries a checksum over its key and bytes,
+//! because redb checks its pages only after a crash.
+
+mod channels;
+mod error;
+mod messages;
+mod reader;
+mod schema;
+mod sessions;
+#[cfg(test)]
+mod tests;
+mod users;
+mod writer;
+
+use std::{path::Path, sync::Arc};
+
+use decentcom_kvstore::{Options, Progress, Store, redb::backends::InMemoryBackend};
+use ulid::Ulid;
+
+use self::{
+    error::{corrupt, open_error, storage_error},
+    reader::RedbReader,
+    schema::{Categories, Channels, HIGH_WATER, Messages, SCHEMA, Users},
+    writer::RedbWriter,
+};
+use super::{Backend, Clock, OpenError, RedbOptions, Storage, StorageError, Timestamp, files, front::Front};
+
+/// Opens the store in the redb file at `path`, creating, repairing and migrating it as needed. That may take long and
+/// blocks the thread.
+pub(super) fn open(path: &Path, options: RedbOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    files::prepare(path, Backend::Redb)?;
+    let options = Options {
+        cache_bytes: usize::try_from(options.cache_bytes).unwrap_or(usize::MAX),
+        quick_repair: options.quick_repair,
+        progress: log_progress,
+    };
+    start(options.open(path, &SCHEMA).map_err(|error| open_error(path, error))?, clock)
+}
+
+/// Opens an empty store in memory.
+pub(super) fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    let store = Options::default().open_with_backend(InMemoryBackend::new(), &SCHEMA);
+    start(store.map_err(|error| open_error(Path::new(":memory:"), error))?, clock)
+}
+
+fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    let high_water = high_water(&store)?;
+    let store = Arc::new(store);
+    let writer = Box::new(RedbWriter(store.clone()));
+    Ok(Arc::new(Front::start(Backend::Redb, writer, RedbReader(store), high_water, clock)?))
+}
+
+/// The largest id ever given out: as recorded, or as found, should a tool have added rows.
+fn high_water(store: &Store) -> Result<Ulid, StorageError> {
+    let attempt = "read the high-water id";
+    let recorded = match store.meta(HIGH_WATER).map_err(storage_error(attempt))? {
+        None => Ulid::nil(),
+        Some(bytes) => bytes
+            .try_into()
+            .map(Ulid::from_bytes)
+            .map_err(|_| corrupt("meta", HIGH_WATER, "it does not have 16 bytes"))?,
+    };
+    let snapshot = store.snapshot().map_err(storage_error(attempt))?;
+    let newest = [
+        snapshot.last_key::<Users>(),
+        snapshot.last_key::<Channels>(),
+        snapshot.last_key::<Categories>(),
+        snapshot.last_key::<Messages>(),
+    ];
+    newest
+        .into_iter()
+        .try_fold(recorded, |high, last| Ok(high.max(last.map_err(storage_error(attempt))?.unwrap_or_default())))
+}
+
+fn log_progress(progress: Progress) {
+    match progress {
+        Progress::Repairing(done) => {
+            tracing::warn!("the store was not closed in good order; checking the file: {:.0} %", done * 100.0);
+        }
+        Progress::Migrating(name) => tracing::info!(name, "migrating the store; a copy of the file is kept beside it"),
+        Progress::RebuildingIndexes => tracing::info!("making the indexes anew from the records"),
+        other => tracing::info!(?other, "opening the store"),
+    }
+}
+
+/// The time within a row's id.
+fn time_of(table: &str, id: Ulid) -> Result<Timestamp, StorageError> {
+    timestamp(table, id, id.timestamp_ms())
+}
+
+/// A stored time.
+fn timestamp(table: &str, id: Ulid, millis: u64) -> Result<Timestamp, StorageError> {
+    Timestamp::from_millis(millis).ok_or_else(|| corrupt(table, &id.to_string(), "it has a time past the year 9999"))
+}

@@ -1,0 +1,84 @@
+//! The table `sessions`.
+
+use std::collections::BTreeSet;
+
+use decentcom_kvstore::{Error, Operation, Snapshot};
+use ulid::Ulid;
+
+use super::{
+    error::{corrupt, storage_error},
+    schema::{SessionRecord, Sessions, SessionsByExpiry},
+};
+use crate::storage::{
+    SessionDigest, StorageError, Timestamp,
+    front::engine::{Rows, StoredSession},
+};
+
+fn decode(digest: SessionDigest, record: &SessionRecord) -> Result<StoredSession, StorageError> {
+    let time = |millis| {
+        let past = || corrupt("sessions", &digest.to_hex(), "it has a time past the year 9999");
+        Timestamp::from_millis(millis).ok_or_else(past)
+    };
+    Ok(StoredSession {
+        digest,
+        user_id: Ulid::from_bytes(record.user_id).into(),
+        created_at: time(record.created_at)?,
+        expires_at: time(record.expires_at)?,
+    })
+}
+
+fn encode(session: &StoredSession) -> SessionRecord {
+    SessionRecord {
+        user_id: session.user_id.ulid().to_bytes(),
+        created_at: session.created_at.as_millis(),
+        expires_at: session.expires_at.as_millis(),
+    }
+}
+
+pub(super) fn by_digest(snapshot: &Snapshot, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
+    let record = snapshot.get::<Sessions>(digest.as_bytes()).map_err(storage_error("read a session"))?;
+    record.map(|record| decode(digest, &record)).transpose()
+}
+
+pub(super) fn load(
+    snapshot: &Snapshot,
+    digests: &BTreeSet<SessionDigest>,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
+    for digest in digests {
+        if snapshot.contains::<Sessions>(digest.as_bytes()).map_err(storage_error("load sessions"))? {
+            rows.sessions.insert(*digest);
+        }
+    }
+    Ok(())
+}
+
+/// The earliest sessions that end no later than `expired_at`.
+pub(super) fn load_expired(
+    snapshot: &Snapshot,
+    expired_at: Timestamp,
+    at_most: usize,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
+    let attempt = "find expired sessions";
+    let entries =
+        snapshot.entries_up_to::<SessionsByExpiry>(&expired_at.as_millis()).map_err(storage_error(attempt))?;
+    for entry in entries.take(at_most) {
+        let (expires_at, digest) = entry.map_err(storage_error(attempt))?;
+        let expires_at = Timestamp::from_millis(expires_at).unwrap_or(Timestamp::MAX);
+        rows.expired.push((expires_at, SessionDigest::from_bytes(digest)));
+    }
+    Ok(())
+}
+
+pub(super) fn insert(operation: &mut Operation<'_>, session: &StoredSession) -> Result<(), Error> {
+    operation.insert::<Sessions>(session.digest.as_bytes(), &encode(session))
+}
+
+pub(super) fn replace(operation: &mut Operation<'_>, session: &StoredSession) -> Result<(), Error> {
+    operation.replace::<Sessions>(session.digest.as_bytes(), &encode(session))
+}
+
+pub(super) fn remove(operation: &mut Operation<'_>, digest: SessionDigest) -> Result<(), Error> {
+    operation.remove::<Sessions>(digest.as_bytes())
+}

@@ -1,0 +1,83 @@
+//! The table `users`.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use decentcom_kvstore::{Direction, Error, Operation, Snapshot};
+use ulid::Ulid;
+
+use super::{
+    error::storage_error,
+    schema::{UserRecord, Users, UsersByPubkey},
+    time_of, timestamp,
+};
+use crate::storage::{StorageError, User, UserId, front::engine::Rows};
+
+fn decode(id: Ulid, record: UserRecord) -> Result<User, StorageError> {
+    let UserRecord { pubkey, display_name, avatar_hash, updated_at } = record;
+    Ok(User {
+        id: id.into(),
+        pubkey,
+        display_name,
+        avatar_hash,
+        created_at: time_of("users", id)?,
+        updated_at: timestamp("users", id, updated_at)?,
+    })
+}
+
+fn encode(user: &User) -> UserRecord {
+    UserRecord {
+        pubkey: user.pubkey.clone(),
+        display_name: user.display_name.clone(),
+        avatar_hash: user.avatar_hash.clone(),
+        updated_at: user.updated_at.as_millis(),
+    }
+}
+
+pub(super) fn by_id(snapshot: &Snapshot, id: UserId) -> Result<Option<User>, StorageError> {
+    let record = snapshot.get::<Users>(&id.ulid()).map_err(storage_error("read a user"))?;
+    record.map(|record| decode(id.ulid(), record)).transpose()
+}
+
+pub(super) fn by_pubkey(snapshot: &Snapshot, pubkey: &str) -> Result<Option<User>, StorageError> {
+    let id = snapshot.find::<UsersByPubkey>(&pubkey.to_owned());
+    match id.map_err(storage_error("read a user by public key"))? {
+        Some(id) => by_id(snapshot, id.into()),
+        None => Ok(None),
+    }
+}
+
+/// Users above `after`, by id; all of them without a limit.
+pub(super) fn list(snapshot: &Snapshot, after: Option<UserId>, limit: Option<u32>) -> Result<Vec<User>, StorageError> {
+    let after = after.map(|id| id.ulid());
+    let rows = snapshot.rows::<Users>(after.as_ref(), Direction::Forward).map_err(storage_error("list users"))?;
+    rows.take(limit.map_or(usize::MAX, |limit| limit as usize))
+        .map(|row| row.map_err(storage_error("list users")).and_then(|(id, record)| decode(id, record)))
+        .collect()
+}
+
+pub(super) fn load(
+    snapshot: &Snapshot,
+    ids: &BTreeSet<UserId>,
+    pubkeys: &BTreeSet<String>,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
+    for id in ids {
+        if let Some(user) = by_id(snapshot, *id)? {
+            rows.users.insert(*id, Arc::new(user));
+        }
+    }
+    for pubkey in pubkeys {
+        if let Some(user) = by_pubkey(snapshot, pubkey)? {
+            rows.pubkeys.insert(user.pubkey, user.id);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn insert(operation: &mut Operation<'_>, user: &User) -> Result<(), Error> {
+    operation.insert::<Users>(&user.id.ulid(), &encode(user))
+}
+
+pub(super) fn replace(operation: &mut Operation<'_>, user: &User) -> Result<(), Error> {
+    operation.replace::<Users>(&user.id.ulid(), &encode(user))
+}

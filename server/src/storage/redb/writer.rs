@@ -1,0 +1,72 @@
+//! Writes: one batch of the key-value store per batch of the front.
+
+use std::sync::Arc;
+
+use decentcom_kvstore::{Error, Operation, Snapshot, Store};
+
+use super::{channels, error::storage_error, messages, schema::HIGH_WATER, sessions, users};
+use crate::storage::{
+    StorageError,
+    front::engine::{Row, Rows, Staged, Wants, Write, Writer},
+};
+
+/// The writing half of the backend, owned by the commit thread; nobody else writes.
+pub(super) struct RedbWriter(pub(super) Arc<Store>);
+
+impl Writer for RedbWriter {
+    fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError> {
+        let rows = {
+            let snapshot = self.0.snapshot().map_err(storage_error("begin to write"))?;
+            load(&snapshot, wants)?
+        };
+        let staged = decide(rows);
+        let stored = self.0.write(|batch| batch.run(|operation| store(operation, &staged)));
+        stored.and_then(|result| result).map_err(storage_error("commit"))
+    }
+
+    fn close(self: Box<Self>) -> Result<(), StorageError> {
+        self.0.close().map_err(storage_error("close the database"))
+    }
+}
+
+fn load(snapshot: &Snapshot, wants: &Wants) -> Result<Rows, StorageError> {
+    let mut rows = Rows::default();
+    users::load(snapshot, &wants.users, &wants.pubkeys, &mut rows)?;
+    channels::load(snapshot, &wants.channels, &wants.channels_of, &mut rows)?;
+    channels::load_categories(snapshot, &wants.categories, &mut rows)?;
+    messages::load(snapshot, &wants.messages, &mut rows)?;
+    sessions::load(snapshot, &wants.sessions, &mut rows)?;
+    if let Some((expired_at, at_most)) = wants.expired {
+        sessions::load_expired(snapshot, expired_at, at_most, &mut rows)?;
+    }
+    if let Some(at_most) = wants.purge {
+        channels::load_purge(snapshot, at_most, &mut rows)?;
+    }
+    Ok(rows)
+}
+
+fn store(operation: &mut Operation<'_>, staged: &Staged) -> Result<(), Error> {
+    for write in &staged.writes {
+        match write {
+            Write::Insert(Row::User(user)) => users::insert(operation, user),
+            Write::Replace(Row::User(user)) => users::replace(operation, user),
+            Write::Insert(Row::Channel(channel)) => channels::insert(operation, channel),
+            Write::Replace(Row::Channel(channel)) => channels::replace(operation, channel),
+            Write::Insert(Row::Category(category)) => channels::insert_category(operation, category),
+            Write::Replace(Row::Category(category)) => channels::replace_category(operation, category),
+            Write::Insert(Row::Message(message)) => messages::insert(operation, message),
+            Write::Replace(Row::Message(message)) => messages::replace(operation, message),
+            Write::Insert(Row::Session(session)) => sessions::insert(operation, session),
+            Write::Replace(Row::Session(session)) => sessions::replace(operation, session),
+            Write::RemoveCategory(id) => channels::remove_category(operation, *id),
+            Write::RemoveSession(digest) => sessions::remove(operation, *digest),
+            Write::BeginPurge(id) => channels::begin_purge(operation, *id),
+            Write::PurgeMessage { id, .. } => messages::remove(operation, *id),
+            Write::EndPurge(id) => channels::end_purge(operation, *id),
+        }?;
+    }
+    match staged.high_water {
+        Some(id) if !staged.writes.is_empty() => operation.set_meta(HIGH_WATER, &id.to_bytes()),
+        _ => Ok(()),
+    }
+}
