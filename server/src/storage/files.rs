@@ -63,6 +63,20 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
     }
 }
 
+/// Makes sure that `path` is a file of `backend` with content, and creates nothing.
+pub(super) fn require(path: &Path, backend: Backend) -> Result<(), OpenError> {
+    std::fs::metadata(path).map_err(|error| path_error(path, &error))?;
+    if prepare(path, backend)? {
+        return Ok(());
+    }
+    Err(OpenError::WrongFormat {
+        path: path.into(),
+        expected: expected(backend),
+        found: "it is empty".into(),
+        remedy: "Name the file that the server uses",
+    })
+}
+
 /// What a file of `backend` is called in messages, with its article.
 pub(super) fn expected(backend: Backend) -> &'static str {
     match backend {

@@ -24,6 +24,7 @@ mod sqlite;
 mod timestamp;
 mod token;
 pub mod traits;
+pub mod verify;
 
 pub use changes::{Change, ChangeFeed, FeedError};
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -12,6 +12,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 mod users;
+pub(super) mod verify;
 mod writer;
 
 use std::{path::Path, sync::Arc};
@@ -19,6 +20,7 @@ use std::{path::Path, sync::Arc};
 use decentcom_kvstore::{Options, Progress, Store, redb::backends::InMemoryBackend};
 use ulid::Ulid;
 
+pub(super) use self::schema::CATALOGUE;
 use self::{
     error::{corrupt, open_error, storage_error},
     reader::RedbReader,

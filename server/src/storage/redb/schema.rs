@@ -10,7 +10,7 @@ pub(super) type Digest = [u8; 32];
 pub(super) const SCHEMA: Schema = Schema { catalogue: CATALOGUE, format: 1, oldest_reader: 1, migrations: &[] };
 
 /// All tables, in the order in which a dump lists them.
-pub(super) const CATALOGUE: Catalogue = catalogue![Users, Channels, Categories, Messages, Purges, Sessions];
+pub(in crate::storage) const CATALOGUE: Catalogue = catalogue![Users, Channels, Categories, Messages, Purges, Sessions];
 
 /// The name in `meta` of the largest id ever given out: 16 bytes.
 pub(super) const HIGH_WATER: &str = "high_water_id";

@@ -1,1 +1,233 @@
-//! tests
+//! What is frozen in format 1, and what damage and a full disk look like.
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use decentcom_kvstore::{
+    Record, Schema,
+    redb::{BackendError, StorageBackend},
+};
+
+use super::{
+    schema::{CategoryRecord, ChannelRecord, MessageRecord, PurgeRecord, SessionRecord, UserRecord},
+    *,
+};
+use crate::storage::{ManualClock, SystemClock};
+
+const KEY: [u8; 16] = [0x11; 16];
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of format 1. If this fails, files in the field can no longer be read: declare a new record version
+/// instead (CONTRIBUTING.md, "Change a record").
+#[test]
+fn golden_bytes_of_every_record_version() {
+    let user =
+        UserRecord { pubkey: "key".into(), display_name: Some("Ada".into()), avatar_hash: None, updated_at: 300 };
+    let channel = ChannelRecord {
+        name: "room".into(),
+        topic: None,
+        category_id: Some("c".into()),
+        position: -3,
+        updated_at: 1_704_067_200_000,
+    };
+    let category = CategoryRecord { name: "music".into(), position: 70_000 };
+    let message = MessageRecord {
+        channel_id: [0x22; 16],
+        author_id: [0x33; 16],
+        content: "hé".into(),
+        edited_at: Some(1_704_067_200_000),
+        deleted: true,
+    };
+    let purge = PurgeRecord { name: "room".into() };
+    let session = SessionRecord { user_id: [0x33; 16], created_at: 1_704_067_200_000, expires_at: 1_704_067_200_250 };
+    for (name, bytes, golden) in [
+        ("users", user.to_bytes(&KEY), GOLDEN[0]),
+        ("channels", channel.to_bytes(&KEY), GOLDEN[1]),
+        ("categories", category.to_bytes(&KEY), GOLDEN[2]),
+        ("messages", message.to_bytes(&KEY), GOLDEN[3]),
+        ("purges", purge.to_bytes(&KEY), GOLDEN[4]),
+        ("sessions", session.to_bytes(&KEY), GOLDEN[5]),
+    ] {
+        assert_eq!(hex(&bytes.unwrap()), golden, "{name}");
+    }
+}
+
+/// Computed from the description in `kvstore/src/codec.rs` by another program.
+const GOLDEN: [&str; 6] = [
+    "010b37067f036b6579010341646100fb2c01",
+    "01eab8ae9204726f6f6d0001016305fd00f451c28c010000",
+    "0194d61b87056d75736963fce0220200",
+    "01f92f66fb22222222222222222222222222222222333333333333333333333333333333330368c3a901fd00f451c28c01000001",
+    "01e3369d5404726f6f6d",
+    "01c39e617933333333333333333333333333333333fd00f451c28c010000fdfaf451c28c010000",
+];
+
+/// A file that the first release wrote: two users, two channels, a category, four messages of which one was edited and
+/// one deleted, a session.
+#[tokio::test]
+async fn a_file_of_format_1_opens_and_says_what_it_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/format-1.redb");
+    fs::copy(&kept, &path).unwrap();
+    let store = open(&path, RedbOptions::default(), Arc::new(SystemClock)).unwrap();
+    let users = store.list_users().await.unwrap();
+    let names: Vec<_> = users.iter().map(|user| (user.pubkey.as_str(), user.display_name.as_deref())).collect();
+    assert_eq!(names, [("ada's key", Some("Ada")), ("bob's key", None)]);
+    let channels = store.list_channels().await.unwrap();
+    let shown: Vec<_> = channels.iter().map(|it| (it.name.as_str(), it.topic.as_deref(), it.position)).collect();
+    assert_eq!(shown, [("general", Some("everything"), 0), ("music", None, 1)]);
+    let categories = store.list_categories().await.unwrap();
+    assert_eq!(channels[1].category_id.as_deref(), Some(categories[0].id.as_str()));
+    let page = store.list_messages(&channels[0].id, None, 50).await.unwrap();
+    let texts: Vec<_> = page.iter().map(|it| (it.content.as_str(), it.edited_at.is_some())).collect();
+    assert_eq!(texts, [("\u{1F600}", false), ("edited", true), ("one", false)]);
+    assert_eq!(page[0].author_id, users[1].id);
+    assert!(store.create_user("new key", None).await.unwrap().id > users[1].id);
+    let expected = store.get_session("a token that nobody has").await.unwrap();
+    assert_eq!(expected, None);
+    store.close().await.unwrap();
+
+    let mut findings = Vec::new();
+    crate::storage::verify::verify_redb(&path, |finding| findings.push(finding)).unwrap();
+    assert_eq!(findings, []);
+}
+
+async fn a_store_with_a_message(path: &Path) -> (String, String) {
+    let store = open(path, RedbOptions::default(), Arc::new(SystemClock)).unwrap();
+    let user = store.create_user("key", None).await.unwrap();
+    let channel = store.create_channel("room", None, 0).await.unwrap();
+    let text = "a text that can be found in the file";
+    let message = store.create_message(&channel.id, &user.id, text).await.unwrap();
+    store.close().await.unwrap();
+    (channel.id.to_string(), message.id.to_string())
+}
+
+#[tokio::test]
+async fn a_flipped_byte_in_a_value_is_corrupt_and_the_rest_still_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let (channel, message) = a_store_with_a_message(&path).await;
+    let mut bytes = fs::read(&path).unwrap();
+    let needle = b"can be found";
+    let at = bytes.windows(needle.len()).rposition(|window| window == needle).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&path, bytes).unwrap();
+
+    let store = open(&path, RedbOptions::default(), Arc::new(SystemClock)).unwrap();
+    for result in [
+        store.get_message(&message).await.map(drop),
+        store.list_messages(&channel, None, 5).await.map(drop),
+        store.update_message(&message, "new").await.map(drop),
+    ] {
+        match result {
+            Err(StorageError::Corrupt { place, .. }) => assert!(place.contains("table messages, key 01"), "{place}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(store.list_users().await.unwrap().len(), 1);
+    store.create_channel("another", None, 0).await.unwrap();
+    store.close().await.unwrap();
+    let mut findings = Vec::new();
+    crate::storage::verify::verify_redb(&path, |finding| findings.push(finding.table)).unwrap();
+    assert_eq!(findings, ["messages"]);
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_are_refused_with_their_name_and_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    a_store_with_a_message(&place("truncated")).await;
+    let length = fs::metadata(place("truncated")).unwrap().len();
+    fs::OpenOptions::new().write(true).open(place("truncated")).unwrap().set_len(length / 3).unwrap();
+    fs::write(place("text"), "no database").unwrap();
+    fs::write(place("sqlite"), b"SQLite format 3\0 and so on").unwrap();
+    fs::create_dir(place("folder")).unwrap();
+    let held = open(&place("held"), RedbOptions::default(), Arc::new(SystemClock)).unwrap();
+    let newer = Schema { format: 2, oldest_reader: 2, catalogue: SCHEMA.catalogue, migrations: &[] };
+    Options::default().open(&place("newer"), &newer).unwrap().close().unwrap();
+    for (name, expected) in [
+        ("truncated", "backup"),
+        ("text", "not a redb database"),
+        ("sqlite", "backend = \"sqlite\""),
+        ("folder", "is a directory"),
+        ("held", "in use by another process"),
+        ("newer", "newer decentcom (format 2; this program knows up to format 1)"),
+    ] {
+        let refused = open(&place(name), RedbOptions::default(), Arc::new(SystemClock));
+        let error = refused.err().unwrap_or_else(|| panic!("{name} was opened")).to_string();
+        assert!(error.contains(expected) && error.contains(name), "{name}: {error}");
+    }
+    held.close().await.unwrap();
+}
+
+/// A disk in memory that can be full.
+#[derive(Debug)]
+struct Disk {
+    memory: Arc<InMemoryBackend>,
+    is_full: Arc<AtomicBool>,
+}
+
+impl Disk {
+    fn check(&self) -> Result<(), BackendError> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+        }
+        Ok(())
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> Result<u64, io::Error> {
+        self.memory.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.memory.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.check()?;
+        self.memory.set_len(len)
+    }
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.check()?;
+        self.memory.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.check()?;
+        self.memory.write(offset, data)
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_unavailable_reads_go_on_and_nothing_acknowledged_is_lost() {
+    let (memory, is_full) = (Arc::new(InMemoryBackend::new()), Arc::new(AtomicBool::new(false)));
+    let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_704_067_200_000).unwrap()));
+    let open = || {
+        let disk = Disk { memory: memory.clone(), is_full: is_full.clone() };
+        start(Options::default().open_with_backend(disk, &SCHEMA).unwrap(), clock.clone()).unwrap()
+    };
+    let store = open();
+    let user = store.create_user("key", None).await.unwrap();
+    let channel = store.create_channel("room", None, 0).await.unwrap();
+    let kept = store.create_message(&channel.id, &user.id, "kept").await.unwrap();
+    is_full.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        let refused = store.create_message(&channel.id, &user.id, "refused").await;
+        assert!(matches!(refused, Err(StorageError::Unavailable { .. })), "{refused:?}");
+        assert_eq!(store.list_messages(&channel.id, None, 5).await.unwrap(), std::slice::from_ref(&kept));
+    }
+    drop(store);
+    is_full.store(false, Ordering::SeqCst);
+    let store = open();
+    assert_eq!(store.list_messages(&channel.id, None, 5).await.unwrap(), std::slice::from_ref(&kept));
+    let next = store.create_message(&channel.id, &user.id, "next").await.unwrap();
+    assert!(next.id > kept.id);
+    store.create_session(&user.id, Duration::from_secs(1)).await.unwrap();
+}

@@ -10,6 +10,7 @@ mod reader;
 mod sessions;
 mod sql;
 mod users;
+pub(super) mod verify;
 mod writer;
 
 use std::{
