@@ -188,6 +188,11 @@ impl User {
         Some((status, serde_json::from_str(&reply.text().await.ok()?).ok()?))
     }
 
+    /// A DELETE, when the server may go away meanwhile.
+    pub(crate) async fn try_delete(&self, path: &str) -> Option<StatusCode> {
+        Some(self.request(Method::DELETE, path).send().await.ok()?.status())
+    }
+
     /// Like [`call`](Self::call), for calls that must succeed.
     pub(crate) async fn ok(&self, method: Method, path: &str, body: Value) -> Value {
         let (status, body) = self.call(method.clone(), path, body).await;
