@@ -33,6 +33,7 @@ struct File {
     sessions: Sessions,
     membership: Membership,
     content: Content,
+    gateway: Gateway,
     logging: Logging,
 }
 
@@ -131,6 +132,18 @@ pub struct Content {
     pub max_message_length: usize,
 }
 
+/// `[gateway]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gateway {
+    /// How often a socket is asked whether its client is still there.
+    #[serde(with = "duration")]
+    pub heartbeat_interval: Duration,
+    /// How long the client may take to answer before the socket is closed.
+    #[serde(with = "duration")]
+    pub heartbeat_timeout: Duration,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -193,6 +206,12 @@ impl Default for Content {
     }
 }
 
+impl Default for Gateway {
+    fn default() -> Self {
+        Self { heartbeat_interval: Duration::from_secs(30), heartbeat_timeout: Duration::from_secs(10) }
+    }
+}
+
 impl Default for Logging {
     fn default() -> Self {
         Self { format: LogFormat::Text, level: "info".into() }
@@ -215,6 +234,8 @@ pub struct Config {
     pub membership: Membership,
     /// `[content]`
     pub content: Content,
+    /// `[gateway]`
+    pub gateway: Gateway,
     /// `[logging]`
     pub logging: Logging,
 }
@@ -354,6 +375,8 @@ impl File {
             ("[sessions] ttl", self.sessions.ttl),
             ("[sessions] sweep_interval", self.sessions.sweep_interval),
             ("[network] request_timeout", self.network.request_timeout),
+            ("[gateway] heartbeat_interval", self.gateway.heartbeat_interval),
+            ("[gateway] heartbeat_timeout", self.gateway.heartbeat_timeout),
         ] {
             if duration < Duration::from_secs(1) || duration > Duration::from_secs(100 * 366 * 24 * 3600) {
                 let given = humantime::format_duration(duration);
@@ -382,11 +405,11 @@ impl File {
     }
 
     fn into_config(self) -> Config {
-        let Self { server, network, storage, sessions, membership, content, logging } = self;
+        let Self { server, network, storage, sessions, membership, content, gateway, logging } = self;
         let path = storage.database_path.unwrap_or_else(|| format!("data/decentcom.{}", storage.backend.name()).into());
         let redb = RedbOptions { cache_bytes: storage.redb.cache_mib * MIB, quick_repair: storage.redb.quick_repair };
         let storage = StorageOptions { backend: storage.backend, path, redb };
-        Config { server, network, storage, sessions, membership, content, logging }
+        Config { server, network, storage, sessions, membership, content, gateway, logging }
     }
 }
 

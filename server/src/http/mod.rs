@@ -8,6 +8,7 @@ mod categories;
 mod channels;
 mod error;
 mod extract;
+mod gateway;
 mod members;
 mod messages;
 mod roles;
@@ -37,7 +38,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::serve::serve;
-use self::{auth::Challenges, error::ApiError};
+use self::{auth::Challenges, error::ApiError, gateway::Hub};
 use crate::{
     config::Config,
     storage::{Clock, Storage, StorageError},
@@ -62,6 +63,7 @@ pub struct Shared {
     config: Config,
     clock: Arc<dyn Clock>,
     challenges: Challenges,
+    hub: Hub,
 }
 
 impl Deref for App {
@@ -82,7 +84,8 @@ impl App {
         if config.membership.admins.is_empty() {
             tracing::warn!("[membership] admins is empty: the earliest registered user manages the channels");
         }
-        Ok(Self(Arc::new(Shared { store, config, clock, challenges: Challenges::default() })))
+        let hub = Hub::start(store.changes(), clock.clone());
+        Ok(Self(Arc::new(Shared { store, config, clock, challenges: Challenges::default(), hub })))
     }
 
     /// The whole API, ready to serve.
@@ -128,6 +131,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(members::profile))
         .routes(routes!(members::edit_profile))
         .routes(routes!(roles::list))
+        .routes(routes!(gateway::open))
 }
 
 #[derive(OpenApi)]

@@ -6,6 +6,9 @@ use tokio::{net::TcpListener, sync::watch};
 
 use super::App;
 
+/// How long the gateway's sockets may take to say goodbye once the store is closed.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// Answers requests until `stop` resolves, then takes no new connections, lets requests under way finish for as long
 /// as `[network] shutdown_grace` says, and closes the store.
 pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
@@ -34,6 +37,12 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
         tracing::error!(error = &error as &dyn std::error::Error, "closing the store failed");
         return Err(io::Error::other(error));
     }
+    let sockets_gone = async {
+        while app.hub.sockets() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(GOODBYE, sockets_gone).await;
     tracing::info!("stopped: everything acknowledged is stored");
     served
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
+pub(crate) mod gateway;
+
 use std::{
     io::{BufRead, BufReader},
     path::Path,

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `decide.rs` is free of any database, so the rules cannot differ between backends; `engine.rs` is all that a backend
-//! has to provide. Reads do not queue: they go to the backend's [`Reader`](engine::Reader) at once.
+//! has to provide. Reads do not queue: they go to the backend's [`Reader`] at once.
 
 mod command;
 mod decide;

@@ -1,0 +1,80 @@
+//! What the gateway says: `{"op": …, "d": …, "t": <unix seconds>}`.
+
+use axum::extract::ws::Utf8Bytes;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    http::{members::Admins, wire},
+    storage::{Change, ChannelId, SessionDigest, Timestamp},
+};
+
+/// An event on its way to the sockets.
+pub(super) enum Event {
+    /// A frame for everybody.
+    Everyone(Utf8Bytes),
+    /// A frame for those subscribed to the channel.
+    Channel(ChannelId, Utf8Bytes),
+    /// A frame for everybody; the channel has no subscribers any more.
+    ChannelGone(ChannelId, Utf8Bytes),
+    /// A session ended: the sockets it opened close.
+    SessionEnded(SessionDigest),
+    /// Events were lost on the way: every socket closes, so that none has a gap.
+    Gap,
+}
+
+/// One frame.
+pub(super) fn frame(op: &str, payload: &impl Serialize, now: Timestamp) -> Utf8Bytes {
+    json!({ "op": op, "d": payload, "t": now.as_millis() / 1000 }).to_string().into()
+}
+
+impl Event {
+    /// What a change is to the sockets.
+    pub(super) fn of(change: Change, now: Timestamp) -> Self {
+        let everyone = |op, payload: serde_json::Value| Self::Everyone(frame(op, &payload, now));
+        match change {
+            Change::MessageCreated(message) => {
+                let channel = message.channel_id;
+                Self::Channel(channel, frame("MESSAGE_CREATE", &wire::Message::from((*message).clone()), now))
+            }
+            Change::MessageUpdated(message) => {
+                let channel = message.channel_id;
+                Self::Channel(channel, frame("MESSAGE_UPDATE", &wire::Message::from((*message).clone()), now))
+            }
+            Change::MessageDeleted { id, channel_id } => {
+                let payload = json!({ "id": id, "channel_id": channel_id });
+                Self::Channel(channel_id, frame("MESSAGE_DELETE", &payload, now))
+            }
+            Change::ChannelCreated(channel) => {
+                Self::Everyone(frame("CHANNEL_CREATE", &wire::Channel::from((*channel).clone()), now))
+            }
+            Change::ChannelUpdated(channel) => {
+                Self::Everyone(frame("CHANNEL_UPDATE", &wire::Channel::from((*channel).clone()), now))
+            }
+            Change::ChannelDeleted(id) => Self::ChannelGone(id, frame("CHANNEL_DELETE", &json!({ "id": id }), now)),
+            Change::CategoryCreated(category) => {
+                Self::Everyone(frame("CATEGORY_CREATE", &wire::Category::from((*category).clone()), now))
+            }
+            Change::CategoryUpdated(category) => {
+                Self::Everyone(frame("CATEGORY_UPDATE", &wire::Category::from((*category).clone()), now))
+            }
+            Change::CategoryDeleted(id) => everyone("CATEGORY_DELETE", json!({ "id": id })),
+            Change::UserCreated(user) => {
+                // Without roles: two generations of clients disagree about them here, and none is wrong for both.
+                let mut member = json!(wire::Member::new((*user).clone(), &Admins::Earliest(None)));
+                if let Some(roles) = member.get_mut("roles") {
+                    *roles = json!([]);
+                }
+                everyone("MEMBER_JOIN", member)
+            }
+            Change::UserUpdated(user) => everyone(
+                "MEMBER_UPDATE",
+                json!({
+                    "user_id": user.id, "pubkey": user.pubkey,
+                    "display_name": user.display_name, "avatar_hash": user.avatar_hash,
+                }),
+            ),
+            Change::SessionDeleted(digest) => Self::SessionEnded(digest),
+        }
+    }
+}

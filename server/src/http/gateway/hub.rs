@@ -1,0 +1,64 @@
+//! From the change feed to all sockets: each change becomes one frame, made once.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::broadcast;
+
+use super::frame::Event;
+use crate::storage::{ChangeFeed, Clock, FeedError};
+
+/// Events a socket may fall behind before it is closed.
+const EVENT_BUFFER: usize = 1024;
+
+/// What the sockets share.
+pub(crate) struct Hub {
+    /// Weak, so that the sockets' receivers end when the hub's task does.
+    events: broadcast::WeakSender<Arc<Event>>,
+    sockets: Arc<AtomicUsize>,
+}
+
+/// Counts a socket while it lives.
+pub(super) struct Presence(Arc<AtomicUsize>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Hub {
+    /// Starts the task that turns changes into events. It ends with the feed, when the store is closed.
+    pub(crate) fn start(mut feed: ChangeFeed, clock: Arc<dyn Clock>) -> Self {
+        let (events, _) = broadcast::channel(EVENT_BUFFER);
+        let hub = Self { events: events.downgrade(), sockets: Arc::default() };
+        tokio::spawn(async move {
+            loop {
+                let event = match feed.next().await {
+                    Ok(change) => Event::of(change, clock.now()),
+                    Err(FeedError::Lagged(missed)) => {
+                        tracing::warn!(missed, "the gateway fell behind the store; every socket is closed");
+                        Event::Gap
+                    }
+                    Err(FeedError::Closed) => return,
+                };
+                let _ = events.send(Arc::new(event)); // nobody listening is fine
+            }
+        });
+        hub
+    }
+
+    /// A new socket: the events from now on. `None` once the store is closed.
+    pub(super) fn join(&self) -> Option<(broadcast::Receiver<Arc<Event>>, Presence)> {
+        let receiver = self.events.upgrade()?.subscribe();
+        self.sockets.fetch_add(1, Ordering::Relaxed);
+        Some((receiver, Presence(self.sockets.clone())))
+    }
+
+    /// How many sockets are open.
+    pub(crate) fn sockets(&self) -> usize {
+        self.sockets.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,95 @@
+//! A client of the gateway.
+
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+
+use super::{Server, User};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connected socket.
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+/// What a socket says next.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A frame: operation and payload.
+    Event(String, Value),
+    /// The end, with its code.
+    Closed(u16),
+}
+
+impl Server {
+    /// Opens a socket with whatever token, without a look at what it says.
+    pub(crate) async fn connect(&self, token: &str) -> Socket {
+        let url = self.url(&format!("/api/v1/gateway?token={token}")).replace("http://", "ws://");
+        Socket(connect_async(url).await.unwrap().0)
+    }
+
+    /// Opens a socket for `user` and waits for its greeting.
+    pub(crate) async fn open_socket(&self, user: &User) -> Socket {
+        let mut socket = self.connect(&user.token).await;
+        assert_eq!(socket.event().await.0, "HELLO");
+        assert_eq!(socket.event().await.0, "READY");
+        socket
+    }
+}
+
+impl Socket {
+    pub(crate) async fn say(&mut self, op: &str, payload: Value) {
+        self.0.send(Message::text(json!({ "op": op, "d": payload }).to_string())).await.unwrap();
+    }
+
+    pub(crate) async fn say_raw(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Subscribes, and knows that it holds.
+    pub(crate) async fn subscribe(&mut self, channel: &str) {
+        self.say("SUBSCRIBE", json!({ "channel_id": channel, "ack": true })).await;
+        loop {
+            if self.event().await.0 == "SUBSCRIBED" {
+                return;
+            }
+        }
+    }
+
+    /// What comes next; a connection that breaks is closed with code 0.
+    pub(crate) async fn hear(&mut self) -> Heard {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("the gateway says something");
+            match next {
+                Some(Ok(Message::Text(text))) => {
+                    let frame: Value = serde_json::from_str(&text).unwrap();
+                    assert!(frame["t"].as_u64().is_some_and(|seconds| seconds > 1_700_000_000), "{frame}");
+                    assert_eq!(frame.as_object().unwrap().len(), 3, "{frame}");
+                    return Heard::Event(frame["op"].as_str().unwrap().to_owned(), frame["d"].clone());
+                }
+                Some(Ok(Message::Close(Some(close)))) => return Heard::Closed(close.code.into()),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Heard::Closed(0),
+            }
+        }
+    }
+
+    /// The next frame, which is an event.
+    pub(crate) async fn event(&mut self) -> (String, Value) {
+        match self.hear().await {
+            Heard::Event(op, payload) => (op, payload),
+            Heard::Closed(code) => panic!("closed with {code}"),
+        }
+    }
+
+    /// The code with which the socket ends; what it says before is passed over.
+    pub(crate) async fn end(&mut self) -> u16 {
+        loop {
+            if let Heard::Closed(code) = self.hear().await {
+                return code;
+            }
+        }
+    }
+}
