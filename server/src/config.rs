@@ -34,6 +34,7 @@ struct File {
     membership: Membership,
     content: Content,
     gateway: Gateway,
+    metrics: Metrics,
     logging: Logging,
 }
 
@@ -165,6 +166,15 @@ pub struct Logging {
     pub level: String,
 }
 
+/// `[metrics]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where `GET /metrics` is answered, if anywhere: an address of its own, because everybody who reaches it may read.
+    #[serde(with = "optional_address")]
+    pub bind_address: Option<SocketAddr>,
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self { name: "decentcom".into(), description: String::new() }
@@ -236,6 +246,8 @@ pub struct Config {
     pub content: Content,
     /// `[gateway]`
     pub gateway: Gateway,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[logging]`
     pub logging: Logging,
 }
@@ -405,11 +417,11 @@ impl File {
     }
 
     fn into_config(self) -> Config {
-        let Self { server, network, storage, sessions, membership, content, gateway, logging } = self;
+        let Self { server, network, storage, sessions, membership, content, gateway, metrics, logging } = self;
         let path = storage.database_path.unwrap_or_else(|| format!("data/decentcom.{}", storage.backend.name()).into());
         let redb = RedbOptions { cache_bytes: storage.redb.cache_mib * MIB, quick_repair: storage.redb.quick_repair };
         let storage = StorageOptions { backend: storage.backend, path, redb };
-        Config { server, network, storage, sessions, membership, content, gateway, logging }
+        Config { server, network, storage, sessions, membership, content, gateway, metrics, logging }
     }
 }
 
@@ -440,6 +452,29 @@ impl fmt::Display for Config {
             self.membership.admins.len(),
             self.content.max_message_length,
         )
+    }
+}
+
+/// An address, or nothing written as an empty text.
+mod optional_address {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+        match address {
+            Some(address) => serializer.collect_str(address),
+            None => serializer.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let invalid = || D::Error::custom(format!("`{text}` is not an IP address and port such as `127.0.0.1:9100`"));
+        text.parse().map(Some).map_err(|_| invalid())
     }
 }
 

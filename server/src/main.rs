@@ -1,12 +1,19 @@
 //! `decentcom-server`: a self-hosted community server.
 
-use std::{future::Future, io::IsTerminal, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    future::{Future, IntoFuture},
+    io::IsTerminal,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::Parser;
 use decentcom_server::{
     config::{Config, LogFormat},
-    http::{App, serve},
-    storage::{self, SystemClock},
+    http::{App, record_metrics, serve},
+    storage::{self, Metered, SystemClock},
 };
 use tokio::net::TcpListener;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
@@ -86,19 +93,36 @@ fn start_logging(config: &Config) -> Result<(), String> {
 
 async fn run(config: Config) -> Result<(), String> {
     // The port comes before the database: a second start by mistake must not create or migrate anything.
-    let address = config.network.bind_address;
-    let listener = TcpListener::bind(address).await.map_err(|error| {
-        format!("cannot listen on {address}: {error}. Stop what uses the port, or change `bind_address` in [network]")
-    })?;
+    let listener = listen(config.network.bind_address, "network").await?;
+    let metrics = match config.metrics.bind_address {
+        Some(address) => Some(listen(address, "metrics").await?),
+        None => None,
+    };
     let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
     let stop = stop_signal().map_err(|error| format!("cannot wait for signals: {error}"))?;
 
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{config}");
     let clock = Arc::new(SystemClock);
     let store = storage::open(&config.storage, clock.clone()).await.map_err(|error| error.to_string())?;
+    let store = match metrics {
+        Some(listener) => {
+            let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
+            let router = record_metrics(&config.storage).map_err(|error| format!("cannot record metrics: {error}"))?;
+            tokio::spawn(axum::serve(listener, router).into_future());
+            tracing::info!("metrics on http://{address}/metrics");
+            Arc::new(Metered::new(store))
+        }
+        None => store,
+    };
     let app = App::new(store, config, clock).await.map_err(|error| error.to_string())?;
     tracing::info!("listening on http://{address}");
     serve(app, listener, stop).await.map_err(|error| format!("the server failed: {error}"))
+}
+
+async fn listen(address: SocketAddr, section: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| {
+        format!("cannot listen on {address}: {error}. Stop what uses the port, or change `bind_address` in [{section}]")
+    })
 }
 
 /// Resolves at the first SIGINT or SIGTERM; the second one ends the process at once.

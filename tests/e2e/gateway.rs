@@ -296,6 +296,50 @@ async fn a_socket_that_does_not_read_is_closed_and_catches_up_from_history(backe
     assert_eq!(seen.0, posted.into_iter().collect::<Vec<_>>());
 }
 
+async fn metrics_are_scraped_while_clients_chat(backend: &str) {
+    let (_directory, server) = start(backend, &[("DECENTCOM_METRICS__BIND_ADDRESS", "127.0.0.1:0")]);
+    let log = server.log();
+    let address = log.split_once("metrics on http://").unwrap().1.split_whitespace().next().unwrap().to_owned();
+    let scrape = async || reqwest::get(format!("http://{address}")).await.unwrap().text().await.unwrap();
+    let value = |text: &str, metric: &str| -> f64 {
+        let line = text.lines().find(|line| line.starts_with(metric));
+        let line = line.unwrap_or_else(|| panic!("{metric} is not in:\n{text}"));
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    let user = server.log_in(1).await;
+    let channel = user.channel("general").await;
+    let _sockets = [server.open_socket(&user).await, server.open_socket(&user).await];
+    let posting = (0..8).map(|_| {
+        let (user, channel) = (user.clone(), channel.clone());
+        tokio::spawn(async move {
+            for _ in 0..10 {
+                user.post(&channel, "x").await;
+            }
+        })
+    });
+    for poster in futures::future::join_all(posting).await {
+        poster.unwrap();
+    }
+    user.call(Method::GET, "/channels/nonsense", Value::Null).await;
+    user.call(Method::GET, "/nonsense", Value::Null).await;
+    let text = scrape().await;
+    let posts = "decentcom_http_request_seconds_count{method=\"POST\",route=\"/api/v1/channels/{channel_id}/messages\",status=\"200\"}";
+    assert_eq!(value(&text, posts), 80.0);
+    let missing = "decentcom_http_request_seconds_count{method=\"GET\",route=\"/api/v1/channels/{id}\",status=\"404\"}";
+    assert_eq!(value(&text, missing), 1.0);
+    assert_eq!(value(&text, "decentcom_http_request_seconds_count{method=\"GET\",route=\"none\",status=\"404\"}"), 1.0);
+    let created = "decentcom_storage_call_seconds_count{method=\"create_message\",outcome=\"ok\"}";
+    assert_eq!(value(&text, created), 80.0);
+    assert_eq!(value(&text, "decentcom_gateway_sockets"), 2.0);
+    assert_eq!(value(&text, "decentcom_storage_queue_commands"), 0.0);
+    assert!(value(&text, "decentcom_storage_batch_commands_sum") >= 80.0);
+    assert!(value(&text, "decentcom_storage_commit_seconds_count") >= 10.0);
+    assert!(value(&text, "decentcom_storage_file_bytes") > 4096.0);
+    assert_eq!(value(&text, "decentcom_sessions_swept_total"), 0.0);
+    let public = reqwest::get(server.url("/metrics")).await.unwrap();
+    assert_eq!(public.status(), StatusCode::NOT_FOUND, "metrics are on their own address only");
+}
+
 macro_rules! over_each_backend {
     ($($test:ident)*) => {
         over_each_backend!(@backend sqlite $($test)*);
@@ -322,4 +366,5 @@ over_each_backend! {
     a_server_that_stops_says_goodbye
     listeners_that_are_cut_off_at_random_miss_nothing_while_16_writers_post
     a_socket_that_does_not_read_is_closed_and_catches_up_from_history
+    metrics_are_scraped_while_clients_chat
 }

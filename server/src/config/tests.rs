@@ -89,6 +89,7 @@ fn what_is_wrong_is_named_with_its_place_and_what_is_allowed() {
         ("[network]\nbind_address = 'localhost'", &[], "line 2"),
         ("[network]\nallowed_origins = ['http://a/b']", &[], "`http://a/b`"),
         ("[membership]\nadmins = ['bob']", &[], "`bob`"),
+        ("[metrics]\nbind_address = '9100'", &[], "not an IP address and port such as"),
         ("[server]\nname = ' '", &[], "[server] name is empty"),
         ("[storage]\ndatabase_path = ''", &[], "[storage] database_path is empty"),
         (

@@ -11,6 +11,7 @@ mod extract;
 mod gateway;
 mod members;
 mod messages;
+mod metrics;
 mod roles;
 mod serve;
 mod server_info;
@@ -37,8 +38,8 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use self::serve::serve;
 use self::{auth::Challenges, error::ApiError, gateway::Hub};
+pub use self::{metrics::record as record_metrics, serve::serve};
 use crate::{
     config::Config,
     storage::{Clock, Storage, StorageError},
@@ -103,6 +104,7 @@ impl App {
             .layer(DefaultBodyLimit::max(body_limit))
             .layer(middleware::from_fn_with_state(self.clone(), bounded_in_time))
             .layer(CatchPanicLayer::custom(answer_panic))
+            .layer(middleware::from_fn(metrics::measured))
             .layer(cors)
             .layer(PropagateRequestIdLayer::new(REQUEST_ID))
             .layer(TraceLayer::new_for_http().make_span_with(span))

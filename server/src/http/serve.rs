@@ -6,6 +6,8 @@ use tokio::{net::TcpListener, sync::watch};
 
 use super::App;
 
+/// Counter of expired sessions removed.
+const SESSIONS_SWEPT: &str = "decentcom_sessions_swept_total";
 /// How long the gateway's sockets may take to say goodbye once the store is closed.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -54,8 +56,12 @@ async fn sweep_sessions(app: App) {
     loop {
         due.tick().await;
         match app.store.delete_expired_sessions().await {
-            Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "swept expired sessions"),
+            Ok(removed) => {
+                metrics::counter!(SESSIONS_SWEPT).increment(removed);
+                if removed > 0 {
+                    tracing::info!(removed, "swept expired sessions");
+                }
+            }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "sweeping expired sessions failed");
             }

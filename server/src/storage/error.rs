@@ -99,6 +99,18 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The variant's name in snake case, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Conflict { .. } => "conflict",
+            Self::InvalidInput { .. } => "invalid_input",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
     /// The `NotFound` of one entity; `id` may be anything a caller sent.
     pub fn not_found(entity: Entity, id: impl AsRef<str>) -> Self {
         let id = id.as_ref();

@@ -13,6 +13,9 @@ use crate::storage::{ChangeFeed, Clock, FeedError};
 /// Events a socket may fall behind before it is closed.
 const EVENT_BUFFER: usize = 1024;
 
+/// Gauge of open sockets.
+const SOCKETS: &str = "decentcom_gateway_sockets";
+
 /// What the sockets share.
 pub(crate) struct Hub {
     /// Weak, so that the sockets' receivers end when the hub's task does.
@@ -26,6 +29,7 @@ pub(super) struct Presence(Arc<AtomicUsize>);
 impl Drop for Presence {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!(SOCKETS).decrement(1);
     }
 }
 
@@ -54,6 +58,7 @@ impl Hub {
     pub(super) fn join(&self) -> Option<(broadcast::Receiver<Arc<Event>>, Presence)> {
         let receiver = self.events.upgrade()?.subscribe();
         self.sockets.fetch_add(1, Ordering::Relaxed);
+        metrics::gauge!(SOCKETS).increment(1);
         Some((receiver, Presence(self.sockets.clone())))
     }
 

@@ -43,6 +43,8 @@ use super::{
     token,
 };
 
+pub use queue::{BATCH_COMMANDS, COMMIT_SECONDS, QUEUE_COMMANDS};
+
 /// Sessions removed per transaction of a sweep: a few milliseconds that other writers may have to wait for.
 const SWEEP_STEP: usize = 256;
 /// A clock this far ahead of the newest id is worth a warning: ids, once given out, cannot go back.

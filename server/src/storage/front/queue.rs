@@ -27,13 +27,13 @@ use super::{
 use crate::storage::{Change, Clock, StorageError};
 
 /// Commands that may wait; at ten thousand commits a second, less than half a second of work.
-const QUEUE_COMMANDS: usize = 4096;
+const MAX_QUEUE_COMMANDS: usize = 4096;
 /// Bytes of memory that waiting commands may hold.
-const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+const MAX_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Most commands in one commit, so that the first in it does not wait for too many others.
-const BATCH_COMMANDS: usize = 512;
+const MAX_BATCH_COMMANDS: usize = 512;
 /// A batch takes no more commands once it holds this many bytes.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Messages reclaimed per step: a few milliseconds of work that a caller may have to wait for.
 const PURGE_STEP: usize = 256;
 /// Under constant traffic a reclaiming step is taken this often.
@@ -41,12 +41,19 @@ const PURGE_INTERVAL: Duration = Duration::from_millis(20);
 /// After a reclaiming step failed, the next try waits this long.
 const PURGE_RETRY: Duration = Duration::from_secs(10);
 
+/// Gauge of commands that wait to be committed, as of the last commit.
+pub const QUEUE_COMMANDS: &str = "decentcom_storage_queue_commands";
+/// Histogram of commands per commit.
+pub const BATCH_COMMANDS: &str = "decentcom_storage_batch_commands";
+/// Histogram of the seconds a commit takes, from the first look at rows to its end on disk.
+pub const COMMIT_SECONDS: &str = "decentcom_storage_commit_seconds";
+
 type Response = oneshot::Sender<Result<Answer, StorageError>>;
 
 struct Job {
     command: Command,
     response: Response,
-    /// Held until the answer is sent, so that [`QUEUE_BYTES`] bounds what waits and what is being committed.
+    /// Held until the answer is sent, so that [`MAX_QUEUE_BYTES`] bounds what waits and what is being committed.
     _memory: OwnedSemaphorePermit,
 }
 
@@ -73,7 +80,7 @@ impl Queue {
         clock: Arc<dyn Clock>,
         feed: broadcast::Sender<Change>,
     ) -> Result<Self, StorageError> {
-        let (sender, requests) = sync_channel(QUEUE_COMMANDS);
+        let (sender, requests) = sync_channel(MAX_QUEUE_COMMANDS);
         let waiting = Arc::new(AtomicUsize::new(0));
         let committer = Committer {
             requests,
@@ -91,7 +98,7 @@ impl Queue {
             .map_err(|error| StorageError::internal("start the commit thread", error))?;
         Ok(Self {
             requests: Some(sender),
-            memory: Arc::new(Semaphore::new(QUEUE_BYTES)),
+            memory: Arc::new(Semaphore::new(MAX_QUEUE_BYTES)),
             thread: Some(thread),
             waiting,
         })
@@ -220,7 +227,7 @@ impl Committer {
     fn gather(&self, first: Job) -> (Vec<Job>, Option<oneshot::Sender<Box<dyn Writer>>>) {
         let mut bytes = first.command.weight();
         let mut jobs = vec![first];
-        while jobs.len() < BATCH_COMMANDS && bytes < BATCH_BYTES {
+        while jobs.len() < MAX_BATCH_COMMANDS && bytes < MAX_BATCH_BYTES {
             match self.requests.try_recv() {
                 Ok(Request::Run(job)) => {
                     bytes += job.command.weight();
@@ -234,7 +241,9 @@ impl Committer {
     }
 
     fn commit_jobs(&mut self, jobs: Vec<Job>) {
-        self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed);
+        let waiting = self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed).saturating_sub(jobs.len());
+        metrics::gauge!(QUEUE_COMMANDS).set(waiting as f64);
+        metrics::histogram!(BATCH_COMMANDS).record(jobs.len() as f64);
         let (commands, responses): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| (job.command, (job.response, job._memory))).unzip();
         match self.commit(commands) {
@@ -272,10 +281,12 @@ impl Committer {
             let high_water = mint.high_water();
             Staged { writes, high_water: (high_water > *stored_high_water).then_some(high_water) }
         };
+        let began = Instant::now();
         catch_unwind(AssertUnwindSafe(|| writer.transact(&wants, &mut decide))).unwrap_or_else(|_| {
             Err(StorageError::Internal { attempt: "commit a batch, which panicked".into(), source: None })
         })?;
 
+        metrics::histogram!(COMMIT_SECONDS).record(began.elapsed());
         self.stored_high_water = self.mint.high_water();
         if begins_purge {
             self.next_purge = Some(Instant::now());
