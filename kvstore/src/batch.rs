@@ -15,8 +15,8 @@ use crate::{
     error::{Error, hex},
     key::Key,
     record::Record,
+    slots::{META, Slots},
     snapshot::{Snapshot, definition},
-    store::{META, Slots},
     table::{Entry, Index, Table},
 };
 

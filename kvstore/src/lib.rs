@@ -78,6 +78,7 @@ mod error;
 mod key;
 mod open;
 mod record;
+mod slots;
 mod snapshot;
 mod store;
 mod table;

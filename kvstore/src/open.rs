@@ -24,14 +24,14 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, backends::FileBacke
 use crate::{
     catalogue::{Catalogue, fingerprint},
     error::{Error, OpenError},
+    slots::{FINGERPRINT, META},
+    snapshot::definition,
     store::Store,
 };
 
 const FORMAT: &str = "format";
 const OLDEST_READER: &str = "oldest_reader";
-const FINGERPRINT: &str = "catalogue";
 const CREATED_AT: &str = "created_at";
-const UNFINISHED: &[u8] = b"unfinished";
 
 /// A step from one format to the next. It must be idempotent: a crash may run it twice.
 pub struct Migration {
@@ -133,10 +133,10 @@ impl Options {
         let store = Store::over(database, schema.catalogue, self.quick_repair)?;
         match found {
             None => {
-                set(&store, FORMAT, schema.format.to_string().as_bytes())?;
-                set(&store, OLDEST_READER, schema.oldest_reader.to_string().as_bytes())?;
-                set(&store, CREATED_AT, now().as_bytes())?;
-                mark_indexes_finished(&store, schema.catalogue)?;
+                store.set_meta(FORMAT, schema.format.to_string().as_bytes())?;
+                store.set_meta(OLDEST_READER, schema.oldest_reader.to_string().as_bytes())?;
+                store.set_meta(CREATED_AT, now().as_bytes())?;
+                store.set_meta(FINGERPRINT, fingerprint(schema.catalogue).as_bytes())?;
             }
             Some((found, _)) => {
                 self.migrate(&store, schema, path, found)?;
@@ -184,7 +184,7 @@ fn keep_copy(path: &Path, format: u32) -> Result<PathBuf, OpenError> {
 /// Format and oldest reader; `None` where nothing was ever set up.
 fn format_of(database: &Database) -> Result<Option<(u32, u32)>, Error> {
     use redb::ReadableDatabase;
-    let table = match database.begin_read()?.open_table(crate::snapshot::definition(crate::store::META)) {
+    let table = match database.begin_read()?.open_table(definition(META)) {
         Ok(table) => table,
         Err(redb::TableError::TableDoesNotExist(_) | redb::TableError::TableTypeMismatch { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -206,19 +206,7 @@ fn has_tables(database: &Database) -> Result<bool, Error> {
     use redb::{ReadableDatabase, TableHandle};
     let transaction = database.begin_read()?;
     let names: Vec<String> = transaction.list_tables()?.map(|table| table.name().to_owned()).collect();
-    Ok(!names.is_empty() && !names.iter().any(|name| name == crate::store::META))
-}
-
-fn set(store: &Store, name: &str, value: &[u8]) -> Result<(), Error> {
-    store.write(|batch| batch.run(|operation| operation.set_meta(name, value)))?
-}
-
-pub(crate) fn mark_indexes_unfinished(store: &Store) -> Result<(), Error> {
-    set(store, FINGERPRINT, UNFINISHED)
-}
-
-pub(crate) fn mark_indexes_finished(store: &Store, catalogue: Catalogue) -> Result<(), Error> {
-    set(store, FINGERPRINT, fingerprint(catalogue).as_bytes())
+    Ok(!names.is_empty() && !names.iter().any(|name| name == META))
 }
 
 fn now() -> String {

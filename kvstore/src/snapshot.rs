@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     key::{Key, after_prefix},
     record::Record,
-    store::Slots,
+    slots::Slots,
     table::{Index, Table},
 };
 

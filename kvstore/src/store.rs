@@ -4,37 +4,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 
-use crate::{batch::Batch, catalogue::Catalogue, error::Error, snapshot::Snapshot, verify::Finding};
-
-/// The table of facts about the store itself, by name.
-pub(crate) const META: &str = "meta";
-
-/// The names of all redb tables in a fixed order, so that a table is known by its position.
-pub(crate) struct Slots(Vec<&'static str>);
-
-impl Slots {
-    pub(crate) fn of(catalogue: Catalogue) -> Self {
-        let mut names = vec![META];
-        for table in catalogue {
-            let info = table.describe();
-            names.push(info.name);
-            names.extend(info.indexes.iter().map(|index| index.name));
-        }
-        Self(names)
-    }
-
-    pub(crate) fn names(&self) -> &[&'static str] {
-        &self.0
-    }
-
-    pub(crate) fn position(&self, name: &str) -> Option<usize> {
-        self.0.iter().position(|known| *known == name)
-    }
-
-    pub(crate) fn name(&self, slot: usize) -> &'static str {
-        self.0.get(slot).copied().unwrap_or(META)
-    }
-}
+use crate::{
+    batch::Batch,
+    catalogue::{Catalogue, fingerprint},
+    error::Error,
+    slots::{FINGERPRINT, META, Slots, UNFINISHED},
+    snapshot::{Snapshot, definition},
+    verify::Finding,
+};
 
 /// An open store. Any number of threads may read; batches are stored one after the other.
 pub struct Store {
@@ -56,7 +33,7 @@ impl Store {
         store.with_transaction(|transaction| {
             // Reading a table that was never created is an error in redb, so all exist from the start.
             for name in slots.names() {
-                transaction.open_table(crate::snapshot::definition(name))?;
+                transaction.open_table(definition(name))?;
             }
             Ok(())
         })?;
@@ -88,6 +65,11 @@ impl Store {
         self.snapshot()?.raw(META, name.as_bytes())
     }
 
+    /// Stores one fact, in a commit of its own.
+    pub(crate) fn set_meta(&self, name: &str, value: &[u8]) -> Result<(), Error> {
+        self.write(|batch| batch.run(|operation| operation.set_meta(name, value)))?
+    }
+
     /// Checks every record and every index entry of every table against each other, as of one moment, in constant
     /// memory. Each thing found wrong goes to `report`.
     pub fn verify(&self, mut report: impl FnMut(Finding)) -> Result<(), Error> {
@@ -97,12 +79,12 @@ impl Store {
 
     /// Makes every index anew from the records. Cut short, it is finished when the store is next opened.
     pub fn rebuild_indexes(&self) -> Result<u64, Error> {
-        crate::open::mark_indexes_unfinished(self)?;
+        self.set_meta(FINGERPRINT, UNFINISHED)?;
         let mut rows = 0;
         for table in self.catalogue {
             rows += table.rebuild_indexes(self)?;
         }
-        crate::open::mark_indexes_finished(self, self.catalogue)?;
+        self.set_meta(FINGERPRINT, fingerprint(self.catalogue).as_bytes())?;
         Ok(rows)
     }
 

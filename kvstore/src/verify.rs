@@ -8,7 +8,7 @@ use crate::{
     error::{Error, hex},
     key::Key,
     record::Record,
-    snapshot::{Direction, Snapshot, decode_row},
+    snapshot::{Direction, Snapshot, decode_row, definition},
     store::Store,
     table::{IndexDefinition, Table},
 };
@@ -110,8 +110,8 @@ fn problem_of_entry<T: Table>(
 pub(crate) fn rebuild<T: Table>(store: &Store) -> Result<u64, Error> {
     store.with_transaction(|transaction| {
         for index in T::INDEXES {
-            transaction.delete_table(crate::snapshot::definition(index.name))?;
-            transaction.open_table(crate::snapshot::definition(index.name))?;
+            transaction.delete_table(definition(index.name))?;
+            transaction.open_table(definition(index.name))?;
         }
         Ok(())
     })?;
@@ -127,7 +127,7 @@ pub(crate) fn rebuild<T: Table>(store: &Store) -> Result<u64, Error> {
         read += step.len() as u64;
         store.with_transaction(|transaction| {
             for index in T::INDEXES {
-                let mut table = transaction.open_table(crate::snapshot::definition(index.name))?;
+                let mut table = transaction.open_table(definition(index.name))?;
                 for (key, value) in &step {
                     let Ok((key, record)) = decode_row::<T>(key, value) else { continue };
                     let Some(entry) = index.entry(&key, &record) else { continue };

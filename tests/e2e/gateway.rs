@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test program
 
+#[macro_use]
 mod support;
 
 use std::{
@@ -338,23 +339,6 @@ async fn metrics_are_scraped_while_clients_chat(backend: &str) {
     assert_eq!(value(&text, "decentcom_sessions_swept_total"), 0.0);
     let public = reqwest::get(server.url("/metrics")).await.unwrap();
     assert_eq!(public.status(), StatusCode::NOT_FOUND, "metrics are on their own address only");
-}
-
-macro_rules! over_each_backend {
-    ($($test:ident)*) => {
-        over_each_backend!(@backend sqlite $($test)*);
-        over_each_backend!(@backend redb $($test)*);
-    };
-    (@backend $backend:ident $($test:ident)*) => {
-        mod $backend {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    super::$test(stringify!($backend)).await;
-                }
-            )*
-        }
-    };
 }
 
 over_each_backend! {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test program
 
+#[macro_use]
 mod support;
 
 use std::{collections::BTreeMap, path::Path};
@@ -135,23 +136,6 @@ async fn two_servers_on_one_file_are_refused(backend: &str) {
     assert!(message.contains("is in use by another process"), "{message}");
     server.log_in(1).await;
     assert!(Path::new(&directory.path().join("data")).exists());
-}
-
-macro_rules! over_each_backend {
-    ($($test:ident)*) => {
-        over_each_backend!(@backend sqlite $($test)*);
-        over_each_backend!(@backend redb $($test)*);
-    };
-    (@backend $backend:ident $($test:ident)*) => {
-        mod $backend {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    super::$test(stringify!($backend)).await;
-                }
-            )*
-        }
-    };
 }
 
 over_each_backend! {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test program
 
+#[macro_use]
 mod support;
 
 use std::{
@@ -123,12 +124,6 @@ async fn every_acknowledged_change_survives_sigkill_under_64_writers(backend: &s
     eprintln!("{backend}: {rounds} rounds, {} acknowledged posts, none lost", ledger.told.len());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sqlite() {
-    every_acknowledged_change_survives_sigkill_under_64_writers("sqlite").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redb() {
-    every_acknowledged_change_survives_sigkill_under_64_writers("redb").await;
+over_each_backend! {
+    every_acknowledged_change_survives_sigkill_under_64_writers
 }

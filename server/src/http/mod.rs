@@ -3,6 +3,7 @@
 //! `routes` below is the one table of calls; each is described beside its handler, and the OpenAPI document at
 //! `/api/v1/openapi.json` is made from that.
 
+mod admins;
 mod auth;
 mod categories;
 mod channels;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::members::Admins;
+use super::admins::Admins;
 use crate::storage::{self, CategoryId, ChannelId, MessageId, Timestamp, UserId};
 
 /// A channel. `category` is what newer clients read, `category_id` what older ones do.

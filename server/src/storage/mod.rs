@@ -15,6 +15,7 @@ mod changes;
 mod clock;
 mod error;
 mod files;
+mod finding;
 pub mod front;
 mod id;
 pub mod limits;

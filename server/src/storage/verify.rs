@@ -2,26 +2,10 @@
 //!
 //! Findings are streamed, so memory stays constant; opening a store that crashed repairs its engine's file first.
 
-use std::{fmt, path::Path};
+use std::path::Path;
 
+pub use super::finding::Finding;
 use super::{OpenError, redb, sqlite};
-
-/// Something found wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The table or index; `file` for the file as a whole.
-    pub table: String,
-    /// The key of the row or index entry: an id, or hexadecimal; empty for the whole table.
-    pub key: String,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.table, self.key, self.problem)
-    }
-}
 
 /// Checks the redb store in the file at `path`, which must exist. Blocks the thread.
 pub fn verify_redb(path: &Path, report: impl FnMut(Finding)) -> Result<(), OpenError> {

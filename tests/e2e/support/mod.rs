@@ -17,6 +17,24 @@ use ed25519_dalek::{Signer, SigningKey};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
+#[allow(unused_macros)]
+/// Runs async tests of the form `test(backend: &str)` over each backend; a new one is a line here.
+macro_rules! over_each_backend {
+    ($($test:ident)*) => {
+        over_each_backend!(@backend sqlite $($test)*);
+        over_each_backend!(@backend redb $($test)*);
+    };
+    (@backend $backend:ident $($test:ident)*) => {
+        mod $backend {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test(stringify!($backend)).await;
+                }
+            )*
+        }
+    };
+}
 /// How long a start or a stop may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    http::{members::Admins, wire},
+    http::{admins::Admins, wire},
     storage::{Change, ChannelId, SessionDigest, Timestamp},
 };
 

@@ -10,7 +10,7 @@ use super::{
     high_water, log_progress,
     schema::{Channels, Messages, Purges, SCHEMA, Sessions, Users},
 };
-use crate::storage::{Backend, OpenError, files, verify::Finding};
+use crate::storage::{Backend, OpenError, files, finding::Finding};
 
 fn open(path: &Path) -> Result<Store, OpenError> {
     files::require(path, Backend::Redb)?;

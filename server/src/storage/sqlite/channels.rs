@@ -10,8 +10,8 @@ use super::{
 };
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, StorageError,
+    finding::Finding,
     front::engine::{PurgeSlice, Rows},
-    verify::Finding,
 };
 
 fn decode(row: &SqliteRow) -> Result<Channel, StorageError> {

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::storage::{
     ChannelId, Message, MessageId, StorageError,
+    finding::Finding,
     front::engine::{Page, Rows},
-    verify::Finding,
 };
 
 fn decode(row: &SqliteRow) -> Result<Message, StorageError> {

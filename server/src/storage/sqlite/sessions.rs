@@ -10,8 +10,8 @@ use super::{
 };
 use crate::storage::{
     SessionDigest, StorageError, Timestamp,
+    finding::Finding,
     front::engine::{Rows, StoredSession},
-    verify::Finding,
 };
 
 fn digest(row: &Reading<'_>) -> Result<SessionDigest, StorageError> {

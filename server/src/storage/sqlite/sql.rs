@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use super::error::{corrupt_column, storage_error};
-use crate::storage::{CategoryId, ChannelId, MessageId, StorageError, Timestamp, UserId, verify::Finding};
+use crate::storage::{CategoryId, ChannelId, MessageId, StorageError, Timestamp, UserId, finding::Finding};
 
 /// A column's type in Rust, checked on the way in.
 pub(super) trait Column: Sized {

@@ -8,7 +8,7 @@ use super::{
     error::storage_error,
     sql::{Reading, execute, key_list, report_undecodable, rows_by_keys},
 };
-use crate::storage::{StorageError, User, UserId, front::engine::Rows, verify::Finding};
+use crate::storage::{StorageError, User, UserId, finding::Finding, front::engine::Rows};
 
 fn decode(row: &SqliteRow) -> Result<User, StorageError> {
     let row = Reading { table: "users", row };

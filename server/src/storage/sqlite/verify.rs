@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{BUSY_TIMEOUT, channels, messages, open_error, refuse_foreign_schema, sessions, users};
-use crate::storage::{Backend, OpenError, files, verify::Finding};
+use crate::storage::{Backend, OpenError, files, finding::Finding};
 
 pub(in crate::storage) async fn verify(path: &Path, mut report: impl FnMut(Finding)) -> Result<(), OpenError> {
     files::require(path, Backend::Sqlite)?;

@@ -21,6 +21,8 @@ use crate::storage::{
 pub(super) struct SqliteWriter {
     connection: Arc<Mutex<SqliteConnection>>,
     runtime: Handle,
+    /// Whether a transaction was begun and never ended, because a panic cut it short.
+    unfinished: bool,
     /// What a store in a file has and one in memory has not.
     file: Option<DatabaseFile>,
 }
@@ -44,18 +46,19 @@ impl SqliteWriter {
         Self {
             connection: Arc::new(Mutex::new(connection)),
             runtime: Handle::current(),
+            unfinished: false,
             file: Some(DatabaseFile { options, wal: beside(path, "-wal"), broken: false, _lock: lock }),
         }
     }
 
     pub(super) fn in_memory(connection: Arc<Mutex<SqliteConnection>>) -> Self {
-        Self { connection, runtime: Handle::current(), file: None }
+        Self { connection, runtime: Handle::current(), unfinished: false, file: None }
     }
 }
 
 impl Writer for SqliteWriter {
     fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError> {
-        let Self { connection, runtime, file } = self;
+        let Self { connection, runtime, unfinished, file } = self;
         runtime.block_on(async {
             let mut connection = connection.lock().await;
             if let Some(file) = file.as_mut().filter(|file| file.broken) {
@@ -63,7 +66,12 @@ impl Writer for SqliteWriter {
                     file.options.connect().await.map_err(|error| storage_error("reopen the database", error))?;
                 file.broken = false;
             }
+            if *unfinished {
+                execute(&mut connection, "roll back a batch that panicked", sqlx::query("ROLLBACK")).await?;
+            }
+            *unfinished = true;
             let result = run(&mut connection, wants, decide).await;
+            *unfinished = false;
             if let (Err(_), Some(file)) = (&result, file.as_mut()) {
                 // SQLite ends the transaction by itself after some errors, and then there is none to roll back.
                 file.broken = sqlx::query("ROLLBACK").execute(&mut *connection).await.is_err();
@@ -76,7 +84,7 @@ impl Writer for SqliteWriter {
     }
 
     fn close(self: Box<Self>) -> Result<(), StorageError> {
-        let Self { connection, runtime, file: _lock } = *self;
+        let Self { connection, runtime, file: _lock, .. } = *self;
         runtime.block_on(async {
             match Arc::try_unwrap(connection) {
                 Ok(connection) => {
@@ -207,5 +215,46 @@ async fn bound_the_log(connection: &mut SqliteConnection, wal: &Path) {
     }
     if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await {
         tracing::warn!(%error, "the write-ahead log could not be truncated; it is tried again after the next commit");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::storage::{Timestamp, User};
+
+    #[test]
+    fn a_panic_in_the_middle_of_a_transaction_is_undone_and_the_next_one_works() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let mut writer = runtime.block_on(async {
+            let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+            super::super::MIGRATIONS.run_direct(None, &mut connection, false).await.unwrap();
+            SqliteWriter::in_memory(Arc::new(Mutex::new(connection)))
+        });
+        let now = Timestamp::MIN;
+        let user = User {
+            id: Ulid(1).into(),
+            pubkey: "key".into(),
+            display_name: None,
+            avatar_hash: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let panicked =
+            catch_unwind(AssertUnwindSafe(|| writer.transact(&Wants::default(), &mut |_| panic!("planned"))));
+        assert!(panicked.is_err());
+        let staged = || Staged { writes: vec![Write::Insert(Row::User(Arc::new(user.clone())))], high_water: None };
+        writer.transact(&Wants::default(), &mut |_| staged()).unwrap();
+        let wants = Wants { pubkeys: ["key".to_owned()].into(), ..Wants::default() };
+        let mut found = 0;
+        writer
+            .transact(&wants, &mut |rows| {
+                found = rows.pubkeys.len();
+                Staged::default()
+            })
+            .unwrap();
+        assert_eq!(found, 1);
     }
 }
