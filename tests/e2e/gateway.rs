@@ -142,6 +142,9 @@ async fn tokens_decide_who_may_listen_and_for_how_long(backend: &str) {
     assert_eq!(plain.status(), StatusCode::UPGRADE_REQUIRED);
     assert!(plain.json::<Value>().await.unwrap()["error"].is_string());
     assert_eq!(server.connect("made-up").await.end().await, 4001);
+    let basic = reqwest::Client::new().get(server.url("/api/v1/gateway?token=x")).header("Authorization", "Basic x");
+    let refused = basic.send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "the header wins over the query");
 
     let user = server.log_in(1).await;
     let mut expiring = server.open_socket(&user).await;

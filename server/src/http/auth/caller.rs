@@ -2,7 +2,7 @@
 
 use axum::{
     extract::FromRequestParts,
-    http::{header::AUTHORIZATION, request::Parts},
+    http::{HeaderMap, header::AUTHORIZATION, request::Parts},
 };
 
 use crate::{
@@ -20,22 +20,24 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let header = parts
-            .headers
-            .get(AUTHORIZATION)
-            .ok_or_else(|| ApiError::unauthorized("missing authorization header"))?
-            .to_str()
-            .map_err(|_| ApiError::unauthorized("invalid authorization header"))?;
-        let token = header
-            .split_once(' ')
-            .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
-            .map(|(_, token)| token)
-            .ok_or_else(|| ApiError::unauthorized("invalid bearer token"))?;
+        let token =
+            bearer_token(&parts.headers)?.ok_or_else(|| ApiError::unauthorized("missing authorization header"))?;
         let unknown = || ApiError::unauthorized("invalid session token");
         let session = app.store.get_session(token).await?.ok_or_else(unknown)?;
         let user = app.store.get_user_by_id(&session.user_id).await?.ok_or_else(unknown)?;
         Ok(Self { session, user })
     }
+}
+
+/// The token in the `Authorization` header, if there is such a header.
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let text = header.to_str().map_err(|_| ApiError::unauthorized("invalid authorization header"))?;
+    let token = text
+        .split_once(' ')
+        .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+        .map(|(_, token)| token);
+    token.map(Some).ok_or_else(|| ApiError::unauthorized("invalid bearer token"))
 }
 
 impl Caller {

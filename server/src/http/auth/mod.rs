@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use self::key::{PublicKey, parse_signature};
-pub(super) use self::{caller::Caller, challenges::Challenges};
+pub(super) use self::{
+    caller::{Caller, bearer_token},
+    challenges::Challenges,
+};
 use super::{
     App,
     error::{AnyCall, ApiError, JsonCall, LoggedInCall, RestrictedCall},

@@ -21,7 +21,7 @@ use axum::{
         State,
         ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 use serde::Deserialize;
@@ -30,6 +30,7 @@ use utoipa::IntoParams;
 pub(super) use self::hub::Hub;
 use super::{
     App,
+    auth::bearer_token,
     error::{AnyCall, ApiError, ErrorBody},
     extract::Params,
 };
@@ -72,8 +73,8 @@ pub(super) async fn open(
     Params(query): Params<Token>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
-    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|text| text.split_once(' '));
-    let token = bearer.map(|(_, token)| token.to_owned()).or(query.token).filter(|token| !token.is_empty());
+    let bearer = bearer_token(&headers)?.map(str::to_owned);
+    let token = bearer.or(query.token).filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| ApiError::unauthorized("missing session token"))?;
     let upgrade = upgrade.map_err(|_| {
         ApiError::new(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket: send the headers that ask for an upgrade")
