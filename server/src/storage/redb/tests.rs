@@ -141,6 +141,18 @@ async fn a_flipped_byte_in_a_value_is_corrupt_and_the_rest_still_answers() {
 }
 
 #[tokio::test]
+async fn quick_repair_keeps_the_same_promises() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let options = RedbOptions { quick_repair: true, ..RedbOptions::default() };
+    for number in 0..3 {
+        let store = open(&path, options, Arc::new(SystemClock)).unwrap();
+        assert_eq!(store.list_users().await.unwrap().len(), number);
+        store.create_user(&number.to_string(), None).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn files_that_cannot_be_used_are_refused_with_their_name_and_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let place = |name: &str| directory.path().join(name);
