@@ -330,3 +330,160 @@ fn set_optional(field: &mut Option<String>, value: Option<String>) {
 fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ulid::Ulid;
+
+    use super::*;
+
+    const NOW: u64 = 1_704_067_200_000;
+
+    /// Decides `commands` as one batch over `rows`.
+    fn decide(rows: Rows, commands: Vec<Command>) -> (Vec<Decision>, Vec<Write>, Vec<Change>) {
+        let mut mint = Mint::after(Ulid::from_parts(NOW, 0));
+        let mut batch = Batch::new(Timestamp::from_millis(NOW).unwrap(), &mut mint, rows, false);
+        let answers = commands.into_iter().map(|command| batch.decide(command)).collect();
+        (answers, batch.writes, batch.changes)
+    }
+
+    fn a_user(rows: &mut Rows) -> UserId {
+        let (id, at) = (UserId::from(Ulid(1)), Timestamp::MIN);
+        let user =
+            User { id, pubkey: "key".into(), display_name: None, avatar_hash: None, created_at: at, updated_at: at };
+        rows.pubkeys.insert("key".into(), id);
+        rows.users.insert(id, Arc::new(user));
+        id
+    }
+
+    fn a_message(rows: &mut Rows) -> Message {
+        let (author_id, at) = (a_user(rows), Timestamp::MIN);
+        let id = ChannelId::from(Ulid(2));
+        let channel = Channel {
+            id,
+            name: "room".into(),
+            topic: None,
+            category_id: None,
+            position: 0,
+            created_at: at,
+            updated_at: at,
+        };
+        rows.channels.insert(id, Arc::new(channel));
+        let message = Message {
+            id: Ulid(3).into(),
+            channel_id: id,
+            author_id,
+            content: "text".into(),
+            edited_at: None,
+            deleted: false,
+            created_at: at,
+        };
+        rows.messages.insert(message.id, Arc::new(message.clone()));
+        message
+    }
+
+    fn is_not_found(decision: &Decision, entity: Entity) -> bool {
+        matches!(decision, Err(StorageError::NotFound { entity: found, .. }) if *found == entity)
+    }
+
+    #[test]
+    fn a_channel_deleted_earlier_in_the_batch_takes_its_messages_with_it() {
+        let mut rows = Rows::default();
+        let message = a_message(&mut rows);
+        let (answers, writes, changes) = decide(
+            rows,
+            vec![
+                Command::DeleteChannel { id: message.channel_id },
+                Command::UpdateMessage { id: message.id, content: "new".into() },
+                Command::DeleteMessage { id: message.id },
+                Command::CreateMessage {
+                    channel_id: message.channel_id,
+                    author_id: message.author_id,
+                    content: "late".into(),
+                },
+                Command::DeleteChannel { id: message.channel_id },
+            ],
+        );
+        assert!(answers[0].is_ok());
+        assert!(is_not_found(&answers[1], Entity::Message) && is_not_found(&answers[2], Entity::Message));
+        assert!(is_not_found(&answers[3], Entity::Channel) && is_not_found(&answers[4], Entity::Channel));
+        assert!(matches!(writes[..], [Write::BeginPurge(_)]));
+        assert_eq!(changes, [Change::ChannelDeleted(message.channel_id)]);
+    }
+
+    #[test]
+    fn commands_see_what_those_before_them_did() {
+        let mut rows = Rows::default();
+        let message = a_message(&mut rows);
+        let (answers, writes, _) = decide(
+            rows,
+            vec![
+                Command::UpdateMessage { id: message.id, content: "new".into() },
+                Command::UpdateMessage { id: message.id, content: "new".into() },
+                Command::DeleteMessage { id: message.id },
+                Command::UpdateMessage { id: message.id, content: "newer".into() },
+                Command::CreateUser { pubkey: "other".into(), display_name: None },
+                Command::CreateUser { pubkey: "other".into(), display_name: None },
+            ],
+        );
+        assert!(is_not_found(&answers[3], Entity::Message));
+        assert!(matches!(answers[5], Err(StorageError::Conflict { entity: Entity::User, field: "pubkey" })));
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 4);
+        assert_eq!(writes.len(), 3, "an edit, a deletion, a user");
+    }
+
+    #[test]
+    fn a_category_deleted_with_a_channel_made_in_the_same_batch_leaves_it_uncategorised() {
+        let mut rows = Rows::default();
+        let id = CategoryId::from(Ulid(9));
+        let category = Category { id, name: "c".into(), position: 0, created_at: Timestamp::MIN };
+        rows.categories.insert(id, Arc::new(category));
+        let create = Command::CreateChannel { name: "room".into(), category_id: Some(id.to_lowercase()), position: 0 };
+        let (answers, writes, changes) = decide(rows, vec![create, Command::DeleteCategory { id }]);
+        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(changes.len(), 3);
+        assert!(matches!(&writes[1], Write::Replace(Row::Channel(channel)) if channel.category_id.is_none()));
+    }
+
+    #[test]
+    fn a_session_logged_out_in_the_same_batch_is_not_swept_again() {
+        let mut rows = Rows::default();
+        let expired_at = Timestamp::MIN;
+        let digests = ["a", "b", "c"].map(SessionDigest::of);
+        rows.expired = digests.map(|digest| (expired_at, digest)).to_vec();
+        rows.sessions.insert(digests[1]);
+        let sweep = || Command::SweepSessions { expired_at, at_most: 2 };
+        let commands = vec![Command::DeleteSession { digest: digests[1] }, sweep(), sweep()];
+        let (answers, writes, _) = decide(rows, commands);
+        let removed = |answer: &Decision| match answer {
+            Ok(Answer::Step(step)) => step.removed,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((removed(&answers[1]), removed(&answers[2])), (2, 0));
+        assert_eq!(writes.len(), 3);
+    }
+
+    #[test]
+    fn refused_commands_stage_nothing_and_give_out_no_id() {
+        let mut rows = Rows::default();
+        let message = a_message(&mut rows);
+        let nobody = UserId::from(Ulid(77));
+        let (answers, writes, changes) = decide(
+            rows,
+            vec![
+                Command::CreateMessage { channel_id: message.channel_id, author_id: nobody, content: "x".into() },
+                Command::CreateSession {
+                    user_id: nobody,
+                    digest: SessionDigest::of("a"),
+                    duration: Duration::from_secs(1),
+                },
+                Command::CreateUser { pubkey: "key".into(), display_name: None },
+                Command::UpdateUser { id: message.author_id, display_name: None, avatar_hash: None },
+            ],
+        );
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+        assert!(writes.is_empty() && changes.is_empty());
+    }
+}
