@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -180,11 +180,23 @@ async fn files_that_cannot_be_used_are_refused_with_their_name_and_what_to_do() 
     held.close().await.unwrap();
 }
 
-/// A disk in memory that can be full.
-#[derive(Debug)]
+/// A disk in memory that can be full and counts how often it is synced.
+#[derive(Clone, Debug)]
 struct Disk {
     memory: Arc<InMemoryBackend>,
     is_full: Arc<AtomicBool>,
+    syncs: Arc<AtomicUsize>,
+}
+
+impl Disk {
+    fn new() -> Self {
+        Self { memory: Arc::new(InMemoryBackend::new()), is_full: Arc::default(), syncs: Arc::default() }
+    }
+
+    fn open(&self) -> Arc<dyn Storage> {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_704_067_200_000).unwrap()));
+        start(Options::default().open_with_backend(self.clone(), &SCHEMA).unwrap(), clock).unwrap()
+    }
 }
 
 impl Disk {
@@ -209,6 +221,7 @@ impl StorageBackend for Disk {
     }
     fn sync_data(&self) -> Result<(), io::Error> {
         self.check()?;
+        self.syncs.fetch_add(1, Ordering::SeqCst);
         self.memory.sync_data()
     }
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
@@ -219,27 +232,38 @@ impl StorageBackend for Disk {
 
 #[tokio::test]
 async fn a_full_disk_is_unavailable_reads_go_on_and_nothing_acknowledged_is_lost() {
-    let (memory, is_full) = (Arc::new(InMemoryBackend::new()), Arc::new(AtomicBool::new(false)));
-    let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_704_067_200_000).unwrap()));
-    let open = || {
-        let disk = Disk { memory: memory.clone(), is_full: is_full.clone() };
-        start(Options::default().open_with_backend(disk, &SCHEMA).unwrap(), clock.clone()).unwrap()
-    };
-    let store = open();
+    let disk = Disk::new();
+    let store = disk.open();
     let user = store.create_user("key", None).await.unwrap();
     let channel = store.create_channel("room", None, 0).await.unwrap();
     let kept = store.create_message(&channel.id, &user.id, "kept").await.unwrap();
-    is_full.store(true, Ordering::SeqCst);
+    disk.is_full.store(true, Ordering::SeqCst);
     for _ in 0..3 {
         let refused = store.create_message(&channel.id, &user.id, "refused").await;
         assert!(matches!(refused, Err(StorageError::Unavailable { .. })), "{refused:?}");
         assert_eq!(store.list_messages(&channel.id, None, 5).await.unwrap(), std::slice::from_ref(&kept));
     }
     drop(store);
-    is_full.store(false, Ordering::SeqCst);
-    let store = open();
+    disk.is_full.store(false, Ordering::SeqCst);
+    let store = disk.open();
     assert_eq!(store.list_messages(&channel.id, None, 5).await.unwrap(), std::slice::from_ref(&kept));
     let next = store.create_message(&channel.id, &user.id, "next").await.unwrap();
     assert!(next.id > kept.id);
     store.create_session(&user.id, Duration::from_secs(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_before_it_is_synced() {
+    let disk = Disk::new();
+    let store = disk.open();
+    let mut before = disk.syncs.load(Ordering::SeqCst);
+    for number in 0..20 {
+        store.create_user(&number.to_string(), None).await.unwrap();
+        let now = disk.syncs.load(Ordering::SeqCst);
+        assert!(now > before, "call {number} was acknowledged without a sync");
+        before = now;
+    }
+    store.update_user("00000000000000000000000000", None, None).await.unwrap_err();
+    store.delete_session("unknown").await.unwrap();
+    assert_eq!(disk.syncs.load(Ordering::SeqCst), before, "what changes nothing commits nothing");
 }

@@ -200,3 +200,23 @@ fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
         _ => OpenError::Damaged { path: path.into(), problem: error.to_string(), remedy: error::REMEDY },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That SQLite is told to sync at every commit; that it does is for a test below the engine to show.
+    #[tokio::test]
+    async fn connections_are_durable_and_hold_to_references() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        drop(files::create_private(&path).unwrap());
+        let mut connection = options(&path).connect().await.unwrap();
+        for (pragma, expected) in [("PRAGMA synchronous", "2"), ("PRAGMA foreign_keys", "1")] {
+            let value: i64 = sqlx::query_scalar(pragma).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(value.to_string(), expected, "{pragma}");
+        }
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(mode, "wal");
+    }
+}
