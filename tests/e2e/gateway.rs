@@ -134,7 +134,7 @@ async fn only_subscribers_of_a_channel_hear_its_messages(backend: &str) {
 }
 
 async fn tokens_decide_who_may_listen_and_for_how_long(backend: &str) {
-    let (_directory, server) = start(backend, &[("DECENTCOM_SESSIONS__TTL", "3s")]);
+    let (_directory, server) = start(backend, &[("DECENTCOM_SESSIONS__TTL", "5s")]);
     let plain = reqwest::get(server.url("/api/v1/gateway")).await.unwrap();
     assert_eq!(plain.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(plain.json::<Value>().await.unwrap(), json!({ "error": "missing session token" }));
@@ -213,10 +213,11 @@ async fn listen(server: Arc<Server>, user: User, channel: String, seed: u64, don
     let mut seen = Seen::default();
     let mut patience = seed;
     loop {
+        let is_last = done.load(Ordering::SeqCst); // asked before catching up: what is posted after that comes next time
         let mut socket: Socket = server.open_socket(&user).await;
         socket.subscribe(&channel).await;
         seen.catch_up(&user, &channel).await;
-        if done.load(Ordering::SeqCst) {
+        if is_last {
             return seen.0;
         }
         patience = patience.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -261,7 +262,10 @@ async fn listeners_that_are_cut_off_at_random_miss_nothing_while_16_writers_post
         user.history(&channel, 100).await.iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(posted.len(), 960);
     for listener in listeners {
-        assert_eq!(listener.await.unwrap(), posted);
+        let seen = listener.await.unwrap();
+        let missed: Vec<_> = posted.iter().filter(|id| !seen.contains(id)).collect();
+        assert!(missed.is_empty(), "{} of {} missed: {missed:?}", missed.len(), posted.len());
+        assert_eq!(seen, posted);
     }
 }
 
@@ -269,14 +273,14 @@ async fn a_socket_that_does_not_read_is_closed_and_catches_up_from_history(backe
     let (_directory, server) = start(backend, &[]);
     let user = server.log_in(1).await;
     let channel = user.channel("general").await;
-    let mut slow = server.open_socket(&user).await;
+    let mut slow = server.open_narrow_socket(&user).await;
     slow.subscribe(&channel).await;
     let text = "\u{1F600}".repeat(4000); // 16 KB a frame, so that the kernel's buffers fill
     let posted: BTreeSet<String> = futures::future::join_all((0..16).map(|_| {
         let (user, channel, text) = (user.clone(), channel.clone(), text.clone());
         tokio::spawn(async move {
             let mut ids = Vec::new();
-            for _ in 0..200 {
+            for _ in 0..110 {
                 ids.push(user.post(&channel, &text).await);
             }
             ids

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async, tungstenite::Message};
 
 use super::{Server, User};
 
@@ -28,6 +28,19 @@ impl Server {
     pub(crate) async fn connect(&self, token: &str) -> Socket {
         let url = self.url(&format!("/api/v1/gateway?token={token}")).replace("http://", "ws://");
         Socket(connect_async(url).await.unwrap().0)
+    }
+
+    /// Opens a socket whose kernel takes in little that is not read, and waits for its greeting.
+    pub(crate) async fn open_narrow_socket(&self, user: &User) -> Socket {
+        let narrow = TcpSocket::new_v4().unwrap();
+        narrow.set_recv_buffer_size(8192).unwrap();
+        let address = self.url("").trim_start_matches("http://").parse().unwrap();
+        let stream = MaybeTlsStream::Plain(narrow.connect(address).await.unwrap());
+        let url = format!("ws://{address}/api/v1/gateway?token={}", user.token);
+        let mut socket = Socket(client_async(url, stream).await.unwrap().0);
+        assert_eq!(socket.event().await.0, "HELLO");
+        assert_eq!(socket.event().await.0, "READY");
+        socket
     }
 
     /// Opens a socket for `user` and waits for its greeting.

@@ -466,6 +466,17 @@ mod tests {
     }
 
     #[test]
+    fn a_sweep_takes_only_what_had_expired_when_it_began() {
+        // A sweep that began later shares the batch, so rows that only it may take are loaded too.
+        let at = |millis| Timestamp::from_millis(millis).unwrap();
+        let expired = [(at(10), SessionDigest::of("a")), (at(20), SessionDigest::of("b"))].to_vec();
+        let rows = Rows { expired, ..Rows::default() };
+        let (answers, writes, _) = decide(rows, vec![Command::SweepSessions { expired_at: at(10), at_most: 9 }]);
+        assert!(matches!(answers[0], Ok(Answer::Step(Step { removed: 1, more: false }))));
+        assert!(matches!(writes[..], [Write::RemoveSession(digest)] if digest == SessionDigest::of("a")));
+    }
+
+    #[test]
     fn refused_commands_stage_nothing_and_give_out_no_id() {
         let mut rows = Rows::default();
         let message = a_message(&mut rows);
