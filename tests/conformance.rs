@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used)] // a test program
 
+use std::time::Duration;
+
 use decentcom_server::storage::Backend;
 use decentcom_tests::{Context, Place, Setup, sentences};
 use libtest_mimic::{Arguments, Trial};
@@ -11,6 +13,9 @@ const BACKENDS: &[Backend] = &[Backend::Sqlite, Backend::Redb];
 
 const PLACES: [(&str, Place); 3] =
     [("in_memory", Place::Memory), ("on_disk", Place::Disk), ("reopened_after_every_change", Place::Reopened)];
+
+/// A test that waits for something that never comes fails instead of hanging; the longest takes seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() {
     let mut trials = Vec::new();
@@ -31,5 +36,8 @@ fn main() {
 
 fn run(setup: Setup, test: fn(Context) -> futures::future::LocalBoxFuture<'static, ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(async { test(Context::new(setup).await).await });
+    runtime.expect("a runtime").block_on(async {
+        let test = async { test(Context::new(setup).await).await };
+        tokio::time::timeout(PATIENCE, test).await.expect("the store kept the test waiting");
+    });
 }
