@@ -10,7 +10,7 @@ use crate::storage::{
 
 /// A mutating call that passed every check that needs no row. In edits, `None` keeps a field and an empty text clears
 /// an optional one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Command {
     CreateUser {
         pubkey: String,

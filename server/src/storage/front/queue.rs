@@ -168,6 +168,12 @@ fn overloaded() -> StorageError {
     StorageError::unavailable("too many changes are waiting to be written; try again in a moment")
 }
 
+/// The answer to a batch of one.
+fn sole(answers: Vec<Result<Answer, StorageError>>) -> Result<Result<Answer, StorageError>, StorageError> {
+    let missing = || StorageError::Internal { attempt: "find the answer to a command".into(), source: None };
+    answers.into_iter().next().ok_or_else(missing)
+}
+
 /// The commit thread's state.
 struct Committer {
     requests: Receiver<Request>,
@@ -246,17 +252,31 @@ impl Committer {
         metrics::histogram!(BATCH_COMMANDS).record(jobs.len() as f64);
         let (commands, responses): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| (job.command, (job.response, job._memory))).unzip();
+        let answers = self.commit_together_or_apart(commands);
+        for ((response, _memory), answer) in responses.into_iter().zip(answers) {
+            let _ = response.send(answer);
+        }
+    }
+
+    /// One commit for all. If it fails because a stored row is damaged, each command gets a commit of its own, so that
+    /// only those that need that row fail; any other failure is everybody's.
+    fn commit_together_or_apart(&mut self, commands: Vec<Command>) -> Vec<Result<Answer, StorageError>> {
+        let count = commands.len();
+        let apart = if count > 1 { commands.clone() } else { Vec::new() };
         match self.commit(commands) {
-            Ok(answers) => {
-                for ((response, _memory), answer) in responses.into_iter().zip(answers) {
-                    let _ = response.send(answer);
-                }
+            Ok(answers) => answers,
+            Err(error @ StorageError::Corrupt { .. }) if count > 1 => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    calls = count,
+                    "a damaged row; committing one by one"
+                );
+                let alone = |command| self.commit(vec![command]).and_then(|answers| sole(answers)?);
+                apart.into_iter().map(alone).collect()
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, calls = responses.len(), "a commit failed");
-                for (response, _memory) in responses {
-                    let _ = response.send(Err(error.clone()));
-                }
+                tracing::error!(error = &error as &dyn std::error::Error, calls = count, "a commit failed");
+                vec![Err(error); count]
             }
         }
     }

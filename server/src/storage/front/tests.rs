@@ -46,6 +46,10 @@ impl Writer for FakeEngine {
             rows.users.insert(*id, Arc::new(a_user(*id)));
         }
         self.0.started.fetch_add(1, SeqCst);
+        if wants.messages.iter().any(|id| *id == DAMAGED_ID) {
+            drop(self.0.gate.lock().unwrap());
+            return Err(StorageError::Corrupt { place: "here".into(), problem: "damage".into(), remedy: "none" });
+        }
         drop(self.0.gate.lock().unwrap());
         let staged = decide(rows);
         if staged.writes.is_empty() {
@@ -117,6 +121,8 @@ fn a_channel(id: ChannelId) -> Channel {
     Channel { id, name: "room".into(), topic: None, category_id: None, position: 0, created_at: now, updated_at: now }
 }
 
+/// The engine finds the row of this message damaged.
+const DAMAGED_ID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FZZ";
 const SOME_ID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
 fn a_store() -> (Arc<Front<FakeEngine>>, Arc<Controls>) {
@@ -190,6 +196,29 @@ async fn a_failed_commit_is_heard_by_everyone_in_it_and_leaves_no_trace() {
         Ok(Change::MessageCreated(message)) => assert_eq!(*message, kept),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_row_fails_only_those_who_need_it() {
+    let (store, controls) = a_store();
+    until(|| controls.started.load(SeqCst) > 0).await;
+    let started = controls.started.load(SeqCst);
+    let (postings, damaged) = {
+        let _gate = controls.gate.lock().unwrap();
+        let mut postings = vec![post(&store, "first")];
+        drive(|| controls.started.load(SeqCst) > started);
+        postings.extend((0..10).map(|_| post(&store, "before")));
+        let editor = store.clone();
+        let damaged = tokio::spawn(async move { editor.update_message(DAMAGED_ID, "new").await });
+        postings.extend((0..10).map(|_| post(&store, "after")));
+        drive(|| store.queue.waiting() == 21);
+        (postings, damaged)
+    };
+    for posting in postings {
+        posting.await.unwrap().unwrap();
+    }
+    assert!(matches!(damaged.await.unwrap(), Err(StorageError::Corrupt { .. })));
+    assert_eq!(controls.messages.lock().unwrap().len(), 21);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
