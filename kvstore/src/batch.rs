@@ -22,8 +22,26 @@ use crate::{
 
 /// A table's position in the catalogue and a key in it.
 type Place = (usize, Vec<u8>);
-/// What will lie at a place: a value, or nothing.
-type Staged = Option<Vec<u8>>;
+
+/// What will lie at a place.
+#[derive(Clone)]
+enum Staged {
+    /// A value where the committed state has none; finding one there aborts the batch.
+    New(Vec<u8>),
+    /// A value, whatever was there.
+    Value(Vec<u8>),
+    /// Nothing.
+    Nothing,
+}
+
+impl Staged {
+    fn value(&self) -> Option<&Vec<u8>> {
+        match self {
+            Self::New(value) | Self::Value(value) => Some(value),
+            Self::Nothing => None,
+        }
+    }
+}
 
 /// Operations that will be stored together. Made by [`Store::write`](crate::Store::write).
 pub struct Batch {
@@ -58,10 +76,14 @@ impl Batch {
             let slot = *slot;
             let mut table = transaction.open_table(definition(self.slots.name(slot)))?;
             while let Some(((_, key), value)) = writes.next_if(|((other, _), _)| *other == slot) {
-                match value {
+                let old = match value.value() {
                     Some(value) => table.insert(key.as_slice(), value.as_slice())?,
                     None => table.remove(key.as_slice())?,
                 };
+                // redb answers the old value anyway: this check reads nothing.
+                if matches!(value, Staged::New(_)) && old.is_some() {
+                    return Err(Error::exists(self.slots.name(slot), key));
+                }
             }
         }
         Ok(())
@@ -92,13 +114,22 @@ impl Operation<'_> {
 
     /// Stages a row whose key is known to be new, such as one just given out: the store is not asked for an old one.
     /// A unique index that has its fields already is [`Error::Duplicate`].
+    ///
+    /// A key that has a row after all is [`Error::Exists`]: of this operation if the row was staged in the same batch,
+    /// else of the whole batch when it is committed. Nothing is overwritten, as the old row's index entries would stay.
     pub fn insert<T: Table>(&mut self, key: &T::Key, record: &T::Record) -> Result<(), Error> {
+        let place = (self.slot(T::NAME)?, key.to_bytes());
+        let fate = match self.batch.staged.get(&place) {
+            None => Staged::New,
+            Some(Staged::Nothing) => Staged::Value, // removed earlier in this batch
+            Some(_) => return Err(Error::exists(T::NAME, &place.1)),
+        };
         for index in T::INDEXES {
             if let Some(entry) = index.entry(key, record) {
                 self.add_entry(index.name, index.unique, entry)?;
             }
         }
-        self.stage_record::<T>(key, record)
+        self.stage_record::<T>(key, record, fate)
     }
 
     /// Stages a row in place of the one with the same key, which must exist.
@@ -110,13 +141,13 @@ impl Operation<'_> {
                 continue;
             }
             if let Some(entry) = before {
-                self.stage(index.name, entry.key, None)?;
+                self.stage(index.name, entry.key, Staged::Nothing)?;
             }
             if let Some(entry) = after {
                 self.add_entry(index.name, index.unique, entry)?;
             }
         }
-        self.stage_record::<T>(key, record)
+        self.stage_record::<T>(key, record, Staged::Value)
     }
 
     /// Stages the removal of a row, which must exist.
@@ -124,15 +155,19 @@ impl Operation<'_> {
         let old = self.existing::<T>(key)?;
         for index in T::INDEXES {
             if let Some(entry) = index.entry(key, &old) {
-                self.stage(index.name, entry.key, None)?;
+                self.stage(index.name, entry.key, Staged::Nothing)?;
             }
         }
-        self.stage(T::NAME, key.to_bytes(), None)
+        self.stage(T::NAME, key.to_bytes(), Staged::Nothing)
     }
 
     /// Stages a fact about the store, by name, in its `meta` table.
     pub fn set_meta(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
-        self.stage(META, name.as_bytes().to_vec(), Some(value.to_vec()))
+        self.stage(META, name.as_bytes().to_vec(), Staged::Value(value.to_vec()))
+    }
+
+    pub(crate) fn clear_meta(&mut self, name: &str) -> Result<(), Error> {
+        self.stage(META, name.as_bytes().to_vec(), Staged::Nothing)
     }
 
     fn existing<T: Table>(&self, key: &T::Key) -> Result<T::Record, Error> {
@@ -143,13 +178,18 @@ impl Operation<'_> {
         if unique && self.raw(index, &entry.key)?.is_some() {
             return Err(Error::Duplicate { index });
         }
-        self.stage(index, entry.key, Some(entry.value))
+        self.stage(index, entry.key, Staged::Value(entry.value))
     }
 
-    fn stage_record<T: Table>(&mut self, key: &T::Key, record: &T::Record) -> Result<(), Error> {
+    fn stage_record<T: Table>(
+        &mut self,
+        key: &T::Key,
+        record: &T::Record,
+        fate: fn(Vec<u8>) -> Staged,
+    ) -> Result<(), Error> {
         let key = key.to_bytes();
         let value = record.to_bytes(&key).map_err(Error::too_large(T::NAME))?;
-        self.stage(T::NAME, key, Some(value))
+        self.stage(T::NAME, key, fate(value))
     }
 
     fn slot(&self, table: &str) -> Result<usize, Error> {
@@ -159,7 +199,7 @@ impl Operation<'_> {
 
     fn raw(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         match self.batch.staged.get(&(self.slot(table)?, key.to_vec())) {
-            Some(staged) => Ok(staged.clone()),
+            Some(staged) => Ok(staged.value().cloned()),
             None => self.batch.base.raw(table, key),
         }
     }
@@ -171,7 +211,14 @@ impl Operation<'_> {
                 vacant.insert(value);
                 None
             }
-            btree_map::Entry::Occupied(mut occupied) => Some(occupied.insert(value)),
+            btree_map::Entry::Occupied(mut occupied) => {
+                // Replacing a row of this batch does not put one into the committed state.
+                let value = match (occupied.get(), value) {
+                    (Staged::New(_), Staged::Value(value)) => Staged::New(value),
+                    (_, value) => value,
+                };
+                Some(occupied.insert(value))
+            }
         };
         self.undo.push((place, before));
         Ok(())

@@ -48,11 +48,19 @@ fn configuration() -> impl config::Config {
     config::standard().with_limit::<MAX_PAYLOAD_BYTES>()
 }
 
-/// The payload of `fields`.
-pub fn encode_payload(fields: &impl Encode) -> Result<Vec<u8>, EncodeError> {
+/// Payloads from this length on are decoded once before they are stored: decoding counts what a value takes in memory,
+/// which for a long list of small numbers is more than its bytes, and what exceeds the limit could not be read back.
+/// Shorter ones stay below it unless an element takes 2,000 times its bytes.
+const TRIAL_BYTES: usize = 2 * 1024;
+
+/// The payload of `fields`, which is certain to decode again.
+pub fn encode_payload<F: Encode + Decode<()>>(fields: &F) -> Result<Vec<u8>, EncodeError> {
     let payload = bincode::encode_to_vec(fields, configuration()).map_err(|error| EncodeError(error.to_string()))?;
     if payload.len() > MAX_PAYLOAD_BYTES {
         return Err(EncodeError(format!("{} bytes; at most {MAX_PAYLOAD_BYTES} are allowed", payload.len())));
+    }
+    if payload.len() >= TRIAL_BYTES {
+        decode_payload::<F>(&payload).map_err(|error| EncodeError(error.to_string()))?;
     }
     Ok(payload)
 }

@@ -1,10 +1,16 @@
 //! What can go wrong, with file, table and key where they are known.
 
-use std::{fmt::Write as _, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use crate::codec::{DecodeError, EncodeError};
 
-/// Why a read or a batch failed. A batch that fails has stored nothing.
+/// Why a read or a batch failed. A batch that fails has stored nothing that anybody sees while the store is open; one
+/// whose last sync failed may be found stored when it is opened again.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,6 +33,14 @@ pub enum Error {
     /// An operation named a row that does not exist; it staged nothing.
     #[error("table `{table}` has no row with the key {key}")]
     Missing {
+        /// The table.
+        table: &'static str,
+        /// The key in hexadecimal.
+        key: String,
+    },
+    /// A row was inserted under a key that has one; nothing was overwritten.
+    #[error("table `{table}` has a row with the key {key} already")]
+    Exists {
         /// The table.
         table: &'static str,
         /// The key in hexadecimal.
@@ -111,6 +125,10 @@ impl Error {
         Self::Corrupt { table, key: hex(key), problem: problem.to_string() }
     }
 
+    pub(crate) fn exists(table: &'static str, key: &[u8]) -> Self {
+        Self::Exists { table, key: hex(key) }
+    }
+
     pub(crate) fn record(table: &'static str, key: &[u8]) -> impl FnOnce(DecodeError) -> Self {
         move |error| Self::corrupt(table, key, error)
     }
@@ -146,6 +164,21 @@ macro_rules! from_engine_errors {
 }
 
 from_engine_errors! { StorageError TableError TransactionError CommitError CompactionError SetDurabilityError }
+
+/// Runs a call into redb, and answers [`Error::Damaged`] where it panics.
+///
+/// redb does not check the pages it reads: in release builds too, a flipped bit in one can make it index out of bounds.
+/// What it read from is committed and unchanged, so the store goes on; the row is lost to that call only.
+pub(crate) fn guarded<T, E: Into<Error>>(call: impl FnOnce() -> Result<T, E>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(call)).map_or_else(
+        |panic| {
+            let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(Error::Damaged(format!("the engine could not make sense of a page: {text}")))
+        },
+        |result| result.map_err(Into::into),
+    )
+}
 
 /// Bytes in lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {

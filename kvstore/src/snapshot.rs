@@ -9,7 +9,7 @@ use std::{
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata, TableDefinition};
 
 use crate::{
-    error::Error,
+    error::{Error, guarded},
     key::{Key, after_prefix},
     record::Record,
     slots::Slots,
@@ -56,32 +56,41 @@ impl Snapshot {
         if let Some(table) = opened.get() {
             return Ok(table);
         }
-        let table = self.transaction.open_table(definition(name))?;
+        let table = guarded(|| self.transaction.open_table(definition(name)))?;
         Ok(opened.get_or_init(|| table))
     }
 
     /// The bytes under `key`.
     pub(crate) fn raw(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.table(table)?.get(key)?.map(|value| value.value().to_vec()))
+        let table = self.table(table)?;
+        guarded(|| Ok::<_, Error>(table.get(key)?.map(|value| value.value().to_vec())))
     }
 
     /// The record under `key`.
     pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Record>, Error> {
         let key = key.to_bytes();
-        let Some(value) = self.table(T::NAME)?.get(key.as_slice())? else { return Ok(None) };
-        T::Record::from_bytes(&key, value.value()).map(Some).map_err(Error::record(T::NAME, &key))
+        let table = self.table(T::NAME)?;
+        guarded(|| {
+            let Some(value) = table.get(key.as_slice())? else { return Ok(None) };
+            T::Record::from_bytes(&key, value.value()).map(Some).map_err(Error::record(T::NAME, &key))
+        })
     }
 
     /// Whether there is a row with `key`.
     pub fn contains<T: Table>(&self, key: &T::Key) -> Result<bool, Error> {
-        Ok(self.table(T::NAME)?.get(key.to_bytes().as_slice())?.is_some())
+        let table = self.table(T::NAME)?;
+        Ok(guarded(|| table.get(key.to_bytes().as_slice()))?.is_some())
     }
 
     /// The primary key of the row that a unique index has for `fields`.
     pub fn find<I: Index>(&self, fields: &I::Fields) -> Result<Option<PrimaryKey<I>>, Error> {
+        const { assert!(I::UNIQUE, "only a unique index has one row for its fields; see `keys_of`") };
         let fields = fields.to_bytes();
-        let Some(value) = self.table(I::NAME)?.get(fields.as_slice())? else { return Ok(None) };
-        Key::decode(value.value()).map(Some).ok_or_else(|| Error::corrupt(I::NAME, &fields, "it points to no key"))
+        let table = self.table(I::NAME)?;
+        guarded(|| {
+            let Some(value) = table.get(fields.as_slice())? else { return Ok(None) };
+            Key::decode(value.value()).map(Some).ok_or_else(|| Error::corrupt(I::NAME, &fields, "it points to no key"))
+        })
     }
 
     /// How many rows a table has.
@@ -118,6 +127,7 @@ impl Snapshot {
         range: KeyRange<'_, PrimaryKey<I>>,
         direction: Direction,
     ) -> Result<Keys<I>, Error> {
+        const { assert!(!I::UNIQUE, "a unique index has one row at most for its fields; see `find`") };
         let prefix = fields.to_bytes();
         let with = |key: &PrimaryKey<I>| Bound::Excluded([prefix.clone(), key.to_bytes()].concat());
         let start = range.above.map_or_else(|| Bound::Included(prefix.clone()), with);
@@ -130,7 +140,12 @@ impl Snapshot {
 
     /// The entries of an index with fields up to and including `last`, from the smallest on.
     pub fn entries_up_to<I: Index>(&self, last: &I::Fields) -> Result<Keys<I>, Error> {
-        let end = after_prefix(&last.to_bytes()).map_or(Bound::Unbounded, Bound::Excluded);
+        let last = last.to_bytes();
+        let end = if I::UNIQUE {
+            Bound::Included(last) // the fields are all of the key, and may be of any length
+        } else {
+            after_prefix(&last).map_or(Bound::Unbounded, Bound::Excluded)
+        };
         Ok(Keys { raw: self.scan(I::NAME, Bound::Unbounded, end, Direction::Forward)?, index: PhantomData })
     }
 
@@ -146,7 +161,8 @@ impl Snapshot {
         if is_empty(&range) {
             return Ok(RawRows { range: None, direction });
         }
-        Ok(RawRows { range: Some(self.table(table)?.range::<&[u8]>(range)?), direction })
+        let table = self.table(table)?;
+        Ok(RawRows { range: Some(guarded(|| table.range::<&[u8]>(range))?), direction })
     }
 }
 
@@ -192,17 +208,21 @@ impl Iterator for RawRows {
 
     fn next(&mut self) -> Option<Self::Item> {
         let range = self.range.as_mut()?;
-        let row = match self.direction {
-            Direction::Forward => range.next(),
-            Direction::Reverse => range.next_back(),
-        };
+        let direction = self.direction;
+        let row = guarded(|| {
+            let row = match direction {
+                Direction::Forward => range.next(),
+                Direction::Reverse => range.next_back(),
+            };
+            row.transpose().map(|row| row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())))
+        });
         match row {
-            Some(Ok((key, value))) => Some(Ok((key.value().to_vec(), value.value().to_vec()))),
-            Some(Err(error)) => {
+            Ok(Some(row)) => Some(Ok(row)),
+            Ok(None) => None,
+            Err(error) => {
                 self.range = None; // what follows an error cannot be trusted
-                Some(Err(error.into()))
+                Some(Err(error))
             }
-            None => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 use crate::{
     batch::Batch,
     catalogue::{Catalogue, fingerprint},
-    error::Error,
+    error::{Error, guarded},
     slots::{FINGERPRINT, META, Slots, UNFINISHED},
     snapshot::{Snapshot, definition},
     verify::Finding,
@@ -49,7 +49,8 @@ impl Store {
     /// was staged, nothing is committed. When this returns `Ok`, the commit survives power loss and every
     /// [`snapshot`](Self::snapshot) taken from then on shows it.
     ///
-    /// An error of the engine, or a panic in `batch`, means that nothing was stored; the store goes on.
+    /// An error of the engine, or a panic in `batch`, means that nothing was stored; the store goes on. One exception: when
+    /// the last sync fails ([`Error::MustReopen`] from then on), opening the file again may find the batch stored.
     pub fn write<R>(&self, batch: impl FnOnce(&mut Batch) -> R) -> Result<R, Error> {
         let database = self.lock();
         let mut staging = Batch::new(self.snapshot()?, self.slots.clone());
@@ -93,9 +94,9 @@ impl Store {
         let mut database = self.lock();
         self.publish(None);
         let database = database.as_mut().ok_or(Error::Closed)?;
-        let result = database.compact();
+        let result = guarded(|| database.compact());
         self.publish(Some(self.read(database)?));
-        Ok(result?)
+        result
     }
 
     /// Closes the file and gives up its lock. Later calls, and reads of snapshots still held, are
@@ -103,10 +104,7 @@ impl Store {
     pub fn close(&self) -> Result<(), Error> {
         let database = self.lock().take();
         self.publish(None);
-        match database.map(Database::close) {
-            None | Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(redb::Error::from(error).into()),
-        }
+        guarded(|| database.map_or(Ok(()), Database::close).map_err(redb::Error::from))
     }
 
     /// One durable commit of whatever `change` does.
@@ -127,8 +125,8 @@ impl Store {
         transaction.set_durability(Durability::Immediate)?;
         transaction.set_quick_repair(self.quick_repair);
         // On an error the transaction is dropped, which undoes it.
-        change(&transaction)?;
-        transaction.commit()?;
+        guarded(|| change(&transaction))?;
+        guarded(|| transaction.commit())?;
         self.publish(Some(self.read(database)?));
         Ok(())
     }
