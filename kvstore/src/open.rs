@@ -6,7 +6,8 @@
 //!  oldest_reader           the oldest format whose programs may read this file
 //!  catalogue               fingerprint of the declared tables; `unfinished` while indexes are made
 //!  created_at              milliseconds since 1970, a decimal number
-//!  migration:NAME          when the migration ran, the same
+//!  migration:NAME          when the migration ran, the same; for those older than the file, when it was created
+//!  migrating               there while migrations run, so that a second attempt keeps the first one's copy
 //! ```
 //!
 //! Everything else in `meta` belongs to the application.
@@ -23,7 +24,7 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, backends::FileBacke
 
 use crate::{
     catalogue::{Catalogue, fingerprint},
-    error::{Error, OpenError},
+    error::{Error, OpenError, guarded},
     slots::{FINGERPRINT, META},
     snapshot::definition,
     store::Store,
@@ -32,12 +33,19 @@ use crate::{
 const FORMAT: &str = "format";
 const OLDEST_READER: &str = "oldest_reader";
 const CREATED_AT: &str = "created_at";
+const MIGRATING: &str = "migrating";
 
-/// A step from one format to the next. It must be idempotent: a crash may run it twice.
+/// The name in `meta` that a migration leaves.
+fn mark(migration: &Migration) -> String {
+    format!("migration:{}", migration.name)
+}
+
+/// A step towards a newer format. It must be idempotent: a crash may run it twice. It never runs again once it is done,
+/// which `meta` remembers by its name.
 pub struct Migration {
     /// Its name, for the log and for `meta`; never reused.
     pub name: &'static str,
-    /// The format that the file has afterwards.
+    /// The format that the file has afterwards; several steps may lead to the same one.
     pub to_format: u32,
     /// Does it.
     pub run: fn(&Store) -> Result<(), Error>,
@@ -92,12 +100,11 @@ impl Options {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = file.map_err(io_error)?;
         if !existed {
-            let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(directory).and_then(|it| it.sync_all()).map_err(io_error)?; // the name itself is on disk
+            sync_directory(path).map_err(io_error)?; // the name itself is on disk
         }
         let is_new = file.metadata().map_err(io_error)?.len() == 0;
-        let database = FileBackend::new(file).and_then(|file| self.builder().create_with_backend(file));
-        let database = database.map_err(|error| open_error(path, error))?;
+        let database =
+            opened(path, || FileBackend::new(file).and_then(|file| self.builder().create_with_backend(file)))?;
         self.set_up(database, schema, path, is_new)
     }
 
@@ -105,7 +112,7 @@ impl Options {
     pub fn open_with_backend(&self, backend: impl StorageBackend, schema: &Schema) -> Result<Store, OpenError> {
         let path = Path::new(":memory:");
         let is_new = backend.len().is_ok_and(|length| length == 0);
-        let database = self.builder().create_with_backend(backend).map_err(|error| open_error(path, error))?;
+        let database = opened(path, || self.builder().create_with_backend(backend))?;
         self.set_up(database, schema, path, is_new)
     }
 
@@ -119,9 +126,9 @@ impl Options {
 
     fn set_up(&self, database: Database, schema: &Schema, path: &Path, is_new: bool) -> Result<Store, OpenError> {
         // Refusals come before the first write: a file of others stays as it is.
-        let found = format_of(&database).map_err(OpenError::Store)?;
+        let found = guarded(|| format_of(&database))?;
         match found {
-            None if !is_new && has_tables(&database).map_err(OpenError::Store)? => {
+            None if !is_new && guarded(|| has_tables(&database))? => {
                 return Err(OpenError::Foreign { path: path.into() });
             }
             Some((found, oldest_reader)) if found > schema.format && oldest_reader > schema.format => {
@@ -133,16 +140,24 @@ impl Options {
         let store = Store::over(database, schema.catalogue, self.quick_repair)?;
         match found {
             None => {
-                store.set_meta(FORMAT, schema.format.to_string().as_bytes())?;
-                store.set_meta(OLDEST_READER, schema.oldest_reader.to_string().as_bytes())?;
-                store.set_meta(CREATED_AT, now().as_bytes())?;
-                store.set_meta(FINGERPRINT, fingerprint(schema.catalogue).as_bytes())?;
+                // One commit: a file has all of these or is still empty.
+                store.write(|batch| {
+                    batch.run(|operation| {
+                        for migration in schema.migrations {
+                            operation.set_meta(&mark(migration), now().as_bytes())?;
+                        }
+                        operation.set_meta(FORMAT, schema.format.to_string().as_bytes())?;
+                        operation.set_meta(OLDEST_READER, schema.oldest_reader.to_string().as_bytes())?;
+                        operation.set_meta(CREATED_AT, now().as_bytes())?;
+                        operation.set_meta(FINGERPRINT, fingerprint(schema.catalogue).as_bytes())
+                    })
+                })??;
             }
+            // A newer program's file which it lets us read: its format and its indexes are its own.
+            Some((found, _)) if found > schema.format => {}
             Some((found, _)) => {
                 self.migrate(&store, schema, path, found)?;
-                if found <= schema.format
-                    && store.meta(FINGERPRINT)?.as_deref() != Some(fingerprint(schema.catalogue).as_bytes())
-                {
+                if store.meta(FINGERPRINT)?.as_deref() != Some(fingerprint(schema.catalogue).as_bytes()) {
                     (self.progress)(Progress::RebuildingIndexes);
                     store.rebuild_indexes()?;
                 }
@@ -152,18 +167,38 @@ impl Options {
     }
 
     fn migrate(&self, store: &Store, schema: &Schema, path: &Path, found: u32) -> Result<(), OpenError> {
-        let mut due = schema.migrations.iter().filter(|migration| migration.to_format > found).peekable();
-        if due.peek().is_some() && path.is_file() {
-            keep_copy(path, found)?;
+        let mut due = Vec::new();
+        for migration in schema.migrations {
+            if store.meta(&mark(migration))?.is_none() {
+                due.push(migration);
+            }
         }
+        if !due.is_empty() && store.meta(MIGRATING)?.is_none() {
+            if path.is_file() {
+                keep_copy(path, found)?;
+            }
+            store.set_meta(MIGRATING, now().as_bytes())?;
+        }
+        let mut reached = found;
         for migration in due {
             (self.progress)(Progress::Migrating(migration.name));
             (migration.run)(store)?;
+            reached = reached.max(migration.to_format);
             store.write(|batch| {
                 batch.run(|operation| {
-                    operation.set_meta(&format!("migration:{}", migration.name), now().as_bytes())?;
+                    operation.set_meta(&mark(migration), now().as_bytes())?;
                     operation.set_meta(OLDEST_READER, schema.oldest_reader.to_string().as_bytes())?;
-                    operation.set_meta(FORMAT, migration.to_format.to_string().as_bytes())
+                    operation.set_meta(FORMAT, reached.to_string().as_bytes())
+                })
+            })??;
+        }
+        // Also where no step was needed: from now on records are written as this format has them.
+        if found < schema.format || store.meta(MIGRATING)?.is_some() {
+            store.write(|batch| {
+                batch.run(|operation| {
+                    operation.clear_meta(MIGRATING)?;
+                    operation.set_meta(OLDEST_READER, schema.oldest_reader.to_string().as_bytes())?;
+                    operation.set_meta(FORMAT, schema.format.to_string().as_bytes())
                 })
             })??;
         }
@@ -171,14 +206,33 @@ impl Options {
     }
 }
 
-/// Keeps the file as it was before its first migration, beside it.
+/// Keeps the file as it was before its first migration, beside it, under a name that is still free.
 fn keep_copy(path: &Path, format: u32) -> Result<PathBuf, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".before-format-{}", format.saturating_add(1)));
-    let copy = PathBuf::from(name);
-    let written = std::fs::copy(path, &copy).and_then(|_| File::open(&copy)?.sync_all());
+    let beside = |suffix: String| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".before-format-{}{suffix}", format.saturating_add(1)));
+        PathBuf::from(name)
+    };
+    // A copy from an earlier upgrade, since gone back on, is somebody's backup.
+    let mut copy = beside(String::new());
+    let mut number = 2;
+    while copy.exists() {
+        copy = beside(format!("-{number}"));
+        number += 1;
+    }
+    let partial = beside(".partial".into());
+    let written = std::fs::copy(path, &partial)
+        .and_then(|_| File::open(&partial)?.sync_all())
+        .and_then(|()| std::fs::rename(&partial, &copy))
+        .and_then(|()| sync_directory(&copy));
     written.map_err(|source| OpenError::Io { path: copy.clone(), source })?;
     Ok(copy)
+}
+
+/// Puts the names in a file's directory on disk.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
 }
 
 /// Format and oldest reader; `None` where nothing was ever set up.
@@ -211,6 +265,14 @@ fn has_tables(database: &Database) -> Result<bool, Error> {
 
 fn now() -> String {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string()
+}
+
+/// redb trusts a file that was closed cleanly, so damage to it may end in a panic instead of an error.
+fn opened(path: &Path, open: impl FnOnce() -> Result<Database, DatabaseError>) -> Result<Database, OpenError> {
+    match guarded(|| Ok::<_, Error>(open())) {
+        Ok(opened) => opened.map_err(|error| open_error(path, error)),
+        Err(panicked) => Err(OpenError::Damaged { path: path.into(), problem: panicked.to_string() }),
+    }
 }
 
 fn open_error(path: &Path, error: DatabaseError) -> OpenError {
