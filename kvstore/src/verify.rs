@@ -13,8 +13,8 @@ use crate::{
     table::{IndexDefinition, Table},
 };
 
-/// Rows whose index entries are made in one commit of a rebuild; bounds memory and the time others wait.
-const REBUILD_STEP: usize = 10_000;
+/// Rows whose index entries are made in one commit of a rebuild; bounds the time others wait.
+const REBUILD_ROWS: usize = 10_000;
 
 /// What is wrong with a row or an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,20 +116,25 @@ pub(crate) fn rebuild<T: Table>(store: &Store) -> Result<u64, Error> {
         Ok(())
     })?;
     let mut read = 0;
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let snapshot = store.snapshot()?;
-        let start = after.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = snapshot.scan(T::NAME, start, Bound::Unbounded, Direction::Forward)?;
-        let step: Vec<_> = rows.take(REBUILD_STEP).collect::<Result<_, _>>()?;
-        let Some((last, _)) = step.last() else { return Ok(read) };
-        after = Some(last.clone());
-        read += step.len() as u64;
+    let mut next: Option<Vec<u8>> = Some(Vec::new());
+    while let Some(start) = next.take() {
+        // Rows are read in the transaction that indexes them: nobody can change one in between. Each is let go before
+        // the next is read, as a record may take megabytes.
         store.with_transaction(|transaction| {
+            let rows = transaction.open_table(definition(T::NAME))?;
+            let mut indexes = Vec::new();
             for index in T::INDEXES {
-                let mut table = transaction.open_table(definition(index.name))?;
-                for (key, value) in &step {
-                    let Ok((key, record)) = decode_row::<T>(key, value) else { continue };
+                indexes.push((index, transaction.open_table(definition(index.name))?));
+            }
+            for (done, row) in rows.range(start.as_slice()..)?.enumerate() {
+                let (raw_key, value) = row?;
+                if done == REBUILD_ROWS {
+                    next = Some(raw_key.value().to_vec());
+                    break;
+                }
+                read += 1;
+                let Ok((key, record)) = decode_row::<T>(raw_key.value(), value.value()) else { continue };
+                for (index, table) in &mut indexes {
                     let Some(entry) = index.entry(&key, &record) else { continue };
                     // Of two rows that a unique index cannot both have, the first keeps its entry.
                     if !index.unique || table.get(entry.key.as_slice())?.is_none() {
@@ -140,4 +145,5 @@ pub(crate) fn rebuild<T: Table>(store: &Store) -> Result<u64, Error> {
             Ok(())
         })?;
     }
+    Ok(read)
 }
