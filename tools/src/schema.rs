@@ -75,7 +75,8 @@ fn write_markdown(tables: &[TableInfo], out: &mut impl Write) -> io::Result<()> 
          | `catalogue` | fingerprint of the declared tables; `unfinished` while indexes are being made |\n\
          | `created_at` | milliseconds since 1970, a decimal number |\n\
          | `high_water_id` | the largest id ever given out, 16 bytes |\n\
-         | `migration:NAME` | when that migration ran, milliseconds since 1970 |"
+         | `migration:NAME` | when that migration ran, milliseconds since 1970 |\n\
+         | `migrating` | there while migrations run, so that a second attempt keeps the first one's copy of the file |"
     )
 }
 
