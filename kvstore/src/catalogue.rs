@@ -5,9 +5,10 @@ use std::{fmt::Write as _, marker::PhantomData};
 use crate::{
     codec,
     error::Error,
+    explain::{self, ByteRange, Explanation, KeyKind},
     key::Key,
     record::{Field, Record},
-    snapshot::Snapshot,
+    source::RawSource,
     store::Store,
     table::Table,
     verify::{self, Finding},
@@ -51,9 +52,13 @@ pub trait AnyTable: Send + Sync {
     /// What its declaration says.
     fn describe(&self) -> TableInfo;
     /// Checks every row and index entry; each thing found wrong goes to `report`.
-    fn verify(&self, snapshot: &Snapshot, report: &mut dyn FnMut(Finding)) -> Result<(), Error>;
+    fn verify(&self, source: &dyn RawSource, report: &mut dyn FnMut(Finding)) -> Result<(), Error>;
     /// Makes every index anew from the records, in bounded commits. Answers how many rows it read.
     fn rebuild_indexes(&self, store: &Store) -> Result<u64, Error>;
+    /// What each byte of a row means, or of an entry of its index `name`; `None` where it has no such index.
+    fn explain(&self, name: &str, key: &[u8], value: &[u8]) -> Option<Explanation>;
+    /// The keys of the table, or of its index `name`, that begin with `text`; see [`Key::range_of`].
+    fn range_of(&self, name: &str, text: &str) -> Option<ByteRange>;
 }
 
 /// A declared table as [`AnyTable`].
@@ -70,7 +75,7 @@ impl<T: Table> AnyTable for Declared<T> {
             name: index.name,
             purpose: index.purpose.trim(),
             unique: index.unique,
-            fields: index.layout,
+            fields: index.fields_kind.layout,
         });
         TableInfo {
             name: T::NAME,
@@ -82,12 +87,31 @@ impl<T: Table> AnyTable for Declared<T> {
         }
     }
 
-    fn verify(&self, snapshot: &Snapshot, report: &mut dyn FnMut(Finding)) -> Result<(), Error> {
-        verify::table::<T>(snapshot, report)
+    fn verify(&self, source: &dyn RawSource, report: &mut dyn FnMut(Finding)) -> Result<(), Error> {
+        verify::table::<T>(source, report)
     }
 
     fn rebuild_indexes(&self, store: &Store) -> Result<u64, Error> {
         verify::rebuild::<T>(store)
+    }
+
+    fn explain(&self, name: &str, key: &[u8], value: &[u8]) -> Option<Explanation> {
+        if name == T::NAME {
+            return Some(explain::row::<T>(key, value));
+        }
+        let index = T::INDEXES.iter().find(|index| index.name == name)?;
+        Some(explain::entry(index, key, value))
+    }
+
+    fn range_of(&self, name: &str, text: &str) -> Option<ByteRange> {
+        if name == T::NAME {
+            return T::Key::range_of(text);
+        }
+        let index = T::INDEXES.iter().find(|index| index.name == name)?;
+        match index.unique {
+            true => (index.fields_kind.range_of)(text),
+            false => index.fields_kind.range_with(&KeyKind::of::<T::Key>(), text),
+        }
     }
 }
 

@@ -67,12 +67,16 @@ pub fn encode_payload<F: Encode + Decode<()>>(fields: &F) -> Result<Vec<u8>, Enc
 
 /// The fields that all of `payload` encodes.
 pub fn decode_payload<F: Decode<()>>(payload: &[u8]) -> Result<F, DecodeError> {
-    let (fields, read) = bincode::decode_from_slice(payload, configuration())
-        .map_err(|error| DecodeError::Payload(error.to_string()))?;
+    let (fields, read) = decode_prefix(payload)?;
     if read != payload.len() {
         return Err(DecodeError::Payload(format!("{} bytes follow the last field", payload.len() - read)));
     }
     Ok(fields)
+}
+
+/// The value at the front of `bytes`, and how many of them it is.
+pub(crate) fn decode_prefix<F: Decode<()>>(bytes: &[u8]) -> Result<(F, usize), DecodeError> {
+    bincode::decode_from_slice(bytes, configuration()).map_err(|error| DecodeError::Payload(error.to_string()))
 }
 
 /// Wraps a payload for storage under `key`.
@@ -95,6 +99,7 @@ pub(crate) fn open<'a>(key: &[u8], bytes: &'a [u8]) -> Result<(u8, &'a [u8]), De
     Ok((*version, payload))
 }
 
-fn checksum(key: &[u8], version: u8, payload: &[u8]) -> u32 {
+/// The checksum of a payload under a key.
+pub(crate) fn checksum(key: &[u8], version: u8, payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(key), &[version]), payload)
 }

@@ -14,12 +14,16 @@
 
 use ulid::Ulid;
 
+use crate::explain::{ByteRange, KeyKind, Part, Value};
+
 /// A value that can be a key: for all `a` and `b`, `a < b` exactly if `a`'s bytes sort before `b`'s.
 pub trait Key: Sized + Clone + Ord + std::fmt::Debug + Send + Sync + 'static {
     /// Bytes that every encoding has; `None` if that varies.
     const WIDTH: Option<usize>;
-    /// How the bytes are to be read, for people: `ULID 16`, `u64 BE 8`…
+    /// How the bytes are to be read, for people.
     const LAYOUT: &'static str;
+    /// Of how many values it is made.
+    const COMPONENTS: usize = 1;
 
     /// Appends the encoding to `bytes`.
     fn append_to(&self, bytes: &mut Vec<u8>);
@@ -33,6 +37,23 @@ pub trait Key: Sized + Clone + Ord + std::fmt::Debug + Send + Sync + 'static {
         self.append_to(&mut bytes);
         bytes
     }
+
+    /// The components, for people.
+    fn parts(&self) -> Vec<Part>;
+
+    /// The encodings of the keys whose text begins with `text`, as people write them: ULIDs in Crockford's letters, bytes
+    /// in hexadecimal, numbers in full, `/` between components. `None` where no key's text does.
+    fn range_of(text: &str) -> Option<ByteRange>;
+}
+
+/// The only part of a key that has one component.
+fn sole<K: Key>(key: &K, value: Value) -> Vec<Part> {
+    vec![Part { name: "key", layout: K::LAYOUT, bytes: key.to_bytes().len(), value }]
+}
+
+/// The keys that begin with these bytes.
+fn beginning_with(start: Vec<u8>) -> ByteRange {
+    ByteRange { end: after_prefix(&start), start }
 }
 
 impl Key for u64 {
@@ -46,6 +67,14 @@ impl Key for u64 {
     fn decode(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self::from_be_bytes)
     }
+
+    fn parts(&self) -> Vec<Part> {
+        sole(self, Value::Unsigned(*self))
+    }
+
+    fn range_of(text: &str) -> Option<ByteRange> {
+        text.parse().ok().map(|number: Self| beginning_with(number.to_bytes()))
+    }
 }
 
 impl Key for Ulid {
@@ -58,6 +87,26 @@ impl Key for Ulid {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self::from_bytes)
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        sole(self, Value::Ulid(*self))
+    }
+
+    fn range_of(text: &str) -> Option<ByteRange> {
+        if text.is_empty() {
+            return Some(ByteRange { start: Self::nil().to_bytes().to_vec(), end: None });
+        }
+        // The ulid crate lets a first letter above 7 wrap around.
+        if !text.is_ascii() || !text.starts_with(|first| ('0'..='7').contains(&first)) {
+            return None;
+        }
+        let padded = |fill: &str| {
+            let missing = ulid::ULID_LEN.checked_sub(text.len())?;
+            Self::from_string(&(text.to_ascii_uppercase() + &fill.repeat(missing))).ok()
+        };
+        let (start, last) = (padded("0")?, padded("Z")?);
+        Some(ByteRange { start: start.to_bytes().to_vec(), end: after_prefix(&last.to_bytes()) })
     }
 }
 
@@ -75,6 +124,21 @@ impl<const N: usize> Key for [u8; N] {
     fn decode(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok()
     }
+
+    fn parts(&self) -> Vec<Part> {
+        sole(self, Value::Bytes(self.to_vec()))
+    }
+
+    fn range_of(text: &str) -> Option<ByteRange> {
+        if !text.bytes().all(|digit| digit.is_ascii_hexdigit()) || text.len() > 2 * N {
+            return None;
+        }
+        let padded = |fill: &str| {
+            let digits = text.to_owned() + &fill.repeat(2 * N - text.len());
+            (0..N).map(|byte| u8::from_str_radix(digits.get(2 * byte..2 * byte + 2)?, 16).ok()).collect::<Option<Vec<_>>>()
+        };
+        Some(ByteRange { start: padded("0")?, end: after_prefix(&padded("f")?) })
+    }
 }
 
 impl Key for String {
@@ -88,6 +152,14 @@ impl Key for String {
     fn decode(bytes: &[u8]) -> Option<Self> {
         String::from_utf8(bytes.to_vec()).ok()
     }
+
+    fn parts(&self) -> Vec<Part> {
+        sole(self, Value::Text(self.clone()))
+    }
+
+    fn range_of(text: &str) -> Option<ByteRange> {
+        Some(beginning_with(text.as_bytes().to_vec()))
+    }
 }
 
 impl<A: Key, B: Key> Key for (A, B) {
@@ -96,6 +168,7 @@ impl<A: Key, B: Key> Key for (A, B) {
         (_, None) => None,
     };
     const LAYOUT: &'static str = "two components, one after the other";
+    const COMPONENTS: usize = A::COMPONENTS + B::COMPONENTS;
 
     fn append_to(&self, bytes: &mut Vec<u8>) {
         self.0.append_to(bytes);
@@ -105,6 +178,14 @@ impl<A: Key, B: Key> Key for (A, B) {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (first, second) = bytes.split_at_checked(fixed_width::<A>())?;
         Some((A::decode(first)?, B::decode(second)?))
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        [self.0.parts(), self.1.parts()].concat()
+    }
+
+    fn range_of(text: &str) -> Option<ByteRange> {
+        KeyKind::of::<A>().range_with(&KeyKind::of::<B>(), text)
     }
 }
 
@@ -175,6 +256,35 @@ mod tests {
                 prop_assert!(other >= bound);
             }
         }
+    }
+
+    /// Whether the range of `text` holds the encoding of `key`.
+    fn finds<K: Key>(text: &str, key: &K) -> bool {
+        let Some(ByteRange { start, end }) = K::range_of(text) else { return false };
+        let bytes = key.to_bytes();
+        bytes >= start && end.is_none_or(|end| bytes < end)
+    }
+
+    #[test]
+    fn the_beginning_of_a_keys_text_finds_exactly_the_keys_that_begin_so() {
+        let id = Ulid::from_string("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
+        for length in 0..=26 {
+            assert!(finds(&id.to_string()[..length], &id), "{length}");
+            assert!(finds(&id.to_string()[..length].to_lowercase(), &id), "{length}");
+        }
+        for other in ["01ARZ3NDEKTSV4RRFFQ69G5FAW", "01AS", "02", "8", "U", "01ARZ3NDEKTSV4RRFFQ69G5FAVV", "é"] {
+            assert!(!finds(other, &id), "{other}");
+        }
+        assert!(finds("0a0", &[0x0A_u8, 0x0F]) && !finds("0a1", &[0x0A_u8, 0x0F]) && !finds("xy", &[0_u8]));
+        assert!(finds("", &[0xFF_u8]) && finds("ff", &[0xFF_u8]) && !finds("fff", &[0xFF_u8]));
+        assert!(finds("7", &7_u64) && !finds("7", &70_u64) && finds("18446744073709551615", &u64::MAX));
+        assert!(finds("ké", &"kéy".to_owned()) && !finds("kez", &"key".to_owned()));
+        let pair = (7_u64, id);
+        assert!(finds("7", &pair) && finds("7/", &pair) && finds("7/01ARZ", &pair) && finds(&format!("7/{id}"), &pair));
+        assert!(!finds("7/01AS", &pair) && !finds("8/01ARZ", &pair) && !finds("/01ARZ", &pair));
+        assert!(finds("01ARZ", &(id, 7_u64)) && !finds("01ARZ/7", &(id, 7_u64)) && finds(&format!("{id}/7"), &(id, 7_u64)));
+        assert!(finds(&format!("1/{id}/a/b"), &((1_u64, id), "a/bc".to_owned())));
+        assert!(finds("ff/", &([0xFF_u8], "x".to_owned())));
     }
 
     #[test]

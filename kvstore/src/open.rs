@@ -7,6 +7,7 @@
 //!  catalogue               fingerprint of the declared tables; `unfinished` while indexes are made
 //!  created_at              milliseconds since 1970, a decimal number
 //!  migration:NAME          when the migration ran, the same; for those older than the file, when it was created
+//!  closed_at               when the store was last closed in good order, the same
 //!  migrating               there while migrations run, so that a second attempt keeps the first one's copy
 //! ```
 //!
@@ -14,7 +15,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io::{self, Read as _},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -25,6 +26,7 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, backends::FileBacke
 use crate::{
     catalogue::{Catalogue, fingerprint},
     error::{Error, OpenError, guarded},
+    overlay::Overlay,
     slots::{FINGERPRINT, META},
     snapshot::definition,
     store::Store,
@@ -33,6 +35,8 @@ use crate::{
 const FORMAT: &str = "format";
 const OLDEST_READER: &str = "oldest_reader";
 const CREATED_AT: &str = "created_at";
+/// The name in [`META`] of when the store was last closed in good order.
+pub(crate) const CLOSED_AT: &str = "closed_at";
 const MIGRATING: &str = "migrating";
 
 /// The name in `meta` that a migration leaves.
@@ -108,6 +112,19 @@ impl Options {
         self.set_up(database, schema, path, is_new)
     }
 
+    /// Opens the store in the file at `path` to look at it: the file stays as it is, byte for byte. A repair after a
+    /// crash, and everything else that would be written, happens in memory and is gone with the store; nothing is
+    /// migrated. Others may look at the same time; while anybody has it open for writing it is [`OpenError::InUse`].
+    pub fn inspect(&self, path: &Path, schema: &Schema) -> Result<Store, OpenError> {
+        let overlay = File::open(path).and_then(Overlay::over);
+        let overlay = overlay.map_err(|source| OpenError::Io { path: path.into(), source })?;
+        let database = opened(path, || self.builder().create_with_backend(overlay))?;
+        match refuse_what_is_not_ours(&database, schema, path, false)? {
+            None => Err(OpenError::Foreign { path: path.into() }),
+            Some(_) => Ok(Store::over(database, schema.catalogue, false)?),
+        }
+    }
+
     /// Opens a store on any backend, such as one in memory; it is new.
     pub fn open_with_backend(&self, backend: impl StorageBackend, schema: &Schema) -> Result<Store, OpenError> {
         let path = Path::new(":memory:");
@@ -126,17 +143,7 @@ impl Options {
 
     fn set_up(&self, database: Database, schema: &Schema, path: &Path, is_new: bool) -> Result<Store, OpenError> {
         // Refusals come before the first write: a file of others stays as it is.
-        let found = guarded(|| format_of(&database))?;
-        match found {
-            None if !is_new && guarded(|| has_tables(&database))? => {
-                return Err(OpenError::Foreign { path: path.into() });
-            }
-            Some((found, oldest_reader)) if found > schema.format && oldest_reader > schema.format => {
-                let supported = schema.format;
-                return Err(OpenError::NewerFormat { path: path.into(), found, oldest_reader, supported });
-            }
-            _ => {}
-        }
+        let found = refuse_what_is_not_ours(&database, schema, path, is_new)?;
         let store = Store::over(database, schema.catalogue, self.quick_repair)?;
         match found {
             None => {
@@ -206,6 +213,33 @@ impl Options {
     }
 }
 
+/// Format and oldest reader of a file that this program may use; `None` where nothing was ever set up.
+fn refuse_what_is_not_ours(
+    database: &Database,
+    schema: &Schema,
+    path: &Path,
+    is_new: bool,
+) -> Result<Option<(u32, u32)>, OpenError> {
+    let format = guarded(|| format_of(database))?;
+    match format {
+        None if !is_new && guarded(|| has_tables(database))? => Err(OpenError::Foreign { path: path.into() }),
+        Some((found, oldest_reader)) if found > schema.format && oldest_reader > schema.format => {
+            Err(OpenError::NewerFormat { path: path.into(), found, oldest_reader, supported: schema.format })
+        }
+        _ => Ok(format),
+    }
+}
+
+/// Whether the file at `path` was closed in good order, so that it opens without a repair; `None` if it is no redb file.
+/// That is bit 1 of the byte after the signature, see "God byte" in redb's `docs/design.md`.
+pub fn was_closed(path: &Path) -> io::Result<Option<bool>> {
+    const SIGNATURE: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
+    const RECOVERY_REQUIRED: u8 = 2;
+    let mut start = Vec::new();
+    File::open(path)?.take(SIGNATURE.len() as u64 + 1).read_to_end(&mut start)?;
+    Ok(start.strip_prefix(SIGNATURE).and_then(<[u8]>::first).map(|flags| flags & RECOVERY_REQUIRED == 0))
+}
+
 /// Keeps the file as it was before its first migration, beside it, under a name that is still free.
 fn keep_copy(path: &Path, format: u32) -> Result<PathBuf, OpenError> {
     let beside = |suffix: String| {
@@ -263,7 +297,7 @@ fn has_tables(database: &Database) -> Result<bool, Error> {
     Ok(!names.is_empty() && !names.iter().any(|name| name == META))
 }
 
-fn now() -> String {
+pub(crate) fn now() -> String {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string()
 }
 

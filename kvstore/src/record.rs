@@ -2,7 +2,10 @@
 
 use bincode::{Decode, Encode};
 
-use crate::codec::{self, DecodeError, EncodeError};
+use crate::{
+    codec::{self, DecodeError, EncodeError},
+    explain::Part,
+};
 
 /// A field of a record, for people and tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,9 @@ pub trait Record: Encode + Decode<()> + Clone + std::fmt::Debug + PartialEq + Se
         let _ = payload;
         Err(DecodeError::UnknownVersion(version))
     }
+
+    /// Takes the fields of a payload of the latest version from the front of `rest`, as far as they can be read.
+    fn explain(rest: &mut &[u8]) -> Vec<Part>;
 
     /// The bytes to store under `key`.
     fn to_bytes(&self, key: &[u8]) -> Result<Vec<u8>, EncodeError> {
@@ -137,6 +143,12 @@ macro_rules! record {
                     meaning: concat!($($meaning),+),
                 },
             )+];
+
+            fn explain(rest: &mut &[u8]) -> Vec<$crate::Part> {
+                let mut fields = Self::FIELDS.iter();
+                let take = [$($crate::take_field::<$kind>),+];
+                take.iter().map_while(|take| take(fields.next()?, rest)).collect()
+            }
             $(
                 fn upgrade(version: u8, payload: &[u8]) -> Result<Self, $crate::DecodeError> {
                     $upgrade(version, payload)

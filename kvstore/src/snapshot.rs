@@ -13,6 +13,7 @@ use crate::{
     key::{Key, after_prefix},
     record::Record,
     slots::Slots,
+    source::{RawRange, RawRow, Tree},
     table::{Index, Table},
 };
 
@@ -95,7 +96,25 @@ impl Snapshot {
 
     /// How many rows a table has.
     pub fn len<T: Table>(&self) -> Result<u64, Error> {
-        Ok(self.table(T::NAME)?.len()?)
+        self.count(T::NAME)
+    }
+
+    pub(crate) fn count(&self, table: &str) -> Result<u64, Error> {
+        let table = self.table(table)?;
+        guarded(|| table.len())
+    }
+
+    pub(crate) fn tree(&self, table: &str) -> Result<Tree, Error> {
+        let table = self.table(table)?;
+        let stats = guarded(|| table.stats())?;
+        Ok(Tree {
+            height: stats.tree_height(),
+            leaf_pages: stats.leaf_pages(),
+            branch_pages: stats.branch_pages(),
+            stored_bytes: stats.stored_bytes(),
+            metadata_bytes: stats.metadata_bytes(),
+            fragmented_bytes: stats.fragmented_bytes(),
+        })
     }
 
     /// Whether a table has no rows.
@@ -105,13 +124,13 @@ impl Snapshot {
 
     /// The rows of a table with keys strictly above `after`, or all, in this direction.
     pub fn rows<T: Table>(&self, after: Option<&T::Key>, direction: Direction) -> Result<Rows<T>, Error> {
-        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_bytes()));
-        Ok(Rows { raw: self.scan(T::NAME, start, Bound::Unbounded, direction)?, table: PhantomData })
+        let range = after.map_or(RawRange::ALL, |key| RawRange::above(key.to_bytes()));
+        Ok(Rows { raw: self.scan(T::NAME, range, direction)?, table: PhantomData })
     }
 
     /// The largest key of a table.
     pub fn last_key<T: Table>(&self) -> Result<Option<T::Key>, Error> {
-        match self.scan(T::NAME, Bound::Unbounded, Bound::Unbounded, Direction::Reverse)?.next() {
+        match self.scan(T::NAME, RawRange::ALL, Direction::Reverse)?.next() {
             None => Ok(None),
             Some(row) => {
                 let (key, _) = row?;
@@ -135,7 +154,7 @@ impl Snapshot {
             || after_prefix(&prefix).map_or(Bound::Unbounded, Bound::Excluded),
             |key| Bound::Excluded([prefix.clone(), key.to_bytes()].concat()),
         );
-        Ok(Keys { raw: self.scan(I::NAME, start, end, direction)?, index: PhantomData })
+        Ok(Keys { raw: self.scan(I::NAME, RawRange { start, end }, direction)?, index: PhantomData })
     }
 
     /// The entries of an index with fields up to and including `last`, from the smallest on.
@@ -146,23 +165,18 @@ impl Snapshot {
         } else {
             after_prefix(&last).map_or(Bound::Unbounded, Bound::Excluded)
         };
-        Ok(Keys { raw: self.scan(I::NAME, Bound::Unbounded, end, Direction::Forward)?, index: PhantomData })
+        let range = RawRange { start: Bound::Unbounded, end };
+        Ok(Keys { raw: self.scan(I::NAME, range, Direction::Forward)?, index: PhantomData })
     }
 
     /// Raw rows of any table or index of the catalogue, or of `meta`.
-    pub fn scan(
-        &self,
-        table: &str,
-        start: Bound<Vec<u8>>,
-        end: Bound<Vec<u8>>,
-        direction: Direction,
-    ) -> Result<RawRows, Error> {
-        let range = (as_slice(&start), as_slice(&end));
-        if is_empty(&range) {
-            return Ok(RawRows { range: None, direction });
+    pub fn scan(&self, table: &str, range: RawRange, direction: Direction) -> Result<Scan, Error> {
+        if range.is_empty() {
+            return Ok(Scan { range: None, direction });
         }
+        let bounds = (range.start.as_ref().map(Vec::as_slice), range.end.as_ref().map(Vec::as_slice));
         let table = self.table(table)?;
-        Ok(RawRows { range: Some(guarded(|| table.range::<&[u8]>(range))?), direction })
+        Ok(Scan { range: Some(guarded(|| table.range::<&[u8]>(bounds))?), direction })
     }
 }
 
@@ -183,28 +197,14 @@ impl<K> KeyRange<'_, K> {
     pub const ALL: Self = Self { above: None, below: None };
 }
 
-fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    bound.as_ref().map(Vec::as_slice)
-}
-
-/// Whether no key can be in the range; redb takes it for a mistake.
-fn is_empty(range: &(Bound<&[u8]>, Bound<&[u8]>)) -> bool {
-    match range {
-        (Bound::Included(start), Bound::Included(end)) => start > end,
-        (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end))
-        | (Bound::Excluded(start), Bound::Included(end)) => start >= end,
-        _ => false,
-    }
-}
-
 /// Raw rows in key order. An error is the last item.
-pub struct RawRows {
+pub struct Scan {
     range: Option<redb::Range<'static, Bytes, Bytes>>,
     direction: Direction,
 }
 
-impl Iterator for RawRows {
-    type Item = Result<(Vec<u8>, Vec<u8>), Error>;
+impl Iterator for Scan {
+    type Item = Result<RawRow, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let range = self.range.as_mut()?;
@@ -229,7 +229,7 @@ impl Iterator for RawRows {
 
 /// Rows of a table, decoded.
 pub struct Rows<T> {
-    raw: RawRows,
+    raw: Scan,
     table: PhantomData<fn() -> T>,
 }
 
@@ -250,7 +250,7 @@ pub(crate) fn decode_row<T: Table>(key: &[u8], value: &[u8]) -> Result<(T::Key, 
 
 /// Index entries: fields and primary key.
 pub struct Keys<I> {
-    raw: RawRows,
+    raw: Scan,
     index: PhantomData<fn() -> I>,
 }
 

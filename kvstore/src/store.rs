@@ -8,6 +8,7 @@ use crate::{
     batch::Batch,
     catalogue::{Catalogue, fingerprint},
     error::{Error, guarded},
+    open::{CLOSED_AT, now},
     slots::{FINGERPRINT, META, Slots, UNFINISHED},
     snapshot::{Snapshot, definition},
     verify::Finding,
@@ -75,7 +76,7 @@ impl Store {
     /// memory. Each thing found wrong goes to `report`.
     pub fn verify(&self, mut report: impl FnMut(Finding)) -> Result<(), Error> {
         let snapshot = self.snapshot()?;
-        self.catalogue.iter().try_for_each(|table| table.verify(&snapshot, &mut report))
+        self.catalogue.iter().try_for_each(|table| table.verify(&*snapshot, &mut report))
     }
 
     /// Makes every index anew from the records. Cut short, it is finished when the store is next opened.
@@ -99,9 +100,11 @@ impl Store {
         result
     }
 
-    /// Closes the file and gives up its lock. Later calls, and reads of snapshots still held, are
+    /// Notes the time, closes the file and gives up its lock. Later calls, and reads of snapshots still held, are
     /// [`Error::Closed`]. Closing again is `Ok`.
     pub fn close(&self) -> Result<(), Error> {
+        // Only worth having: a full disk must not keep anybody from closing.
+        let _ = self.set_meta(CLOSED_AT, now().as_bytes());
         let database = self.lock().take();
         self.publish(None);
         guarded(|| database.map_or(Ok(()), Database::close).map_err(redb::Error::from))

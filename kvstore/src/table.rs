@@ -1,6 +1,6 @@
 //! Tables and their secondary indexes, each declared once.
 
-use crate::{key::Key, record::Record};
+use crate::{explain::KeyKind, key::Key, record::Record};
 
 /// A table: records by primary key, with the indexes derived from them. Declare it with [`table!`](crate::table).
 pub trait Table: Sized + 'static {
@@ -36,10 +36,8 @@ pub struct IndexDefinition<T: Table> {
     pub purpose: &'static str,
     /// Whether at most one row has the same fields.
     pub unique: bool,
-    /// How to read the fields' bytes.
-    pub layout: &'static str,
-    /// Bytes of the fields, if that is fixed.
-    pub width: Option<usize>,
+    /// What is known of the fields by their type.
+    pub fields_kind: KeyKind,
     /// The encoded fields of a row; `None` for a row that is not in the index.
     pub fields: fn(&T::Key, &T::Record) -> Option<Vec<u8>>,
 }
@@ -68,7 +66,7 @@ impl<T: Table> IndexDefinition<T> {
         if self.unique {
             return T::Key::decode(value);
         }
-        let (_, primary) = key.split_at_checked(self.width?)?;
+        let (_, primary) = key.split_at_checked(self.fields_kind.width?)?;
         value.is_empty().then(|| T::Key::decode(primary)).flatten()
     }
 }
@@ -97,8 +95,7 @@ macro_rules! table {
                     name: $index_name,
                     purpose: concat!($($index_purpose),+),
                     unique: $crate::table!(@unique $uniqueness $fields),
-                    layout: <$fields as $crate::Key>::LAYOUT,
-                    width: <$fields as $crate::Key>::WIDTH,
+                    fields_kind: $crate::KeyKind::of::<$fields>(),
                     fields: |key, record| {
                         let extract: fn(&$key, &$record) -> Option<$fields> = $extract;
                         extract(key, record).map(|fields| $crate::Key::to_bytes(&fields))

@@ -1,6 +1,6 @@
 //! Holding indexes to their records, and making them anew.
 
-use std::{fmt, ops::Bound};
+use std::fmt;
 
 use redb::ReadableTable;
 
@@ -8,7 +8,8 @@ use crate::{
     error::{Error, hex},
     key::Key,
     record::Record,
-    snapshot::{Direction, Snapshot, decode_row, definition},
+    snapshot::{Direction, decode_row, definition},
+    source::{RawRange, RawSource},
     store::Store,
     table::{IndexDefinition, Table},
 };
@@ -56,9 +57,9 @@ impl fmt::Display for Finding {
     }
 }
 
-pub(crate) fn table<T: Table>(snapshot: &Snapshot, report: &mut dyn FnMut(Finding)) -> Result<(), Error> {
+pub(crate) fn table<T: Table>(source: &dyn RawSource, report: &mut dyn FnMut(Finding)) -> Result<(), Error> {
     let mut found = |table, key: &[u8], problem| report(Finding { table, key: hex(key), problem });
-    for row in snapshot.scan(T::NAME, Bound::Unbounded, Bound::Unbounded, Direction::Forward)? {
+    for row in source.scan(T::NAME, RawRange::ALL, Direction::Forward)? {
         let (raw_key, value) = row?;
         let Some(key) = T::Key::decode(&raw_key) else {
             found(T::NAME, &raw_key, Problem::Key);
@@ -73,7 +74,7 @@ pub(crate) fn table<T: Table>(snapshot: &Snapshot, report: &mut dyn FnMut(Findin
         };
         for index in T::INDEXES {
             let Some(entry) = index.entry(&key, &record) else { continue };
-            match snapshot.raw(index.name, &entry.key)? {
+            match source.raw(index.name, &entry.key)? {
                 None => found(index.name, &entry.key, Problem::MissingEntry),
                 Some(value) if value != entry.value => found(index.name, &entry.key, Problem::WrongEntry),
                 Some(_) => {}
@@ -81,9 +82,9 @@ pub(crate) fn table<T: Table>(snapshot: &Snapshot, report: &mut dyn FnMut(Findin
         }
     }
     for index in T::INDEXES {
-        for entry in snapshot.scan(index.name, Bound::Unbounded, Bound::Unbounded, Direction::Forward)? {
+        for entry in source.scan(index.name, RawRange::ALL, Direction::Forward)? {
             let (raw_key, value) = entry?;
-            if let Some(problem) = problem_of_entry(snapshot, index, &raw_key, &value)? {
+            if let Some(problem) = problem_of_entry(source, index, &raw_key, &value)? {
                 found(index.name, &raw_key, problem);
             }
         }
@@ -92,14 +93,14 @@ pub(crate) fn table<T: Table>(snapshot: &Snapshot, report: &mut dyn FnMut(Findin
 }
 
 fn problem_of_entry<T: Table>(
-    snapshot: &Snapshot,
+    source: &dyn RawSource,
     index: &IndexDefinition<T>,
     raw_key: &[u8],
     value: &[u8],
 ) -> Result<Option<Problem>, Error> {
     let Some(key) = index.primary_key(raw_key, value) else { return Ok(Some(Problem::Key)) };
     let primary = key.to_bytes();
-    let Some(row) = snapshot.raw(T::NAME, &primary)? else { return Ok(Some(Problem::DanglingEntry)) };
+    let Some(row) = source.raw(T::NAME, &primary)? else { return Ok(Some(Problem::DanglingEntry)) };
     // A record that does not decode was reported with its table.
     let Ok(record) = T::Record::from_bytes(&primary, &row) else { return Ok(None) };
     let is_right = index.entry(&key, &record).is_some_and(|entry| entry.key == raw_key && entry.value == value);

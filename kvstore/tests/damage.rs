@@ -3,12 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests, too
 
 use std::{
-    ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
-use decentcom_kvstore::{Direction, Options, Schema, Store, catalogue, record, table};
+use decentcom_kvstore::{Direction, Options, RawRange, Schema, Store, catalogue, record, table};
 
 record! {
     /// A page.
@@ -61,7 +60,7 @@ fn use_everything(bytes: &[u8]) -> Result<(), String> {
     for key in 0..PAGES {
         note(snapshot.get::<Pages>(&key).map(|_| ()).map_err(|error| error.to_string()));
     }
-    let rows = snapshot.scan("pages_by_length", Bound::Unbounded, Bound::Unbounded, Direction::Reverse);
+    let rows = snapshot.scan("pages_by_length", RawRange::ALL, Direction::Reverse);
     note(rows.and_then(|mut rows| rows.try_for_each(|row| row.map(|_| ()))).map_err(|error| error.to_string()));
     drop(snapshot);
     let written =
