@@ -79,6 +79,20 @@ pub(crate) fn decode_prefix<F: Decode<()>>(bytes: &[u8]) -> Result<(F, usize), D
     bincode::decode_from_slice(bytes, configuration()).map_err(|error| DecodeError::Payload(error.to_string()))
 }
 
+/// A message between processes, which never lies in a file.
+pub(crate) fn encode_frame(message: &impl Encode) -> Result<Vec<u8>, EncodeError> {
+    bincode::encode_to_vec(message, config::standard()).map_err(|error| EncodeError(error.to_string()))
+}
+
+/// The message that all of `bytes` is. Memory is set aside for no more than a frame may have.
+pub(crate) fn decode_frame<M: Decode<()>>(bytes: &[u8]) -> Result<M, DecodeError> {
+    const LIMIT: usize = 16 * 1024 * 1024;
+    let limited = config::standard().with_limit::<LIMIT>();
+    bincode::decode_from_slice(bytes, limited)
+        .map(|(message, _)| message)
+        .map_err(|error| DecodeError::Payload(error.to_string()))
+}
+
 /// Wraps a payload for storage under `key`.
 pub(crate) fn seal(key: &[u8], version: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());

@@ -66,6 +66,12 @@ pub enum Error {
     /// The engine reports damage to the file's structure.
     #[error("the file is damaged: {0}")]
     Damaged(String),
+    /// A copy of the store, or the connection to whoever has it open, failed.
+    #[error("the copy of the store or the connection to it failed: {0}")]
+    Transfer(#[source] Arc<std::io::Error>),
+    /// The process that has the store open does not answer this.
+    #[error("{0}")]
+    Refused(String),
     /// The engine failed otherwise.
     #[error("the engine failed")]
     Engine(#[source] Arc<redb::Error>),
@@ -150,6 +156,12 @@ impl From<redb::Error> for Error {
             redb::Error::Corrupted(problem) => Self::Damaged(problem),
             other => Self::Engine(Arc::new(other)),
         }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::Transfer(Arc::new(error))
     }
 }
 

@@ -168,7 +168,9 @@ pub fn take_field<F: FieldType>(field: &Field, rest: &mut &[u8]) -> Option<Part>
 
 /// The parts of a record: header, fields, and what cannot be read.
 pub(crate) fn record<R: Record>(key: &[u8], bytes: &[u8]) -> Vec<Part> {
-    let Some((header, payload)) = bytes.split_at_checked(HEADER_BYTES) else { return vec![unreadable(bytes, "too short for a record")] };
+    let Some((header, payload)) = bytes.split_at_checked(HEADER_BYTES) else {
+        return vec![unreadable(bytes, "too short for a record")];
+    };
     let version = header.first().copied().unwrap_or_default();
     let stored = header.last_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes)).unwrap_or_default();
     let computed = codec::checksum(key, version, payload);
@@ -205,7 +207,10 @@ pub(crate) fn entry<T: Table>(index: &IndexDefinition<T>, key: &[u8], value: &[u
     let (fields, primary) = index.fields_kind.width.and_then(|width| key.split_at_checked(width)).unwrap_or((key, &[]));
     let mut parts = fields_parts(index, fields);
     parts.extend(key_parts::<T::Key>(primary));
-    Explanation { key: parts, value: if value.is_empty() { Vec::new() } else { vec![unreadable(value, "there should be none")] } }
+    Explanation {
+        key: parts,
+        value: if value.is_empty() { Vec::new() } else { vec![unreadable(value, "there should be none")] },
+    }
 }
 
 fn fields_parts<T: Table>(index: &IndexDefinition<T>, bytes: &[u8]) -> Vec<Part> {

@@ -135,7 +135,9 @@ impl<const N: usize> Key for [u8; N] {
         }
         let padded = |fill: &str| {
             let digits = text.to_owned() + &fill.repeat(2 * N - text.len());
-            (0..N).map(|byte| u8::from_str_radix(digits.get(2 * byte..2 * byte + 2)?, 16).ok()).collect::<Option<Vec<_>>>()
+            (0..N)
+                .map(|byte| u8::from_str_radix(digits.get(2 * byte..2 * byte + 2)?, 16).ok())
+                .collect::<Option<Vec<_>>>()
         };
         Some(ByteRange { start: padded("0")?, end: after_prefix(&padded("f")?) })
     }
@@ -282,7 +284,9 @@ mod tests {
         let pair = (7_u64, id);
         assert!(finds("7", &pair) && finds("7/", &pair) && finds("7/01ARZ", &pair) && finds(&format!("7/{id}"), &pair));
         assert!(!finds("7/01AS", &pair) && !finds("8/01ARZ", &pair) && !finds("/01ARZ", &pair));
-        assert!(finds("01ARZ", &(id, 7_u64)) && !finds("01ARZ/7", &(id, 7_u64)) && finds(&format!("{id}/7"), &(id, 7_u64)));
+        assert!(
+            finds("01ARZ", &(id, 7_u64)) && !finds("01ARZ/7", &(id, 7_u64)) && finds(&format!("{id}/7"), &(id, 7_u64))
+        );
         assert!(finds(&format!("1/{id}/a/b"), &((1_u64, id), "a/bc".to_owned())));
         assert!(finds("ff/", &([0xFF_u8], "x".to_owned())));
     }

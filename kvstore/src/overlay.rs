@@ -171,7 +171,8 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let write = (0_u64..20_000, prop::collection::vec(any::<u8>(), 1..6000)).prop_map(|(at, data)| Step::Write(at, data));
+        let write =
+            (0_u64..20_000, prop::collection::vec(any::<u8>(), 1..6000)).prop_map(|(at, data)| Step::Write(at, data));
         prop::collection::vec(prop_oneof![3 => write, 1 => (0_u64..25_000).prop_map(Step::SetLen)], 0..12)
     }
 

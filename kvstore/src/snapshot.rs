@@ -50,6 +50,11 @@ impl Snapshot {
         Self { transaction, slots, tables }
     }
 
+    /// Every table and index, and `meta`, in the catalogue's order.
+    pub(crate) fn names(&self) -> &[&'static str] {
+        self.slots.names()
+    }
+
     /// A table, opened at its first use in this snapshot.
     pub(crate) fn table(&self, name: &str) -> Result<&RawTable, Error> {
         let undeclared = || Error::Damaged(format!("table `{name}` is not in the catalogue"));

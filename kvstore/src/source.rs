@@ -15,6 +15,9 @@ pub type RawRow = (Vec<u8>, Vec<u8>);
 /// Raw rows in key order. An error is the last item.
 pub type RawRows<'a> = Box<dyn Iterator<Item = Result<RawRow, Error>> + 'a>;
 
+/// A row of a table, decoded.
+pub type DecodedRow<T> = Result<(<T as Table>::Key, <T as Table>::Record), Error>;
+
 /// Keys between two bounds, compared as bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawRange {
@@ -132,10 +135,7 @@ impl dyn RawSource + '_ {
 
     /// The rows of a table with keys above `after`, or all. A row that does not decode is an item that is an error, and
     /// the next one follows.
-    pub fn rows<T: Table>(
-        &self,
-        after: Option<&T::Key>,
-    ) -> Result<impl Iterator<Item = Result<(T::Key, T::Record), Error>> + '_, Error> {
+    pub fn rows<T: Table>(&self, after: Option<&T::Key>) -> Result<impl Iterator<Item = DecodedRow<T>> + '_, Error> {
         let range = after.map_or(RawRange::ALL, |key| RawRange::above(crate::Key::to_bytes(key)));
         let rows = self.scan(T::NAME, range, Direction::Forward)?;
         Ok(rows.map(|row| row.and_then(|(key, value)| decode_row::<T>(&key, &value))))

@@ -62,6 +62,10 @@ impl Store {
         Ok(result)
     }
 
+    pub(crate) fn catalogue(&self) -> Catalogue {
+        self.catalogue
+    }
+
     /// A fact about the store.
     pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         self.snapshot()?.raw(META, name.as_bytes())

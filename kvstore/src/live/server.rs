@@ -1,0 +1,160 @@
+//! The end of the process that has the store open.
+
+use std::{
+    io,
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use rustix::{
+    fs::Mode,
+    net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType},
+};
+
+use super::{
+    short_name, socket_path,
+    wire::{Answer, Call, PAGE_BYTES, PAGE_ROWS, receive, send},
+};
+use crate::{
+    catalogue::fingerprint,
+    error::Error,
+    snapshot::Direction,
+    source::{RawRange, RawRow},
+    spool,
+    store::Store,
+};
+
+/// Readers at one time; another one is refused.
+const MAX_READERS: usize = 8;
+/// How long a reader may take to accept what it asked for, so that no snapshot is held for one that sleeps.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a reader may be silent between two calls.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// Steps down from normal priority for the threads that answer, see `nice(2)`.
+const NICENESS: i32 = 10;
+
+/// Answers readers until it is dropped.
+pub struct LiveServer {
+    path: PathBuf,
+    listener: Arc<UnixListener>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LiveServer {
+    /// Answers for `store`, which has the file at `path` open. Only whoever holds the file's lock may call this: a
+    /// socket that is there is taken for one left by a crash. `about` is told to whoever asks who answers.
+    pub fn start(store: Arc<Store>, path: &Path, about: String) -> io::Result<Self> {
+        let path = socket_path(path);
+        let listener = Arc::new(listen(&path)?);
+        let accepting = listener.clone();
+        let thread = std::thread::Builder::new()
+            .name("store-live".into())
+            .spawn(move || accept(&accepting, &store, &Arc::from(about)))?;
+        Ok(Self { path, listener, thread: Some(thread) })
+    }
+}
+
+impl Drop for LiveServer {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+        // Wakes the thread: accepting on a socket that was shut down is an error.
+        let _ = rustix::net::shutdown(&self.listener, Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A listening socket at `path`, which nobody but its owner could ever connect to.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let (_directory, short) = short_name(&new)?;
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(&short)?)?;
+    rustix::fs::chmod(&new, Mode::RUSR | Mode::WUSR)?;
+    rustix::net::listen(&socket, MAX_READERS as i32)?;
+    std::fs::rename(&new, path)?;
+    Ok(socket.into())
+}
+
+fn accept(listener: &UnixListener, store: &Arc<Store>, about: &Arc<str>) {
+    let readers = Arc::new(AtomicUsize::new(0));
+    while let Ok((mut stream, _)) = listener.accept() {
+        let _ = stream.set_write_timeout(Some(WRITE_TIMEOUT));
+        let _ = stream.set_read_timeout(Some(IDLE_TIMEOUT));
+        if readers.fetch_add(1, Ordering::SeqCst) >= MAX_READERS {
+            readers.fetch_sub(1, Ordering::SeqCst);
+            let _ =
+                send(&mut stream, &Answer::Refused(format!("{MAX_READERS} readers are at work already; try again")));
+            continue;
+        }
+        // Weak: a reader must not keep the file open.
+        let (store, about, counted) = (Arc::downgrade(store), about.clone(), readers.clone());
+        let started = std::thread::Builder::new().name("store-live-reader".into()).spawn(move || {
+            let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
+            // A reader that hangs up, in whatever way, is no concern of the store.
+            let _ = std::iter::repeat_with(|| {
+                let call = receive(&mut stream)?;
+                let store = store.upgrade().ok_or(Error::Closed)?;
+                respond(&store, &about, call, &mut stream)
+            })
+            .find(Result::is_err);
+            counted.fetch_sub(1, Ordering::SeqCst);
+        });
+        if started.is_err() {
+            readers.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Answers one call; an error ends the conversation.
+fn respond(store: &Store, about: &str, call: Call, stream: &mut UnixStream) -> Result<(), Error> {
+    if let Call::Spool = call {
+        let snapshot = store.snapshot()?;
+        send(stream, &Answer::Spool)?;
+        spool::write(&snapshot, &mut *stream, &mut |_| Ok(()))?;
+        return Err(Error::Closed); // the reader has all it came for
+    }
+    let answer = answer(store, about, call).unwrap_or_else(|error| Answer::Refused(error.to_string()));
+    send(stream, &answer)
+}
+
+fn answer(store: &Store, about: &str, call: Call) -> Result<Answer, Error> {
+    let snapshot = store.snapshot()?;
+    Ok(match call {
+        Call::Hello => Answer::Hello {
+            about: about.into(),
+            process: std::process::id(),
+            fingerprint: fingerprint(store.catalogue()),
+        },
+        Call::Raw(table, key) => Answer::Raw(snapshot.raw(&table, &key)?),
+        Call::Page(table, start, end, reverse) => {
+            let direction = if reverse { Direction::Reverse } else { Direction::Forward };
+            let (mut rows, mut bytes) = (Vec::<RawRow>::new(), 0);
+            for row in snapshot.scan(&table, RawRange { start, end }, direction)? {
+                let row = row?;
+                bytes += row.0.len() + row.1.len();
+                rows.push(row);
+                if rows.len() >= PAGE_ROWS || bytes >= PAGE_BYTES {
+                    return Ok(Answer::Page(rows, true));
+                }
+            }
+            Answer::Page(rows, false)
+        }
+        Call::Count(table) => Answer::Count(snapshot.count(&table)?),
+        Call::Tree(table) => Answer::tree(snapshot.tree(&table)?),
+        Call::Spool => Answer::Spool,
+    })
+}

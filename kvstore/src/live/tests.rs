@@ -1,0 +1,123 @@
+use std::{ops::Bound, os::unix::fs::PermissionsExt, sync::Arc};
+
+use super::*;
+use crate::{Direction, Error, Options, RawRange, RawSource, Schema, Store, catalogue, record, source::RawRow, table};
+
+record! {
+    /// A word.
+    struct Word: version 1 {
+        /// Its letters.
+        letters: String,
+    }
+}
+
+table! {
+    /// Words by number.
+    table Words("words"): u64 => Word;
+}
+
+const SCHEMA: Schema = Schema { catalogue: catalogue![Words], format: 1, oldest_reader: 1, migrations: &[] };
+
+fn add(store: &Store, keys: std::ops::Range<u64>) {
+    store
+        .write(|batch| {
+            batch.run(|operation| {
+                keys.map(|key| (key, Word { letters: "x".repeat(600) }))
+                    .try_for_each(|(key, word)| operation.insert::<Words>(&key, &word))
+            })
+        })
+        .unwrap()
+        .unwrap();
+}
+
+fn a_store(path: &Path) -> Arc<Store> {
+    let store = Options::default().open(path, &SCHEMA).unwrap();
+    add(&store, 0..2500);
+    Arc::new(store)
+}
+
+fn keys(source: &dyn RawSource, range: RawRange, direction: Direction) -> Vec<RawRow> {
+    source.scan("words", range, direction).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn a_reader_in_steps_sees_what_the_store_has_and_what_is_written_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = a_store(&path);
+    assert!(Live::connect(&path, SCHEMA.catalogue).unwrap().is_none());
+    let _server = LiveServer::start(store.clone(), &path, "a test".into()).unwrap();
+    let live = Live::connect(&path, SCHEMA.catalogue).unwrap().unwrap();
+    assert_eq!((live.about(), live.process()), ("a test", std::process::id()));
+    let snapshot = store.snapshot().unwrap();
+    let key = |key: u64| key.to_be_bytes().to_vec();
+    for range in [
+        RawRange::ALL,
+        RawRange::above(key(1200)),
+        RawRange { start: Bound::Included(key(999)), end: Bound::Excluded(key(2001)) },
+        RawRange { start: Bound::Included(key(9)), end: Bound::Excluded(key(2)) },
+    ] {
+        for direction in [Direction::Forward, Direction::Reverse] {
+            assert_eq!(keys(&live, range.clone(), direction), keys(&*snapshot, range.clone(), direction), "{range:?}");
+        }
+    }
+    assert_eq!(live.count("words").unwrap(), 2500);
+    assert_eq!(live.tree("words").unwrap(), RawSource::tree(&*snapshot, "words").unwrap());
+    assert!(live.raw("words", &key(7)).unwrap().is_some() && live.raw("words", &key(2500)).unwrap().is_none());
+    assert!(matches!(live.count("no such table"), Err(Error::Refused(_))));
+    add(&store, 2500..2600);
+    assert_eq!(live.count("words").unwrap(), 2600);
+}
+
+#[test]
+fn a_spool_is_one_moment_while_the_store_is_written_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = a_store(&path);
+    let _server = LiveServer::start(store.clone(), &path, "a test".into()).unwrap();
+    let live = Live::connect(&path, SCHEMA.catalogue).unwrap().unwrap();
+    let mut written = false;
+    let spool = live.spool(SCHEMA.catalogue, tempfile::tempfile().unwrap(), &mut |rows| {
+        if rows == 100 {
+            add(&store, 10_000..10_100);
+            written = true;
+        }
+        Ok(())
+    });
+    assert_eq!(spool.unwrap().count("words").unwrap(), 2500);
+    assert!(written);
+}
+
+#[test]
+fn the_socket_is_private_replaces_a_stale_one_and_goes_with_the_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut deep = directory.path().to_owned();
+    for _ in 0..5 {
+        deep.push("a directory with quite a long name, as they are found in some homes");
+    }
+    std::fs::create_dir_all(&deep).unwrap();
+    for name in ["store", &"s".repeat(200)] {
+        let path = deep.join(name);
+        let socket = socket_path(&path);
+        std::fs::write(&socket, "left by a crash").unwrap();
+        assert!(Live::connect(&path, SCHEMA.catalogue).unwrap().is_none());
+        let server = LiveServer::start(a_store(&path), &path, "a test".into()).unwrap();
+        assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(Live::connect(&path, SCHEMA.catalogue).unwrap().is_some());
+        drop(server);
+        assert!(!socket.exists() && Live::connect(&path, SCHEMA.catalogue).unwrap().is_none());
+    }
+}
+
+#[test]
+fn too_many_readers_are_refused_and_a_closed_store_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = a_store(&path);
+    let _server = LiveServer::start(store.clone(), &path, "a test".into()).unwrap();
+    let connect = || Live::connect(&path, SCHEMA.catalogue);
+    let mut readers: Vec<_> = (0..8).map(|_| connect().unwrap().unwrap()).collect();
+    assert!(connect().is_err());
+    store.close().unwrap();
+    assert!(readers.pop().unwrap().count("words").is_err());
+}
