@@ -137,5 +137,10 @@ pub fn fingerprint(catalogue: Catalogue) -> String {
         }
         text.push('\n');
     }
+    checksum_text(&text)
+}
+
+/// The CRC-32C of a text, as eight hexadecimal digits.
+pub fn checksum_text(text: &str) -> String {
     format!("{:08x}", crc32c::crc32c(text.as_bytes()))
 }

@@ -175,7 +175,8 @@ macro_rules! from_engine_errors {
     )*};
 }
 
-from_engine_errors! { StorageError TableError TransactionError CommitError CompactionError SetDurabilityError }
+from_engine_errors! { StorageError TableError TransactionError CommitError CompactionError DatabaseError
+SetDurabilityError }
 
 /// Runs a call into redb, and answers [`Error::Damaged`] where it panics.
 ///
@@ -193,7 +194,7 @@ pub(crate) fn guarded<T, E: Into<Error>>(call: impl FnOnce() -> Result<T, E>) ->
 }
 
 /// Bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

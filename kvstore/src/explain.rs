@@ -1,12 +1,15 @@
 //! Bytes for people: what each one of a key, a record or an index entry means, and which keys a person means who types
 //! the beginning of one.
 
+use std::ops::Bound;
+
 use bincode::{Decode, Encode};
 
 use crate::{
     codec::{self, HEADER_BYTES},
     key::Key,
     record::{Field, Record},
+    source::RawRange,
     table::{IndexDefinition, Table},
 };
 
@@ -60,6 +63,12 @@ pub struct ByteRange {
     pub start: Vec<u8>,
     /// The first that is too large.
     pub end: Option<Vec<u8>>,
+}
+
+impl From<ByteRange> for RawRange {
+    fn from(range: ByteRange) -> Self {
+        Self { start: Bound::Included(range.start), end: range.end.map_or(Bound::Unbounded, Bound::Excluded) }
+    }
 }
 
 /// What is known of a key by its type, as plain functions for whatever works on all tables.

@@ -92,9 +92,9 @@ mod tests;
 mod verify;
 
 pub use batch::{Batch, Operation};
-pub use catalogue::{AnyTable, Catalogue, Declared, IndexInfo, TableInfo, fingerprint};
+pub use catalogue::{AnyTable, Catalogue, Declared, IndexInfo, TableInfo, checksum_text, fingerprint};
 pub use codec::{DecodeError, EncodeError, HEADER_BYTES, MAX_PAYLOAD_BYTES, decode_payload, encode_payload};
-pub use error::{Error, OpenError};
+pub use error::{Error, OpenError, hex};
 #[doc(hidden)]
 pub use explain::take_field;
 pub use explain::{ByteRange, Explanation, FieldType, KeyKind, Part, Value};
@@ -102,7 +102,7 @@ pub use key::Key;
 pub use open::{Migration, Options, Progress, Schema, was_closed};
 pub use record::{Field, Record};
 pub use redb;
-pub use snapshot::{Direction, KeyRange, Keys, PrimaryKey, Rows, Scan, Snapshot};
+pub use snapshot::{Direction, KeyRange, Keys, PrimaryKey, Rows, Scan, Snapshot, decode_row};
 pub use source::{DecodedRow, RawRange, RawRow, RawRows, RawSource, Tree};
 pub use store::Store;
 pub use table::{Index, IndexDefinition, Table};

@@ -13,7 +13,7 @@ use crate::{
     key::{Key, after_prefix},
     record::Record,
     slots::Slots,
-    source::{RawRange, RawRow, Tree},
+    source::{DecodedRow, RawRange, RawRow, Tree},
     table::{Index, Table},
 };
 
@@ -247,7 +247,7 @@ impl<T: Table> Iterator for Rows<T> {
 }
 
 /// Key and record of a raw row.
-pub(crate) fn decode_row<T: Table>(key: &[u8], value: &[u8]) -> Result<(T::Key, T::Record), Error> {
+pub fn decode_row<T: Table>(key: &[u8], value: &[u8]) -> DecodedRow<T> {
     let decoded = T::Key::decode(key).ok_or_else(|| Error::corrupt(T::NAME, key, "the key does not decode"))?;
     let record = T::Record::from_bytes(key, value).map_err(Error::record(T::NAME, key))?;
     Ok((decoded, record))

@@ -62,7 +62,7 @@ impl RawRange {
     }
 
     /// What is left of it after `key` was read in this direction.
-    pub(crate) fn past(self, key: Vec<u8>, direction: Direction) -> Self {
+    pub fn past(self, key: Vec<u8>, direction: Direction) -> Self {
         match direction {
             Direction::Forward => Self { start: Bound::Excluded(key), ..self },
             Direction::Reverse => Self { end: Bound::Excluded(key), ..self },

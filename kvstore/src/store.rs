@@ -94,12 +94,22 @@ impl Store {
         Ok(rows)
     }
 
+    /// Whether every page is what its checksum says. Nothing else may use the store meanwhile.
+    pub fn check_pages(&self) -> Result<bool, Error> {
+        self.alone(Database::check_integrity)
+    }
+
     /// Gives unused space back to the file system. Nothing else may use the store meanwhile.
     pub fn compact(&self) -> Result<bool, Error> {
+        self.alone(Database::compact)
+    }
+
+    /// Runs what must have the database to itself.
+    fn alone<E: Into<Error>>(&self, run: impl FnOnce(&mut Database) -> Result<bool, E>) -> Result<bool, Error> {
         let mut database = self.lock();
         self.publish(None);
         let database = database.as_mut().ok_or(Error::Closed)?;
-        let result = guarded(|| database.compact());
+        let result = guarded(|| run(database));
         self.publish(Some(self.read(database)?));
         result
     }

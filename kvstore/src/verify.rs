@@ -46,14 +46,19 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: ", self.table, self.key)?;
-        match &self.problem {
-            Problem::Key => f.write_str("the key does not decode"),
-            Problem::Record(problem) => f.write_str(problem),
-            Problem::MissingEntry => f.write_str("the record has no such index entry"),
-            Problem::DanglingEntry => f.write_str("the index entry belongs to no record"),
-            Problem::WrongEntry => f.write_str("the index entry is not what its record makes of it"),
-        }
+        write!(f, "{} {}: {}", self.table, self.key, self.problem)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "the key does not decode",
+            Self::Record(problem) => problem,
+            Self::MissingEntry => "the record has no such index entry",
+            Self::DanglingEntry => "the index entry belongs to no record",
+            Self::WrongEntry => "the index entry is not what its record makes of it",
+        })
     }
 }
 

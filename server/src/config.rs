@@ -80,12 +80,13 @@ struct Storage {
 struct Redb {
     cache_mib: u64,
     quick_repair: bool,
+    inspection_socket: bool,
 }
 
 impl Default for Redb {
     fn default() -> Self {
-        let RedbOptions { cache_bytes, quick_repair } = RedbOptions::default();
-        Self { cache_mib: cache_bytes / MIB, quick_repair }
+        let RedbOptions { cache_bytes, quick_repair, .. } = RedbOptions::default();
+        Self { cache_mib: cache_bytes / MIB, quick_repair, inspection_socket: true }
     }
 }
 
@@ -419,7 +420,8 @@ impl File {
     fn into_config(self) -> Config {
         let Self { server, network, storage, sessions, membership, content, gateway, metrics, logging } = self;
         let path = storage.database_path.unwrap_or_else(|| format!("data/decentcom.{}", storage.backend.name()).into());
-        let redb = RedbOptions { cache_bytes: storage.redb.cache_mib * MIB, quick_repair: storage.redb.quick_repair };
+        let Redb { cache_mib, quick_repair, inspection_socket } = storage.redb;
+        let redb = RedbOptions { cache_bytes: cache_mib * MIB, quick_repair, inspection_socket };
         let storage = StorageOptions { backend: storage.backend, path, redb };
         Config { server, network, storage, sessions, membership, content, gateway, metrics, logging }
     }

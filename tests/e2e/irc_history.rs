@@ -133,7 +133,7 @@ async fn two_servers_on_one_file_are_refused(backend: &str) {
     let output = second.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(message.contains("is in use by another process"), "{message}");
+    assert!(message.contains("is in use by decentcom-server (process "), "{message}");
     server.log_in(1).await;
     assert!(Path::new(&directory.path().join("data")).exists());
 }

@@ -19,6 +19,22 @@ pub enum Entity {
     Session,
 }
 
+impl Entity {
+    /// Every kind, in the order in which they may refer to each other.
+    pub const ALL: [Self; 5] = [Self::User, Self::Channel, Self::Category, Self::Message, Self::Session];
+
+    /// The table that holds records of this kind, in every backend and in a dump.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::User => "users",
+            Self::Channel => "channels",
+            Self::Category => "categories",
+            Self::Message => "messages",
+            Self::Session => "sessions",
+        }
+    }
+}
+
 impl fmt::Display for Entity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -179,10 +195,12 @@ pub enum OpenError {
         supported: String,
     },
     /// Another process holds the file.
-    #[error("{} is in use by another process. Stop the other server or tool first", path.display())]
+    #[error("{} is in use by {}. Stop it first", path.display(), holder.as_deref().unwrap_or("another process"))]
     InUse {
         /// The file.
         path: PathBuf,
+        /// The process, where that can be told: its program and number.
+        holder: Option<String>,
     },
     /// The engine reports damage, or opening failed half-way.
     #[error("cannot open the database {}: {problem}. {remedy}", path.display())]

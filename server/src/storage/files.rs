@@ -3,7 +3,7 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -110,7 +110,30 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn directory_of(path: &Path) -> &Path {
+/// The process that holds a lock on the file at `path`, as Linux tells in `/proc/locks`: its program and number.
+pub(super) fn holder_of(path: &Path) -> Option<String> {
+    let inode = std::fs::metadata(path).ok()?.ino();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    // `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, see proc_locks(5); locks of open files name no process.
+    let process = locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let process: u32 = words.nth(4)?.parse().ok()?;
+        let held: u64 = words.next()?.rsplit(':').next()?.parse().ok()?;
+        (held == inode).then_some(process)
+    })?;
+    let program = std::fs::read_link(format!("/proc/{process}/exe")).ok();
+    Some(match program.as_deref().and_then(Path::file_name) {
+        Some(program) => format!("{} (process {process})", program.to_string_lossy()),
+        None => format!("process {process}"),
+    })
+}
+
+/// Length of the file at `path`, and the bytes of the disk it takes; a missing file has none of either.
+pub(super) fn sizes(path: &Path) -> (u64, u64) {
+    std::fs::metadata(path).map_or((0, 0), |it| (it.len(), it.blocks() * 512))
+}
+
+pub(super) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -18,6 +18,7 @@ mod files;
 mod finding;
 pub mod front;
 mod id;
+pub mod inspect;
 pub mod limits;
 mod metered;
 mod models;
@@ -60,13 +61,16 @@ pub struct RedbOptions {
     /// Whether every commit also saves what a quick start after a crash needs. Without it, a start after a crash walks
     /// through the file (about a second per million messages); with it, every commit costs a second sync.
     pub quick_repair: bool,
+    /// Whether tools of the same user may look into the store while it is open, through a socket beside the file.
+    pub inspection_socket: bool,
 }
 
 impl Default for RedbOptions {
     /// 128 MiB: the upper levels of every table and the pages in use of a community with some million messages, on a
     /// machine that has other things to do. redb's own default is 1 GiB. No quick repair: commits are many, crashes few.
+    /// No socket: that is for servers.
     fn default() -> Self {
-        Self { cache_bytes: 128 * 1024 * 1024, quick_repair: false }
+        Self { cache_bytes: 128 * 1024 * 1024, quick_repair: false, inspection_socket: false }
     }
 }
 

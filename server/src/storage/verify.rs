@@ -1,26 +1,40 @@
-//! Checking a store that no server has open: every row decodes, indexes and records agree, references exist.
-//!
-//! Findings are streamed, so memory stays constant; opening a store that crashed repairs its engine's file first.
+//! Checking and mending a store by its file; what is checked is in `inspect/verify.rs`.
 
 use std::path::Path;
 
-pub use super::finding::Finding;
-use super::{OpenError, redb, sqlite};
+pub use super::finding::{Finding, Level};
+use super::{
+    Backend, OpenError, RedbOptions, StorageError,
+    inspect::{self, Moment},
+    redb,
+};
 
-/// Checks the redb store in the file at `path`, which must exist. Blocks the thread.
+/// Checks the redb store in the file at `path`, which must exist and stays as it is. Blocks the thread.
 pub fn verify_redb(path: &Path, report: impl FnMut(Finding)) -> Result<(), OpenError> {
-    redb::verify::verify(path, report)
+    verify(Backend::Redb, path, report)
+}
+
+/// Checks the SQLite store in the file at `path`, which must exist and stays as it is.
+pub async fn verify_sqlite(path: &Path, mut report: impl FnMut(Finding)) -> Result<(), OpenError> {
+    let path = path.to_owned();
+    let checked = tokio::task::spawn_blocking(move || {
+        let mut findings = Vec::new();
+        verify(Backend::Sqlite, &path, |finding| findings.push(finding)).map(|()| findings)
+    });
+    let findings = checked.await.map_err(|error| StorageError::internal("check the store", error))??;
+    findings.into_iter().for_each(&mut report);
+    Ok(())
+}
+
+fn verify(backend: Backend, path: &Path, mut report: impl FnMut(Finding)) -> Result<(), OpenError> {
+    let mut store = inspect::open(backend, path, Moment::One, &mut |_| Ok(()))?;
+    Ok(inspect::verify(&mut *store, &mut report, &mut |_| Ok(()))?)
 }
 
 /// Makes every index of the redb store at `path` anew from its records; answers how many rows it read. Blocks the
 /// thread.
 pub fn rebuild_redb_indexes(path: &Path) -> Result<u64, OpenError> {
-    redb::verify::rebuild_indexes(path)
-}
-
-/// Checks the SQLite store in the file at `path`, which must exist.
-pub async fn verify_sqlite(path: &Path, report: impl FnMut(Finding)) -> Result<(), OpenError> {
-    sqlite::verify::verify(path, report).await
+    redb::rebuild_indexes(path, RedbOptions::default())
 }
 
 /// The tables of the key-value layout, from their declarations.

@@ -12,8 +12,8 @@ use std::{
 use ulid::Ulid;
 
 use crate::storage::{
-    Category, CategoryId, Channel, ChannelId, Message, MessageId, Session, SessionDigest, StorageError, Timestamp,
-    User, UserId,
+    Category, CategoryId, Channel, ChannelId, Entity, Message, MessageId, Session, SessionDigest, StorageError,
+    Timestamp, User, UserId,
 };
 
 /// A log-in as stored: the token's digest in place of the token.
@@ -90,8 +90,8 @@ pub struct Rows {
     pub purge: Option<PurgeSlice>,
 }
 
-/// One row to store.
-#[derive(Clone, Debug)]
+/// One row, to store or as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Row {
     /// A user; with its entry by public key.
     User(Arc<User>),
@@ -103,6 +103,30 @@ pub enum Row {
     Message(Arc<Message>),
     /// A session; with its entries by user and by expiry.
     Session(StoredSession),
+}
+
+impl Row {
+    /// What kind of record it is.
+    pub fn entity(&self) -> Entity {
+        match self {
+            Self::User(_) => Entity::User,
+            Self::Channel(_) => Entity::Channel,
+            Self::Category(_) => Entity::Category,
+            Self::Message(_) => Entity::Message,
+            Self::Session(_) => Entity::Session,
+        }
+    }
+
+    /// Its key as text: an id, or a session's digest in hexadecimal. Texts sort like keys.
+    pub fn key(&self) -> String {
+        match self {
+            Self::User(user) => user.id.to_string(),
+            Self::Channel(channel) => channel.id.to_string(),
+            Self::Category(category) => category.id.to_string(),
+            Self::Message(message) => message.id.to_string(),
+            Self::Session(session) => session.digest.to_hex(),
+        }
+    }
 }
 
 /// One staged change, plain data. A batch's writes are applied in order, all or none.
@@ -145,7 +169,10 @@ pub trait Writer: Send {
     /// afterwards sees it. On an error, or a panic in `decide`, nothing was stored and the writer can be used again.
     fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError>;
 
-    /// Closes the database in good order.
+    /// Stores the largest id ever given out, in a durable commit of its own.
+    fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError>;
+
+    /// Notes the time and closes the database in good order.
     fn close(self: Box<Self>) -> Result<(), StorageError>;
 }
 

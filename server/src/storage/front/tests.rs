@@ -69,6 +69,10 @@ impl Writer for FakeEngine {
         Ok(())
     }
 
+    fn store_high_water(&mut self, _id: Ulid) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     fn close(self: Box<Self>) -> Result<(), StorageError> {
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot};
+use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot, decode_row};
 use ulid::Ulid;
 
 use super::{
@@ -76,6 +76,18 @@ pub(super) fn list_categories(snapshot: &Snapshot) -> Result<Vec<Category>, Stor
     let mut categories = decoded.collect::<Result<Vec<_>, _>>()?;
     categories.sort_by_key(|category| (category.position, category.id));
     Ok(categories)
+}
+
+/// The category that a raw row is.
+pub(super) fn category_from_raw(key: &[u8], value: &[u8]) -> Result<Category, StorageError> {
+    let row = decode_row::<Categories>(key, value);
+    row.map_err(storage_error("decode a row")).and_then(|(key, record)| decode_category(key, record))
+}
+
+/// The channel that a raw row is.
+pub(super) fn from_raw(key: &[u8], value: &[u8]) -> Result<Channel, StorageError> {
+    let row = decode_row::<Channels>(key, value);
+    row.map_err(storage_error("decode a row")).and_then(|(key, record)| decode(key, record))
 }
 
 pub(super) fn load(

@@ -50,7 +50,7 @@ pub(super) fn corrupt(table: &str, key: &str, problem: &str) -> StorageError {
 pub(super) fn open_error(path: &Path, error: KvOpenError) -> OpenError {
     match error {
         KvOpenError::Io { path, source } => files::path_error(&path, &source),
-        KvOpenError::InUse { path } => OpenError::InUse { path },
+        KvOpenError::InUse { path } => OpenError::InUse { holder: files::holder_of(&path), path },
         KvOpenError::NewerFormat { path, found, supported, .. } => {
             OpenError::NewerFormat { path, found: format!("{found}"), supported: format!("format {supported}") }
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot};
+use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot, decode_row};
 use ulid::Ulid;
 
 use super::{
@@ -80,6 +80,12 @@ pub(super) fn page(
             decode(id, record.ok_or_else(dangling)?)
         })
         .collect()
+}
+
+/// The message that a raw row is.
+pub(super) fn from_raw(key: &[u8], value: &[u8]) -> Result<Message, StorageError> {
+    let row = decode_row::<Messages>(key, value);
+    row.map_err(storage_error("decode a row")).and_then(|(key, record)| decode(key, record))
 }
 
 pub(super) fn load(snapshot: &Snapshot, ids: &BTreeSet<MessageId>, rows: &mut Rows) -> Result<(), StorageError> {

@@ -5,6 +5,7 @@
 
 mod channels;
 mod error;
+pub(super) mod inspect;
 mod messages;
 mod reader;
 mod schema;
@@ -12,12 +13,15 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 mod users;
-pub(super) mod verify;
 mod writer;
 
 use std::{path::Path, sync::Arc};
 
-use decentcom_kvstore::{Options, Progress, Store, redb::backends::InMemoryBackend};
+use decentcom_kvstore::{
+    Options, Progress, Store,
+    live::{LiveServer, socket_path},
+    redb::backends::InMemoryBackend,
+};
 use ulid::Ulid;
 
 pub(super) use self::schema::CATALOGUE;
@@ -27,30 +31,67 @@ use self::{
     schema::{Categories, Channels, HIGH_WATER, Messages, SCHEMA, Users},
     writer::RedbWriter,
 };
-use super::{Backend, Clock, OpenError, RedbOptions, Storage, StorageError, Timestamp, files, front::Front};
+use super::{
+    Backend, Clock, OpenError, RedbOptions, Storage, StorageError, Timestamp, files,
+    front::{Front, engine::Writer},
+};
 
 /// Opens the store in the redb file at `path`, creating, repairing and migrating it as needed. That may take long and
 /// blocks the thread.
 pub(super) fn open(path: &Path, options: RedbOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    let store = Arc::new(open_store(path, options)?);
+    let live = if options.inspection_socket { answer_tools(&store, path) } else { None };
+    start(store, live, clock)
+}
+
+/// Lets tools look into the open store. Without that the server runs as well, so a failure is only worth a warning.
+fn answer_tools(store: &Arc<Store>, path: &Path) -> Option<LiveServer> {
+    let about = concat!("decentcom-server ", env!("CARGO_PKG_VERSION")).to_owned();
+    match LiveServer::start(store.clone(), path, about) {
+        Ok(live) => Some(live),
+        Err(error) => {
+            let socket = socket_path(path);
+            tracing::warn!(%error, socket = %socket.display(), "no tool can look into the running store: its socket cannot be made");
+            None
+        }
+    }
+}
+
+/// The writing half of the store in the redb file at `path`, and the largest id ever given out.
+pub(super) fn open_writer(path: &Path, options: RedbOptions) -> Result<(Box<dyn Writer>, Ulid), OpenError> {
+    let store = open_store(path, options)?;
+    let high_water = high_water(&store)?;
+    Ok((Box::new(RedbWriter { store: Arc::new(store), live: None }), high_water))
+}
+
+/// Makes every index anew from the records; answers how many rows it read.
+pub(super) fn rebuild_indexes(path: &Path, options: RedbOptions) -> Result<u64, OpenError> {
+    files::require(path, Backend::Redb)?;
+    let store = open_store(path, options)?;
+    let rows = store.rebuild_indexes().map_err(storage_error("rebuild the indexes"))?;
+    store.close().map_err(storage_error("close the store"))?;
+    Ok(rows)
+}
+
+fn open_store(path: &Path, options: RedbOptions) -> Result<Store, OpenError> {
     files::prepare(path, Backend::Redb)?;
     let options = Options {
         cache_bytes: usize::try_from(options.cache_bytes).unwrap_or(usize::MAX),
         quick_repair: options.quick_repair,
         progress: log_progress,
     };
-    start(options.open(path, &SCHEMA).map_err(|error| open_error(path, error))?, clock)
+    options.open(path, &SCHEMA).map_err(|error| open_error(path, error))
 }
 
 /// Opens an empty store in memory.
 pub(super) fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
     let store = Options::default().open_with_backend(InMemoryBackend::new(), &SCHEMA);
-    start(store.map_err(|error| open_error(Path::new(":memory:"), error))?, clock)
+    start(Arc::new(store.map_err(|error| open_error(Path::new(":memory:"), error))?), None, clock)
 }
 
-fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+fn start(store: Arc<Store>, live: Option<LiveServer>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
     let high_water = high_water(&store)?;
-    let store = Arc::new(store);
-    let writer = Box::new(RedbWriter(store.clone()));
+    let writer = Box::new(RedbWriter { store: store.clone(), live });
     Ok(Arc::new(Front::start(Backend::Redb, writer, RedbReader(store), high_water, clock)?))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use decentcom_kvstore::{Error, Operation, Snapshot};
+use decentcom_kvstore::{Error, Operation, Snapshot, decode_row};
 use ulid::Ulid;
 
 use super::{
@@ -38,6 +38,12 @@ fn encode(session: &StoredSession) -> SessionRecord {
 pub(super) fn by_digest(snapshot: &Snapshot, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
     let record = snapshot.get::<Sessions>(digest.as_bytes()).map_err(storage_error("read a session"))?;
     record.map(|record| decode(digest, &record)).transpose()
+}
+
+/// The session that a raw row is.
+pub(super) fn from_raw(key: &[u8], value: &[u8]) -> Result<StoredSession, StorageError> {
+    let row = decode_row::<Sessions>(key, value);
+    row.map_err(storage_error("decode a row")).and_then(|(key, record)| decode(SessionDigest::from_bytes(key), &record))
 }
 
 pub(super) fn load(

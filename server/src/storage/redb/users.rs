@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use decentcom_kvstore::{Direction, Error, Operation, Snapshot};
+use decentcom_kvstore::{Direction, Error, Operation, Snapshot, decode_row};
 use ulid::Ulid;
 
 use super::{
@@ -53,6 +53,12 @@ pub(super) fn list(snapshot: &Snapshot, after: Option<UserId>, limit: Option<u32
     rows.take(limit.map_or(usize::MAX, |limit| limit as usize))
         .map(|row| row.map_err(storage_error("list users")).and_then(|(id, record)| decode(id, record)))
         .collect()
+}
+
+/// The user that a raw row is.
+pub(super) fn from_raw(key: &[u8], value: &[u8]) -> Result<User, StorageError> {
+    let row = decode_row::<Users>(key, value);
+    row.map_err(storage_error("decode a row")).and_then(|(key, record)| decode(key, record))
 }
 
 pub(super) fn load(

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use decentcom_kvstore::{Error, Operation, Snapshot, Store};
+use decentcom_kvstore::{Error, Operation, Snapshot, Store, live::LiveServer};
+use ulid::Ulid;
 
 use super::{channels, error::storage_error, messages, schema::HIGH_WATER, sessions, users};
 use crate::storage::{
@@ -11,21 +12,31 @@ use crate::storage::{
 };
 
 /// The writing half of the backend, owned by the commit thread; nobody else writes.
-pub(super) struct RedbWriter(pub(super) Arc<Store>);
+pub(super) struct RedbWriter {
+    pub(super) store: Arc<Store>,
+    /// Answers tools for as long as the store is open.
+    pub(super) live: Option<LiveServer>,
+}
 
 impl Writer for RedbWriter {
     fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError> {
         let rows = {
-            let snapshot = self.0.snapshot().map_err(storage_error("begin to write"))?;
+            let snapshot = self.store.snapshot().map_err(storage_error("begin to write"))?;
             load(&snapshot, wants)?
         };
         let staged = decide(rows);
-        let stored = self.0.write(|batch| batch.run(|operation| store(operation, &staged)));
+        let stored = self.store.write(|batch| batch.run(|operation| store(operation, &staged)));
         stored.and_then(|result| result).map_err(storage_error("commit"))
     }
 
-    fn close(self: Box<Self>) -> Result<(), StorageError> {
-        self.0.close().map_err(storage_error("close the database"))
+    fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError> {
+        let stored = self.store.write(|batch| batch.run(|operation| operation.set_meta(HIGH_WATER, &id.to_bytes())));
+        stored.and_then(|result| result).map_err(storage_error("store the high-water id"))
+    }
+
+    fn close(mut self: Box<Self>) -> Result<(), StorageError> {
+        self.live = None;
+        self.store.close().map_err(storage_error("close the database"))
     }
 }
 

@@ -6,15 +6,14 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     error::storage_error,
-    sql::{Reading, bad_value, execute, key_list, report_undecodable, rows_by_keys},
+    sql::{Reading, bad_value, execute, key_list, rows_by_keys},
 };
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, StorageError,
-    finding::Finding,
     front::engine::{PurgeSlice, Rows},
 };
 
-fn decode(row: &SqliteRow) -> Result<Channel, StorageError> {
+pub(super) fn decode(row: &SqliteRow) -> Result<Channel, StorageError> {
     let row = Reading { table: "channels", row };
     Ok(Channel {
         id: row.parse("id")?,
@@ -27,7 +26,7 @@ fn decode(row: &SqliteRow) -> Result<Channel, StorageError> {
     })
 }
 
-fn decode_category(row: &SqliteRow) -> Result<Category, StorageError> {
+pub(super) fn decode_category(row: &SqliteRow) -> Result<Category, StorageError> {
     let row = Reading { table: "categories", row };
     Ok(Category {
         id: row.parse("id")?,
@@ -185,21 +184,4 @@ pub(super) async fn end_purge(connection: &mut SqliteConnection, id: ChannelId) 
     execute(connection, "forget a deleted channel", channel).await?;
     let purge = sqlx::query("DELETE FROM purges WHERE channel_id = ?").bind(id.as_str());
     execute(connection, "forget a deleted channel", purge).await
-}
-
-/// Reports rows that do not decode.
-pub(super) async fn undecodable(
-    connection: &mut SqliteConnection,
-    report: &mut impl FnMut(Finding),
-) -> Result<(), sqlx::Error> {
-    report_undecodable(
-        connection,
-        "channels",
-        "id",
-        "SELECT id, name, topic, category_id, position, created_at, updated_at FROM channels",
-        decode,
-        report,
-    )
-    .await?;
-    report_undecodable(connection, "categories", "id", select_category!(""), decode_category, report).await
 }

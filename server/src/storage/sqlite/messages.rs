@@ -6,15 +6,14 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     error::storage_error,
-    sql::{Reading, execute, insert_rows, key_list, report_undecodable, rows_by_keys},
+    sql::{Reading, execute, insert_rows, key_list, rows_by_keys},
 };
 use crate::storage::{
     ChannelId, Message, MessageId, StorageError,
-    finding::Finding,
     front::engine::{Page, Rows},
 };
 
-fn decode(row: &SqliteRow) -> Result<Message, StorageError> {
+pub(super) fn decode(row: &SqliteRow) -> Result<Message, StorageError> {
     let row = Reading { table: "messages", row };
     Ok(Message {
         id: row.parse("id")?,
@@ -129,14 +128,6 @@ pub(super) async fn remove(
 ) -> Result<(), StorageError> {
     let query = sqlx::query("DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))").bind(key_list(ids));
     execute(connection, "reclaim the messages of a deleted channel", query).await
-}
-
-/// Reports rows that do not decode.
-pub(super) async fn undecodable(
-    connection: &mut SqliteConnection,
-    report: &mut impl FnMut(Finding),
-) -> Result<(), sqlx::Error> {
-    report_undecodable(connection, "messages", "id", select!(""), decode, report).await
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@
 
 mod channels;
 mod error;
+pub(super) mod inspect;
 mod messages;
 mod reader;
 mod sessions;
 mod sql;
 mod users;
-pub(super) mod verify;
 mod writer;
 
 use std::{
@@ -36,15 +36,24 @@ use self::{
 use super::{
     Backend, Clock, OpenError, Storage, StorageError,
     files::{self, beside, path_error},
-    front::Front,
+    front::{Front, engine::Writer},
     id::parse_ulid,
 };
 
 /// The schema's history, embedded in the program. Shipped migrations are never edited: their hashes are checked.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
+/// The name in `meta` of the largest id ever given out.
+const HIGH_WATER: &str = "high_water_id";
+/// The name in `meta` of when the store was last closed in good order.
+const CLOSED_AT: &str = "closed_at";
+
 /// The largest this program may let the write-ahead log stay between checkpoints.
 const WAL_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
+/// How much further it may grow before truncating it is tried again, while somebody's long read forbids it.
+const WAL_STEP_BYTES: u64 = 16 * 1024 * 1024;
+/// How long writers may wait for the reads under way when the log is truncated.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long to wait for another process (a backup, a shell) that holds SQLite's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a free connection before it is `Unavailable`.
@@ -54,25 +63,7 @@ const CACHE_KIB: u32 = 16 * 1024;
 
 /// Opens the store in the SQLite file at `path`, creating and migrating it as needed.
 pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    let lock_path = beside(path, ".lock");
-    // The lock comes before a look into the file: closing any descriptor of it would drop the POSIX locks that another
-    // store in this process holds on it, see "How To Corrupt An SQLite Database File", section 2.2.
-    let held = if lock_path.exists() { Some(lock(path, &lock_path)?) } else { None };
-    let has_content = files::prepare(path, Backend::Sqlite)?;
-    let held = match held {
-        Some(held) => held,
-        None => lock(path, &lock_path)?,
-    };
-    if has_content {
-        refuse_foreign_schema(path).await?;
-    }
-    drop(files::create_private(path)?); // SQLite gives the log and its index the mode of the database file
-
-    let writing = options(path);
-    let mut connection = writing.connect().await.map_err(|error| open_error(path, error))?;
-    migrate(path, &mut connection).await?;
-    let high_water = high_water(&mut connection).await?;
-
+    let (writer, high_water) = open_writer(path).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(read_connections())
         .min_connections(1)
@@ -83,10 +74,35 @@ pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn S
         .connect_with(options(path).read_only(true))
         .await
         .map_err(|error| open_error(path, error))?;
-
-    let writer = SqliteWriter::for_file(connection, writing, path, held);
     let reader = SqliteReader::pooled(readers);
-    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, high_water, clock)?))
+    Ok(Arc::new(Front::start(Backend::Sqlite, writer, reader, high_water, clock)?))
+}
+
+/// The writing half of the store in the SQLite file at `path`, created and migrated as needed, and the largest id ever
+/// given out.
+pub(super) async fn open_writer(path: &Path) -> Result<(Box<dyn Writer>, Ulid), OpenError> {
+    let lock_path = beside(path, ".lock");
+    // The lock comes before a look into the file: closing any descriptor of it would drop the POSIX locks that another
+    // store in this process holds on it, see "How To Corrupt An SQLite Database File", section 2.2.
+    let held = if lock_path.exists() { Some(lock(path, &lock_path)?) } else { None };
+    let has_content = files::prepare(path, Backend::Sqlite)?;
+    let held = match held {
+        Some(held) => held,
+        None => lock(path, &lock_path)?,
+    };
+    if has_content {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
+        let mut connection = options.connect().await.map_err(|error| open_error(path, error))?;
+        refuse_foreign_schema(path, &mut connection).await?;
+        connection.close().await.map_err(|error| open_error(path, error))?;
+    }
+    drop(files::create_private(path)?); // SQLite gives the log and its index the mode of the database file
+
+    let writing = options(path);
+    let mut connection = writing.connect().await.map_err(|error| open_error(path, error))?;
+    migrate(path, &mut connection).await?;
+    let high_water = high_water(&mut connection).await?;
+    Ok((Box::new(SqliteWriter::for_file(connection, writing, path, held)), high_water))
 }
 
 /// Opens an empty store in memory. One connection serves reads and writes: a second would see another database.
@@ -123,20 +139,19 @@ fn lock(path: &Path, lock_path: &Path) -> Result<File, OpenError> {
     let file = files::create_private(lock_path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),
+        Err(TryLockError::WouldBlock) => {
+            Err(OpenError::InUse { path: path.into(), holder: files::holder_of(lock_path) })
+        }
         Err(TryLockError::Error(error)) => Err(path_error(lock_path, &error)),
     }
 }
 
 /// Looks at the schema before anything is written: another program's database stays as it is.
-async fn refuse_foreign_schema(path: &Path) -> Result<(), OpenError> {
-    let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
-    let mut connection = options.connect().await.map_err(|error| open_error(path, error))?;
+async fn refuse_foreign_schema(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'")
-        .fetch_all(&mut connection)
+        .fetch_all(connection)
         .await
         .map_err(|error| open_error(path, error))?;
-    connection.close().await.map_err(|error| open_error(path, error))?;
     if tables.is_empty() || tables.iter().any(|table| table == "_sqlx_migrations") {
         return Ok(());
     }
@@ -148,14 +163,29 @@ async fn refuse_foreign_schema(path: &Path) -> Result<(), OpenError> {
     })
 }
 
+/// Looks at the migrations a file has had: one that this program does not know is a newer program's.
+async fn refuse_newer_schema(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let newest = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or(0);
+    let found: Option<i64> =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(connection).await.unwrap_or_default(); // without that table the file is older than any migration
+    match found.filter(|found| *found > newest) {
+        Some(found) => Err(newer(path, found)),
+        None => Ok(()),
+    }
+}
+
+fn newer(path: &Path, found: i64) -> OpenError {
+    OpenError::NewerFormat {
+        path: path.into(),
+        found: format!("migration {found}"),
+        supported: format!("migration {}", MIGRATIONS.iter().map(|it| it.version).max().unwrap_or(0)),
+    }
+}
+
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     // Not `run`: the futures of its generic `Acquire` argument cannot be shown to be Send.
     MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| match error {
-        MigrateError::VersionMissing(found) => OpenError::NewerFormat {
-            path: path.into(),
-            found: format!("migration {found}"),
-            supported: format!("migration {}", MIGRATIONS.iter().map(|it| it.version).max().unwrap_or(0)),
-        },
+        MigrateError::VersionMissing(found) => newer(path, found),
         MigrateError::VersionMismatch(version) => OpenError::WrongFormat {
             path: path.into(),
             expected: "a decentcom SQLite",
@@ -191,7 +221,7 @@ fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
         return path_error(path, error);
     }
     match primary_code(&error) {
-        Some(5 | 6) => OpenError::InUse { path: path.into() },
+        Some(5 | 6) => OpenError::InUse { path: path.into(), holder: files::holder_of(path) },
         Some(8 | 14) => OpenError::Path {
             path: path.into(),
             problem: error.to_string(),

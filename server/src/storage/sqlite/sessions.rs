@@ -6,11 +6,10 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     error::storage_error,
-    sql::{Reading, bad_value, execute, key_list, report_undecodable, rows_by_keys},
+    sql::{Reading, bad_value, execute, key_list, rows_by_keys},
 };
 use crate::storage::{
     SessionDigest, StorageError, Timestamp,
-    finding::Finding,
     front::engine::{Rows, StoredSession},
 };
 
@@ -19,7 +18,7 @@ fn digest(row: &Reading<'_>) -> Result<SessionDigest, StorageError> {
     SessionDigest::from_hex(text).ok_or_else(|| bad_value("read a row of sessions", "sessions.token", text))
 }
 
-fn decode(row: &SqliteRow) -> Result<StoredSession, StorageError> {
+pub(super) fn decode(row: &SqliteRow) -> Result<StoredSession, StorageError> {
     let row = Reading { table: "sessions", row };
     Ok(StoredSession {
         digest: digest(&row)?,
@@ -93,20 +92,4 @@ pub(super) async fn remove(
     let query = sqlx::query("DELETE FROM sessions WHERE token IN (SELECT value FROM json_each(?))")
         .bind(key_list(digests.into_iter().map(SessionDigest::to_hex)));
     execute(connection, "remove sessions", query).await
-}
-
-/// Reports rows that do not decode.
-pub(super) async fn undecodable(
-    connection: &mut SqliteConnection,
-    report: &mut impl FnMut(Finding),
-) -> Result<(), sqlx::Error> {
-    report_undecodable(
-        connection,
-        "sessions",
-        "token",
-        "SELECT token, user_id, created_at, expires_at FROM sessions",
-        decode,
-        report,
-    )
-    .await
 }

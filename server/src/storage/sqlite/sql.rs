@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use futures::TryStreamExt as _;
 use sqlx::{
     AssertSqlSafe, Row as _, Sqlite, SqliteConnection,
     query::Query,
@@ -10,7 +9,7 @@ use sqlx::{
 };
 
 use super::error::{corrupt_column, storage_error};
-use crate::storage::{CategoryId, ChannelId, MessageId, StorageError, Timestamp, UserId, finding::Finding};
+use crate::storage::{CategoryId, ChannelId, MessageId, StorageError, Timestamp, UserId};
 
 /// A column's type in Rust, checked on the way in.
 pub(super) trait Column: Sized {
@@ -134,23 +133,4 @@ pub(super) async fn execute<'q>(
     query: Query<'q, Sqlite, SqliteArguments>,
 ) -> Result<(), StorageError> {
     query.execute(connection).await.map(|_| ()).map_err(|error| storage_error(attempt, error))
-}
-
-/// Reports the rows of a SELECT that do not decode, one at a time.
-pub(super) async fn report_undecodable<T>(
-    connection: &mut SqliteConnection,
-    table: &'static str,
-    key: &'static str,
-    statement: &'static str,
-    decode: fn(&SqliteRow) -> Result<T, StorageError>,
-    report: &mut impl FnMut(Finding),
-) -> Result<(), sqlx::Error> {
-    let mut rows = sqlx::query(statement).fetch(connection);
-    while let Some(row) = rows.try_next().await? {
-        if let Err(error) = decode(&row) {
-            let key = row.try_get::<String, _>(key).unwrap_or_default();
-            report(Finding { table: table.into(), key, problem: error.to_string() });
-        }
-    }
-    Ok(())
 }

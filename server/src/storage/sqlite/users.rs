@@ -6,11 +6,11 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     error::storage_error,
-    sql::{Reading, execute, key_list, report_undecodable, rows_by_keys},
+    sql::{Reading, execute, key_list, rows_by_keys},
 };
-use crate::storage::{StorageError, User, UserId, finding::Finding, front::engine::Rows};
+use crate::storage::{StorageError, User, UserId, front::engine::Rows};
 
-fn decode(row: &SqliteRow) -> Result<User, StorageError> {
+pub(super) fn decode(row: &SqliteRow) -> Result<User, StorageError> {
     let row = Reading { table: "users", row };
     Ok(User {
         id: row.parse("id")?,
@@ -92,12 +92,4 @@ pub(super) async fn put(connection: &mut SqliteConnection, user: &User) -> Resul
     .bind(user.created_at.to_string())
     .bind(user.updated_at.to_string());
     execute(connection, "store a user", query).await
-}
-
-/// Reports rows that do not decode.
-pub(super) async fn undecodable(
-    connection: &mut SqliteConnection,
-    report: &mut impl FnMut(Finding),
-) -> Result<(), sqlx::Error> {
-    report_undecodable(connection, "users", "id", select!(""), decode, report).await
 }

@@ -4,15 +4,19 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{runtime::Handle, sync::Mutex};
 use ulid::Ulid;
 
-use super::{WAL_LIMIT_BYTES, channels, error::storage_error, messages, sessions, sql::execute, users};
+use super::{
+    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, CLOSED_AT, HIGH_WATER, WAL_LIMIT_BYTES, WAL_STEP_BYTES, channels,
+    error::storage_error, messages, sessions, sql::execute, users,
+};
 use crate::storage::{
-    Message, MessageId, SessionDigest, StorageError,
+    Clock as _, Message, MessageId, SessionDigest, StorageError, SystemClock,
     files::beside,
     front::engine::{Row, Rows, Staged, Wants, Write, Writer},
 };
@@ -30,6 +34,8 @@ pub(super) struct SqliteWriter {
 struct DatabaseFile {
     options: SqliteConnectOptions,
     wal: PathBuf,
+    /// Bytes of the log at which it is to be truncated.
+    log_due: u64,
     /// The connection failed in a way that a rollback did not mend; the next batch opens another.
     broken: bool,
     /// Keeps other processes out while the store is open.
@@ -47,7 +53,13 @@ impl SqliteWriter {
             connection: Arc::new(Mutex::new(connection)),
             runtime: Handle::current(),
             unfinished: false,
-            file: Some(DatabaseFile { options, wal: beside(path, "-wal"), broken: false, _lock: lock }),
+            file: Some(DatabaseFile {
+                options,
+                wal: beside(path, "-wal"),
+                log_due: WAL_LIMIT_BYTES,
+                broken: false,
+                _lock: lock,
+            }),
         }
     }
 
@@ -76,11 +88,16 @@ impl Writer for SqliteWriter {
                 // SQLite ends the transaction by itself after some errors, and then there is none to roll back.
                 file.broken = sqlx::query("ROLLBACK").execute(&mut *connection).await.is_err();
             }
-            if let (Ok(()), Some(file)) = (&result, file.as_ref()) {
-                bound_the_log(&mut connection, &file.wal).await;
+            if let (Ok(()), Some(file)) = (&result, file.as_mut()) {
+                bound_the_log(&mut connection, file).await;
             }
             result
         })
+    }
+
+    fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError> {
+        let Self { connection, runtime, .. } = self;
+        runtime.block_on(async { store_fact(&mut *connection.lock().await, HIGH_WATER, &id.to_string()).await })
     }
 
     fn close(self: Box<Self>) -> Result<(), StorageError> {
@@ -88,7 +105,10 @@ impl Writer for SqliteWriter {
         runtime.block_on(async {
             match Arc::try_unwrap(connection) {
                 Ok(connection) => {
-                    connection.into_inner().close().await.map_err(|error| storage_error("close the database", error))
+                    let mut connection = connection.into_inner();
+                    // Only worth having: a full disk must not keep anybody from closing.
+                    let _ = store_fact(&mut connection, CLOSED_AT, &SystemClock.now().to_string()).await;
+                    connection.close().await.map_err(|error| storage_error("close the database", error))
                 }
                 Err(_in_memory) => Ok(()),
             }
@@ -110,7 +130,7 @@ async fn run(
     }
     store(connection, &staged.writes).await?;
     if let Some(high_water) = staged.high_water {
-        store_high_water(connection, high_water).await?;
+        store_fact(connection, HIGH_WATER, &high_water.to_string()).await?;
     }
     execute(connection, "commit", sqlx::query("COMMIT")).await
 }
@@ -198,24 +218,44 @@ async fn store_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
     }
 }
 
-async fn store_high_water(connection: &mut SqliteConnection, id: Ulid) -> Result<(), StorageError> {
+/// Stores a fact about the store, by name.
+async fn store_fact(connection: &mut SqliteConnection, name: &str, value: &str) -> Result<(), StorageError> {
     let query = sqlx::query(
-        "INSERT INTO meta (name, value) VALUES ('high_water_id', ?)
-         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     )
-    .bind(id.to_string());
-    execute(connection, "store the high-water id", query).await
+    .bind(name)
+    .bind(value);
+    execute(connection, "store a fact about the store", query).await
 }
 
 /// SQLite checkpoints by itself every 1000 pages, but can reuse the log only at a moment without readers. Should
 /// constant reading deny it that moment, the log grows; then it is truncated here, waiting for the reads under way.
-async fn bound_the_log(connection: &mut SqliteConnection, wal: &Path) {
-    if !std::fs::metadata(wal).is_ok_and(|wal| wal.len() > WAL_LIMIT_BYTES) {
+///
+/// A read that takes minutes, such as a dump of the running store, is not waited for: writers would stand still. The log
+/// grows by a step, and truncating it is tried again.
+async fn bound_the_log(connection: &mut SqliteConnection, file: &mut DatabaseFile) {
+    let bytes = std::fs::metadata(&file.wal).map_or(0, |wal| wal.len());
+    if bytes <= file.log_due {
         return;
     }
-    if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await {
-        tracing::warn!(%error, "the write-ahead log could not be truncated; it is tried again after the next commit");
-    }
+    file.log_due = match truncate_the_log(connection).await {
+        Ok(true) => WAL_LIMIT_BYTES,
+        Ok(false) => bytes + WAL_STEP_BYTES,
+        Err(error) => {
+            tracing::warn!(%error, bytes, "the write-ahead log could not be truncated; it is tried again as it grows");
+            bytes + WAL_STEP_BYTES
+        }
+    };
+}
+
+/// Answers whether there was a moment without readers.
+async fn truncate_the_log(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let patience = |time: Duration| sqlx::query(AssertSqlSafe(format!("PRAGMA busy_timeout = {}", time.as_millis())));
+    patience(CHECKPOINT_TIMEOUT).execute(&mut *connection).await?;
+    let truncated = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+    patience(BUSY_TIMEOUT).execute(&mut *connection).await?;
+    let is_busy: i64 = truncated?;
+    Ok(is_busy == 0)
 }
 
 #[cfg(test)]

@@ -1,0 +1,77 @@
+//! Streams over pages.
+
+use std::{collections::HashSet, vec};
+
+use super::{CellValue, Direction, Inspection, RawRange, Row, Stored};
+use crate::storage::{ChannelId, Entity, StorageError};
+
+/// Rows asked for at once.
+const PAGE: usize = 1000;
+
+/// The rows of a table as they lie, in key order. An error is the last item.
+pub struct Scan {
+    table: &'static str,
+    range: Option<RawRange>,
+    direction: Direction,
+    page: vec::IntoIter<Stored>,
+}
+
+impl Scan {
+    /// Reads a range of a table.
+    pub fn new(table: &'static str, range: RawRange, direction: Direction) -> Self {
+        Self { table, range: Some(range), direction, page: Vec::new().into_iter() }
+    }
+
+    /// The next row.
+    pub fn next(&mut self, store: &mut dyn Inspection) -> Result<Option<Stored>, StorageError> {
+        if let Some(row) = self.page.next() {
+            return Ok(Some(row));
+        }
+        let Some(range) = self.range.take() else { return Ok(None) };
+        let page = store.read(self.table, &range, self.direction, PAGE)?;
+        self.range = page.last().map(|row| range.past(row.key.clone(), self.direction));
+        self.page = page.into_iter();
+        Ok(self.page.next())
+    }
+}
+
+/// The records of one kind that the contract shows, by key: those of a channel being purged are gone.
+pub struct Records {
+    entity: Entity,
+    scan: Scan,
+    purged: HashSet<ChannelId>,
+}
+
+impl Records {
+    /// Reads all records of a kind.
+    pub fn new(entity: Entity, store: &mut dyn Inspection) -> Result<Self, StorageError> {
+        let mut purged = HashSet::new();
+        let mut scan = Scan::new("purges", RawRange::ALL, Direction::Forward);
+        while let Some(row) = scan.next(store)? {
+            let key = store.explain("purges", &row).key.into_iter().next();
+            if let Some(CellValue::Text(id)) = key.map(|cell| cell.value) {
+                purged.extend(ChannelId::parse(&id));
+            }
+        }
+        Ok(Self { entity, scan: Scan::new(entity.table(), RawRange::ALL, Direction::Forward), purged })
+    }
+
+    /// The next record, with its row. A row that does not decode is an error, and the next one can be asked for.
+    pub fn next(&mut self, store: &mut dyn Inspection) -> Result<Option<Row>, StorageError> {
+        while let Some(stored) = self.scan.next(store)? {
+            let row = store.decode(self.entity.table(), &stored)?;
+            if let Some(row) = row.filter(|row| self.exists(row)) {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    fn exists(&self, row: &Row) -> bool {
+        match row {
+            Row::Channel(channel) => !self.purged.contains(&channel.id),
+            Row::Message(message) => !self.purged.contains(&message.channel_id),
+            _ => true,
+        }
+    }
+}

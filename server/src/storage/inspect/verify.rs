@@ -1,0 +1,179 @@
+//! Checking a store: what its engine checks of files, pages and indexes, and what is the same for every backend.
+
+use std::collections::HashSet;
+
+use super::{CellValue, Direction, Finding, Inspection, Level, RawRange, Row, Scan, Stored};
+use crate::storage::{
+    ChannelId, Clock as _, Entity, StorageError, SystemClock, Timestamp, UserId,
+    limits::{MAX_CONTENT_BYTES, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
+};
+
+/// An id may be this far ahead of the clock before that is worth a finding: clocks differ.
+const CLOCK_TOLERANCE_MILLIS: u64 = 24 * 3600 * 1000;
+
+/// Checks everything, in memory that grows only with users and channels. Each thing found wrong goes to `report`;
+/// `progress` is told the records checked so far and may stop the check with an error.
+pub fn verify(
+    store: &mut dyn Inspection,
+    report: &mut dyn FnMut(Finding),
+    progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
+) -> Result<(), StorageError> {
+    progress(0)?;
+    store.verify_engine(report)?;
+    Check::default().run(store, report, progress)
+}
+
+/// What has been seen so far.
+#[derive(Default)]
+struct Check {
+    users: HashSet<UserId>,
+    /// Those being purged too: their messages may still refer to them.
+    channels: HashSet<ChannelId>,
+    newest: Option<ulid::Ulid>,
+}
+
+impl Check {
+    fn run(
+        mut self,
+        store: &mut dyn Inspection,
+        report: &mut dyn FnMut(Finding),
+        progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut checked = 0;
+        let mut purges = Scan::new("purges", RawRange::ALL, Direction::Forward);
+        while let Some(stored) = purges.next(store)? {
+            self.channels.extend(ChannelId::parse(&key_of("purges", store, &stored)));
+        }
+        for entity in Entity::ALL {
+            let table = entity.table();
+            let mut rows = Scan::new(table, RawRange::ALL, Direction::Forward);
+            while let Some(stored) = rows.next(store)? {
+                let key = key_of(table, store, &stored);
+                let mut found = |level, problem: String| {
+                    report(Finding { level, table: table.into(), key: key.clone(), problem });
+                };
+                match store.decode(table, &stored) {
+                    Ok(Some(row)) => self.check(&row, &key, &mut found),
+                    Ok(None) => {}
+                    Err(StorageError::Corrupt { problem, .. }) => found(Level::Records, problem),
+                    Err(error) => return Err(error),
+                }
+                checked += 1;
+                progress(checked)?;
+            }
+        }
+        self.check_high_water(store, report)
+    }
+
+    fn check(&mut self, row: &Row, key: &str, found: &mut dyn FnMut(Level, String)) {
+        if row.key() != key {
+            found(Level::Records, format!("its key should be written {}; look-ups do not find it", row.key()));
+        }
+        for (field, text, least, most) in texts(row) {
+            if !(least..=most).contains(&text.len()) {
+                found(Level::Records, format!("its {field} has {} bytes; {least} to {most} are allowed", text.len()));
+            }
+        }
+        match row {
+            Row::User(user) => {
+                self.users.insert(user.id);
+                self.check_times(user.id.ulid(), user.created_at, Some(("updated_at", user.updated_at)), found);
+            }
+            Row::Channel(channel) => {
+                self.channels.insert(channel.id);
+                self.check_times(
+                    channel.id.ulid(),
+                    channel.created_at,
+                    Some(("updated_at", channel.updated_at)),
+                    found,
+                );
+            }
+            Row::Category(category) => self.check_times(category.id.ulid(), category.created_at, None, found),
+            Row::Message(message) => {
+                if !self.channels.contains(&message.channel_id) {
+                    found(Level::References, format!("its channel {} does not exist", message.channel_id));
+                }
+                if !self.users.contains(&message.author_id) {
+                    found(Level::References, format!("its author {} does not exist", message.author_id));
+                }
+                let edited = message.edited_at.map(|time| ("edited_at", time));
+                self.check_times(message.id.ulid(), message.created_at, edited, found);
+            }
+            Row::Session(session) => {
+                if !self.users.contains(&session.user_id) {
+                    found(Level::References, format!("its user {} does not exist", session.user_id));
+                }
+                if session.expires_at <= session.created_at {
+                    found(Level::Times, format!("it expires at {}, not after it was created", session.expires_at));
+                }
+            }
+        }
+    }
+
+    fn check_times(
+        &mut self,
+        id: ulid::Ulid,
+        created_at: Timestamp,
+        changed: Option<(&str, Timestamp)>,
+        found: &mut dyn FnMut(Level, String),
+    ) {
+        self.newest = self.newest.max(Some(id));
+        if created_at.as_millis() != id.timestamp_ms() {
+            found(Level::Times, format!("its created_at is {created_at}, which is not the time within its id"));
+        }
+        if let Some((field, time)) = changed.filter(|(_, time)| *time < created_at) {
+            found(Level::Times, format!("its {field} is {time}, before it was created"));
+        }
+        if id.timestamp_ms() > SystemClock.now().as_millis() + CLOCK_TOLERANCE_MILLIS {
+            found(Level::Times, format!("it was created at {created_at}, which is yet to come; ids cannot go back"));
+        }
+    }
+
+    /// What is given out next must be above everything there is.
+    fn check_high_water(
+        &self,
+        store: &mut dyn Inspection,
+        report: &mut dyn FnMut(Finding),
+    ) -> Result<(), StorageError> {
+        let recorded = store.facts()?.high_water;
+        if let Some(newest) = self.newest.filter(|newest| recorded.is_none_or(|recorded| recorded < *newest)) {
+            let problem = format!("the largest id in the store is {newest}, which is not the one recorded");
+            report(Finding { level: Level::Times, table: "meta".into(), key: "high_water_id".into(), problem });
+        }
+        Ok(())
+    }
+}
+
+/// The texts of a row, with the fewest and most bytes they may have. Absent ones are left out.
+fn texts(row: &Row) -> Vec<(&'static str, &str, usize, usize)> {
+    let text = |field, text| Some((field, text, 1, MAX_TEXT_BYTES));
+    let texts = match row {
+        Row::User(user) => [
+            Some(("pubkey", user.pubkey.as_str(), 1, MAX_PUBKEY_BYTES)),
+            optional("display_name", &user.display_name),
+            optional("avatar_hash", &user.avatar_hash),
+        ],
+        Row::Channel(channel) => [
+            text("name", channel.name.as_str()),
+            optional("topic", &channel.topic),
+            optional("category_id", &channel.category_id),
+        ],
+        Row::Category(category) => [text("name", category.name.as_str()), None, None],
+        Row::Message(message) => [Some(("content", message.content.as_str(), 0, MAX_CONTENT_BYTES)), None, None],
+        Row::Session(_) => [None; 3],
+    };
+    texts.into_iter().flatten().collect()
+}
+
+fn optional<'a>(field: &'static str, text: &'a Option<String>) -> Option<(&'static str, &'a str, usize, usize)> {
+    text.as_deref().map(|text| (field, text, 1, MAX_TEXT_BYTES))
+}
+
+/// A row's key as people write it.
+fn key_of(table: &str, store: &dyn Inspection, stored: &Stored) -> String {
+    let cell = store.explain(table, stored).key.into_iter().next();
+    match cell.as_ref().map(|cell| &cell.value) {
+        Some(CellValue::Text(text)) => text.clone(),
+        _ => decentcom_kvstore::hex(&stored.key),
+    }
+}

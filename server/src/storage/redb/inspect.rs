@@ -1,0 +1,336 @@
+//! Looking into a redb store: its file, or the server that has it open.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use decentcom_kvstore::{
+    Error, Explanation, Options, Part, RawSource, Snapshot, Store, Tree, Value, fingerprint, live::Live, spool::Spool,
+    was_closed,
+};
+use ulid::Ulid;
+
+use super::{
+    channels,
+    error::{open_error, storage_error},
+    log_progress, messages,
+    schema::{CATALOGUE, HIGH_WATER, SCHEMA},
+    sessions, users,
+};
+use crate::storage::{
+    Backend, Entity, OpenError, StorageError, Timestamp, files,
+    finding::{Finding, Level},
+    front::engine::Row,
+    inspect::{
+        ByteRange, Cell, CellValue, Content, Direction, Explained, Facts, Inspection, Moment, RawRange, State, Stored,
+        TableFacts,
+    },
+};
+
+/// Bytes after which a page takes no further row.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// The name of the table of facts, which is in no catalogue.
+const META: &str = "meta";
+
+struct RedbInspection {
+    source: Source,
+    path: PathBuf,
+    state: State,
+    holder: Option<String>,
+}
+
+/// Where rows come from.
+enum Source {
+    /// The file, and its only state, which ends with the store.
+    File { snapshot: Arc<Snapshot>, _store: Store },
+    /// A server, in steps.
+    Live(Live),
+    /// A server, copied.
+    Spool(Spool),
+}
+
+impl Source {
+    fn raw(&self) -> &dyn RawSource {
+        match self {
+            Self::File { snapshot, .. } => &**snapshot,
+            Self::Live(live) => live,
+            Self::Spool(spool) => spool,
+        }
+    }
+}
+
+pub(in crate::storage) fn open(
+    path: &Path,
+    moment: Moment,
+    progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
+) -> Result<Box<dyn Inspection>, OpenError> {
+    files::require(path, Backend::Redb)?;
+    let was_closed = was_closed(path).map_err(|error| files::path_error(path, &error))?;
+    let options = Options { progress: log_progress, ..Options::default() };
+    let in_use = match options.inspect(path, &SCHEMA) {
+        Ok(store) => {
+            let snapshot = store.snapshot().map_err(storage_error("begin to read"))?;
+            let state = if was_closed == Some(true) { State::Closed } else { State::Crashed };
+            let source = Source::File { snapshot, _store: store };
+            return Ok(Box::new(RedbInspection { source, path: path.into(), state, holder: None }));
+        }
+        Err(error @ decentcom_kvstore::OpenError::InUse { .. }) => error,
+        Err(error) => return Err(open_error(path, error)),
+    };
+    let live = Live::connect(path, CATALOGUE).map_err(storage_error("reach the server that has the store open"))?;
+    let Some(live) = live else { return Err(open_error(path, in_use)) };
+    let holder = Some(format!("{} (process {})", live.about(), live.process()));
+    let source = match moment {
+        Moment::Steps => Source::Live(live),
+        Moment::One => Source::Spool(spool(live, path, progress)?),
+    };
+    Ok(Box::new(RedbInspection { source, path: path.into(), state: State::Open, holder }))
+}
+
+/// Copies what a server has to a file without a name, beside the store if that is possible.
+fn spool(
+    live: Live,
+    path: &Path,
+    progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
+) -> Result<Spool, OpenError> {
+    let file = tempfile::tempfile_in(files::directory_of(path)).or_else(|_| tempfile::tempfile());
+    let file = file.map_err(|error| files::path_error(path, &error))?;
+    let mut stopped = None;
+    let spooled = live.spool(CATALOGUE, file, &mut |rows| {
+        progress(rows).map_err(|error| {
+            stopped = Some(error);
+            Error::Refused("stopped".into())
+        })
+    });
+    match (spooled, stopped) {
+        (_, Some(stopped)) => Err(stopped.into()),
+        (spooled, None) => spooled.map_err(|error| storage_error("copy the store from the server")(error).into()),
+    }
+}
+
+impl RedbInspection {
+    fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.source.raw().raw(META, name.as_bytes()).map_err(storage_error("read what is known of the store"))
+    }
+
+    fn text_fact(&self, name: &str) -> Result<Option<String>, StorageError> {
+        Ok(self.fact(name)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    fn time_fact(&self, name: &str) -> Result<Option<Timestamp>, StorageError> {
+        Ok(self.text_fact(name)?.and_then(|text| text.parse().ok()).and_then(Timestamp::from_millis))
+    }
+
+    /// Has the engine check every page's checksum, in an opening of its own: it needs the store to itself, and drops what
+    /// it finds damaged.
+    fn verify_pages(&self, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
+        let mut found = |problem: String| {
+            report(Finding { level: Level::Pages, table: "file".into(), key: String::new(), problem });
+        };
+        let checked = Options::default().inspect(&self.path, &SCHEMA).map(|store| store.check_pages());
+        match checked {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => {
+                found("pages are not what their checksums say; an older state of the file is whole".into())
+            }
+            Ok(Err(Error::Damaged(problem))) => found(problem),
+            Ok(Err(error)) => return Err(storage_error("check the pages of the file")(error)),
+            Err(error) => found(error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Bytes of the pages that hold something.
+    fn used_bytes(&self) -> Result<Option<u64>, StorageError> {
+        let mut used = Some(0);
+        for table in self.tables() {
+            let tree = self.source.raw().tree(table.name).map_err(storage_error("measure a table"))?;
+            used = used.zip(tree).map(|(used, tree): (u64, Tree)| {
+                used + tree.stored_bytes + tree.metadata_bytes + tree.fragmented_bytes
+            });
+        }
+        Ok(used)
+    }
+}
+
+impl Inspection for RedbInspection {
+    fn backend(&self) -> Backend {
+        Backend::Redb
+    }
+
+    fn holder(&self) -> Option<&str> {
+        self.holder.as_deref()
+    }
+
+    fn moment(&self) -> Moment {
+        if matches!(self.source, Source::Live(_)) { Moment::Steps } else { Moment::One }
+    }
+
+    fn facts(&mut self) -> Result<Facts, StorageError> {
+        let (file_bytes, allocated_bytes) = files::sizes(&self.path);
+        let format = self.text_fact("format")?.unwrap_or_else(|| "none".into());
+        Ok(Facts {
+            path: self.path.clone(),
+            backend: Backend::Redb,
+            format: format!("format {format}"),
+            current_format: format!("format {}", SCHEMA.format),
+            fingerprint: self.text_fact("catalogue")?,
+            current_fingerprint: fingerprint(CATALOGUE),
+            created_at: self.time_fact("created_at")?,
+            closed_at: self.time_fact("closed_at")?,
+            state: self.state,
+            high_water: self.fact(HIGH_WATER)?.and_then(|bytes| bytes.try_into().ok()).map(Ulid::from_bytes),
+            file_bytes,
+            allocated_bytes,
+            reclaimable_bytes: self.used_bytes()?.map(|used| file_bytes.saturating_sub(used)),
+        })
+    }
+
+    fn tables(&self) -> Vec<TableFacts> {
+        let mut tables = Vec::new();
+        for table in CATALOGUE.iter().map(|table| table.describe()) {
+            tables.push(TableFacts { name: table.name, index_of: None, purpose: table.purpose.into() });
+            for index in table.indexes {
+                let index_of = Some(table.name);
+                tables.push(TableFacts { name: index.name, index_of, purpose: index.purpose.into() });
+            }
+        }
+        tables.push(TableFacts {
+            name: META,
+            index_of: None,
+            purpose: "Facts about the store itself, by name.".into(),
+        });
+        tables
+    }
+
+    fn read(
+        &mut self,
+        table: &str,
+        range: &RawRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StorageError> {
+        let attempt = "read rows";
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        let rows = self.source.raw().scan(table, range.clone(), direction).map_err(storage_error(attempt))?;
+        for row in rows.take(limit) {
+            let (key, value) = row.map_err(storage_error(attempt))?;
+            bytes += key.len() + value.len();
+            page.push(Stored { key, value_bytes: value.len(), content: Content::KeyValue(value) });
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    fn count(&mut self, table: &str) -> Result<u64, StorageError> {
+        self.source.raw().count(table).map_err(storage_error("count rows"))
+    }
+
+    fn tree(&mut self, table: &str) -> Result<Option<Tree>, StorageError> {
+        self.source.raw().tree(table).map_err(storage_error("measure a table"))
+    }
+
+    fn range_of(&self, table: &str, text: &str) -> Option<ByteRange> {
+        if table == META {
+            return <String as decentcom_kvstore::Key>::range_of(text);
+        }
+        CATALOGUE.iter().find_map(|it| it.range_of(table, text))
+    }
+
+    fn decode(&self, table: &str, stored: &Stored) -> Result<Option<Row>, StorageError> {
+        let (Some(entity), Content::KeyValue(value)) = (entity_of(table), &stored.content) else { return Ok(None) };
+        let key = stored.key.as_slice();
+        Ok(Some(match entity {
+            Entity::User => Row::User(users::from_raw(key, value)?.into()),
+            Entity::Channel => Row::Channel(channels::from_raw(key, value)?.into()),
+            Entity::Category => Row::Category(channels::category_from_raw(key, value)?.into()),
+            Entity::Message => Row::Message(messages::from_raw(key, value)?.into()),
+            Entity::Session => Row::Session(sessions::from_raw(key, value)?),
+        }))
+    }
+
+    fn explain(&self, table: &str, stored: &Stored) -> Explained {
+        let Content::KeyValue(value) = &stored.content else { return Explained::default() };
+        let Explanation { key: key_parts, value: value_parts } =
+            match CATALOGUE.iter().find_map(|it| it.explain(table, &stored.key, value)) {
+                Some(explanation) => explanation,
+                None => explain_fact(&stored.key, value),
+            };
+        Explained { key: cells(&stored.key, key_parts), value: cells(value, value_parts) }
+    }
+
+    fn verify_engine(&mut self, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
+        if matches!(self.source, Source::File { .. }) {
+            self.verify_pages(report)?;
+        }
+        let facts = self.facts()?;
+        if facts.fingerprint.as_deref() != Some(&facts.current_fingerprint) {
+            let problem =
+                "its indexes are not those of this program, or making them was cut short; the next start makes them";
+            let (table, key) = (META.into(), "catalogue".into());
+            report(Finding { level: Level::File, table, key, problem: problem.into() });
+        }
+        for table in CATALOGUE {
+            let found = table.verify(self.source.raw(), &mut |found| {
+                let is_index = table.describe().indexes.iter().any(|index| index.name == found.table);
+                // Records of the contract are decoded by the check that both backends share.
+                if is_index || entity_of(found.table).is_none() {
+                    let level = if is_index { Level::Indexes } else { Level::Records };
+                    let problem = found.problem.to_string();
+                    report(Finding { level, table: found.table.into(), key: found.key, problem });
+                }
+            });
+            found.map_err(storage_error("check the indexes"))?;
+        }
+        Ok(())
+    }
+}
+
+fn entity_of(table: &str) -> Option<Entity> {
+    Entity::ALL.into_iter().find(|entity| entity.table() == table)
+}
+
+/// Gives each part its bytes. Numbers of fields whose names end in `_at` are times, bytes of those in `_id` are ids.
+fn cells(bytes: &[u8], parts: Vec<Part>) -> Vec<Cell> {
+    let mut at = 0;
+    let mut cells = Vec::new();
+    for part in parts {
+        let own = bytes.get(at..at + part.bytes).unwrap_or_default();
+        at += part.bytes;
+        let value = match part.value {
+            Value::Nothing => CellValue::Nothing,
+            Value::Bool(value) => CellValue::Bool(value),
+            Value::Signed(number) => CellValue::Number(number.into()),
+            Value::Unsigned(number) if part.name.ends_with("_at") => {
+                Timestamp::from_millis(number).map_or(CellValue::Number(number.into()), CellValue::Time)
+            }
+            Value::Unsigned(number) => CellValue::Number(number.into()),
+            Value::Text(text) => CellValue::Text(text),
+            Value::Ulid(id) => CellValue::Text(id.to_string()),
+            Value::Bytes(bytes) => match <[u8; 16]>::try_from(bytes.as_slice()) {
+                Ok(id) if part.name.ends_with("_id") => CellValue::Text(Ulid::from_bytes(id).to_string()),
+                _ => CellValue::Text(decentcom_kvstore::hex(&bytes)),
+            },
+            Value::Unreadable(why) => CellValue::Unreadable(why),
+        };
+        cells.push(Cell { name: part.name.into(), layout: part.layout.into(), bytes: own.to_vec(), value });
+    }
+    cells
+}
+
+/// A row of `meta`: a name, and text or an id.
+fn explain_fact(key: &[u8], value: &[u8]) -> Explanation {
+    let part = |name, layout, bytes: &[u8], value| Part { name, layout, bytes: bytes.len(), value };
+    let name = String::from_utf8_lossy(key).into_owned();
+    let value = match <[u8; 16]>::try_from(value) {
+        Ok(id) if name == HIGH_WATER => {
+            part("value", "ULID, 16 bytes big-endian", value, Value::Ulid(Ulid::from_bytes(id)))
+        }
+        _ => part("value", "UTF-8 text", value, Value::Text(String::from_utf8_lossy(value).into_owned())),
+    };
+    Explanation { key: vec![part("name", "UTF-8 text", key, Value::Text(name))], value: vec![value] }
+}

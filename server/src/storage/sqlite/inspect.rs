@@ -1,0 +1,459 @@
+//! Looking into an SQLite store: one read-only connection, one read transaction, beside a server or without one.
+//!
+//! SQLite rebuilds the index of a write-ahead log that a crash left (`-shm`) and leaves empty companions behind; where no
+//! server has the store open, those that were not there before are removed again.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use decentcom_kvstore::Tree;
+use futures::TryStreamExt as _;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection, TypeInfo, ValueRef,
+    sqlite::{SqliteConnectOptions, SqliteRow},
+};
+use tokio::runtime::Runtime;
+
+use super::{
+    BUSY_TIMEOUT, CLOSED_AT, HIGH_WATER, MIGRATIONS, channels,
+    error::{primary_code, storage_error},
+    messages, open_error, refuse_foreign_schema, refuse_newer_schema, sessions, users,
+};
+use crate::storage::{
+    Backend, Entity, OpenError, StorageError, Timestamp,
+    files::{self, beside},
+    finding::{Finding, Level},
+    front::engine::Row,
+    id::parse_ulid,
+    inspect::{
+        ByteRange, Cell, CellValue, Content, Direction, Explained, Facts, Inspection, Moment, RawRange, State, Stored,
+        TableFacts,
+    },
+};
+
+/// A table as it is read here; the first column is the key.
+struct Table {
+    name: &'static str,
+    purpose: &'static str,
+    columns: &'static [&'static str],
+}
+
+/// Every table, in the order of a dump.
+const TABLES: &[Table] = &[
+    Table {
+        name: "users",
+        purpose: "Everybody who ever logged in.",
+        columns: &["id", "pubkey", "display_name", "avatar_hash", "created_at", "updated_at"],
+    },
+    Table {
+        name: "channels",
+        purpose: "The channels. A deleted one is hidden at once (see purges) and goes when its messages are gone.",
+        columns: &["id", "name", "topic", "category_id", "position", "created_at", "updated_at"],
+    },
+    Table {
+        name: "categories",
+        purpose: "The headings that group channels.",
+        columns: &["id", "name", "position", "created_at"],
+    },
+    Table {
+        name: "messages",
+        purpose: "The messages, live and soft-deleted.",
+        columns: &["id", "channel_id", "author_id", "content", "edited_at", "deleted", "created_at"],
+    },
+    Table {
+        name: "purges",
+        purpose: "Deleted channels that still have messages in the file; those are invisible.",
+        columns: &["channel_id"],
+    },
+    Table {
+        name: "sessions",
+        purpose: "The log-ins. The column `token` holds the SHA-256 of the token.",
+        columns: &["token", "user_id", "created_at", "expires_at"],
+    },
+    Table { name: "meta", purpose: "Facts about the store itself, by name.", columns: &["name", "value"] },
+];
+
+/// Bytes after which a page takes no further row.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+struct SqliteInspection {
+    path: PathBuf,
+    /// `None` once closed.
+    connection: Option<SqliteConnection>,
+    runtime: Runtime,
+    state: State,
+    holder: Option<String>,
+    /// Companions that were not there before.
+    new_companions: Vec<PathBuf>,
+}
+
+pub(in crate::storage) fn open(path: &Path) -> Result<Box<dyn Inspection>, OpenError> {
+    files::require(path, Backend::Sqlite)?;
+    let holder = holder(path);
+    let log_bytes = files::sizes(&beside(path, "-wal")).0;
+    let state = match (&holder, log_bytes) {
+        (Some(_), _) => State::Open,
+        (None, 0) => State::Closed,
+        (None, _) => State::Crashed,
+    };
+    let companions = ["-wal", "-shm"].map(|suffix| beside(path, suffix));
+    let new_companions = companions.into_iter().filter(|companion| !companion.exists()).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StorageError::internal("start a runtime", error))?;
+    let connection = runtime.block_on(connect(path))?;
+    let connection = Some(connection);
+    Ok(Box::new(SqliteInspection { path: path.into(), connection, runtime, state, holder, new_companions }))
+}
+
+/// The server that has the store open.
+fn holder(path: &Path) -> Option<String> {
+    let lock_path = beside(path, ".lock");
+    let lock = File::open(&lock_path).ok()?;
+    let is_free = lock.try_lock_shared().is_ok();
+    (!is_free).then(|| files::holder_of(&lock_path).unwrap_or_else(|| "another process".into()))
+}
+
+async fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let failed = |error| match primary_code(&error) {
+        Some(14) => OpenError::Path {
+            path: path.into(),
+            problem: error.to_string(),
+            remedy: "SQLite writes an index of its log beside the file even to read it: give yourself write access to the \
+                     directory, or copy the file with its -wal elsewhere and look at the copy",
+        },
+        _ => open_error(path, error),
+    };
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let mut connection = options.connect().await.map_err(failed)?;
+    refuse_foreign_schema(path, &mut connection).await?;
+    refuse_newer_schema(path, &mut connection).await?;
+    // One state for all that is read: it is taken by the first read.
+    sqlx::query("BEGIN").execute(&mut connection).await.map_err(failed)?;
+    sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut connection).await.map_err(failed)?;
+    Ok(connection)
+}
+
+impl SqliteInspection {
+    /// Runs a call on the connection.
+    fn run<T>(
+        &mut self,
+        attempt: &'static str,
+        call: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, StorageError> {
+        let connection = self.connection.as_mut().ok_or_else(|| StorageError::unavailable("the store is closed"))?;
+        self.runtime.block_on(call(connection)).map_err(|error| storage_error(attempt, error))
+    }
+
+    fn number(&mut self, attempt: &'static str, statement: String) -> Result<u64, StorageError> {
+        let number: i64 = self.run(attempt, async |connection| {
+            sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(connection).await
+        })?;
+        Ok(u64::try_from(number).unwrap_or_default())
+    }
+
+    /// Whether the file has a table: one made by an older program may lack the newer ones.
+    fn has(&mut self, table: &str) -> Result<bool, StorageError> {
+        let table = table.to_owned();
+        let found: Option<i64> = self.run("look for a table", async |connection| {
+            sqlx::query_scalar("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?")
+                .bind(table)
+                .fetch_optional(connection)
+                .await
+        })?;
+        Ok(found.is_some())
+    }
+
+    fn fact(&mut self, name: &'static str) -> Result<Option<String>, StorageError> {
+        if !self.has("meta")? {
+            return Ok(None);
+        }
+        self.run("read what is known of the store", async |connection| {
+            sqlx::query_scalar("SELECT value FROM meta WHERE name = ?").bind(name).fetch_optional(connection).await
+        })
+    }
+
+    fn migration(&mut self) -> Result<u64, StorageError> {
+        if !self.has("_sqlx_migrations")? {
+            return Ok(0);
+        }
+        self.number("read the schema's version", "SELECT coalesce(max(version), 0) FROM _sqlx_migrations".into())
+    }
+}
+
+/// Closes the connection, and removes the companions that it made, unless somebody else has come to use them.
+impl Drop for SqliteInspection {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let _ = self.runtime.block_on(connection.close());
+        }
+        let lock = File::open(beside(&self.path, ".lock"));
+        let is_alone = lock.as_ref().map_or(true, |lock| lock.try_lock().is_ok());
+        if is_alone && self.holder.is_none() {
+            for companion in &self.new_companions {
+                // A log with content is somebody's.
+                if companion.to_string_lossy().ends_with("-shm") || files::sizes(companion).0 == 0 {
+                    let _ = std::fs::remove_file(companion);
+                }
+            }
+        }
+    }
+}
+
+impl Inspection for SqliteInspection {
+    fn backend(&self) -> Backend {
+        Backend::Sqlite
+    }
+
+    fn holder(&self) -> Option<&str> {
+        self.holder.as_deref()
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::One
+    }
+
+    fn facts(&mut self) -> Result<Facts, StorageError> {
+        let (mut file_bytes, mut allocated_bytes) = files::sizes(&self.path);
+        for suffix in ["-wal", "-shm"] {
+            let (logical, allocated) = files::sizes(&beside(&self.path, suffix));
+            file_bytes += logical;
+            allocated_bytes += allocated;
+        }
+        let free = self.number("measure the file", "SELECT freelist_count FROM pragma_freelist_count".into())?;
+        let page = self.number("measure the file", "SELECT page_size FROM pragma_page_size".into())?;
+        let fingerprint = self.run("read the schema", async |connection| fingerprint(connection).await)?;
+        let newest = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or_default();
+        Ok(Facts {
+            path: self.path.clone(),
+            backend: Backend::Sqlite,
+            format: format!("migration {}", self.migration()?),
+            current_format: format!("migration {newest}"),
+            fingerprint: Some(fingerprint),
+            current_fingerprint: CURRENT_FINGERPRINT.clone(),
+            created_at: self.fact("created_at")?.and_then(|text| text.parse().ok()),
+            closed_at: self.fact(CLOSED_AT)?.and_then(|text| text.parse().ok()),
+            state: self.state,
+            high_water: self.fact(HIGH_WATER)?.and_then(|text| parse_ulid(&text)),
+            file_bytes,
+            allocated_bytes,
+            reclaimable_bytes: Some(free * page),
+        })
+    }
+
+    fn tables(&self) -> Vec<TableFacts> {
+        let tables = TABLES.iter();
+        tables.map(|it| TableFacts { name: it.name, index_of: None, purpose: it.purpose.into() }).collect()
+    }
+
+    fn read(
+        &mut self,
+        table: &str,
+        range: &RawRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StorageError> {
+        let (table, bounds) = (find(table)?, range.clone());
+        if !self.has(table.name)? {
+            return Ok(Vec::new());
+        }
+        self.run("read rows", async |connection| page(connection, table, bounds, direction, limit).await)
+    }
+
+    fn count(&mut self, table: &str) -> Result<u64, StorageError> {
+        let table = find(table)?;
+        if !self.has(table.name)? {
+            return Ok(0);
+        }
+        self.number("count rows", format!("SELECT count(*) FROM {}", table.name))
+    }
+
+    fn tree(&mut self, _table: &str) -> Result<Option<Tree>, StorageError> {
+        Ok(None)
+    }
+
+    fn range_of(&self, table: &str, text: &str) -> Option<ByteRange> {
+        let text = match table {
+            "meta" => text.to_owned(),
+            "sessions" => text.to_ascii_lowercase(),
+            _ => text.to_ascii_uppercase(),
+        };
+        find(table).ok().and(<String as decentcom_kvstore::Key>::range_of(&text))
+    }
+
+    fn decode(&self, table: &str, stored: &Stored) -> Result<Option<Row>, StorageError> {
+        let entity = Entity::ALL.into_iter().find(|entity| entity.table() == table);
+        let (Some(entity), Content::Sql(row)) = (entity, &stored.content) else { return Ok(None) };
+        Ok(Some(match entity {
+            Entity::User => Row::User(users::decode(row)?.into()),
+            Entity::Channel => Row::Channel(channels::decode(row)?.into()),
+            Entity::Category => Row::Category(channels::decode_category(row)?.into()),
+            Entity::Message => Row::Message(messages::decode(row)?.into()),
+            Entity::Session => Row::Session(sessions::decode(row)?),
+        }))
+    }
+
+    fn explain(&self, table: &str, stored: &Stored) -> Explained {
+        let (Ok(table), Content::Sql(row)) = (find(table), &stored.content) else { return Explained::default() };
+        let mut cells = table.columns.iter().enumerate().map(|(at, name)| cell(row, at, name));
+        Explained { key: cells.next().into_iter().collect(), value: cells.collect() }
+    }
+
+    fn verify_engine(&mut self, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
+        let attempt = "check the pages and indexes of the file";
+        let problems: Vec<String> = self.run(attempt, async |connection| {
+            sqlx::query_scalar("PRAGMA integrity_check").fetch_all(connection).await
+        })?;
+        for problem in problems.into_iter().filter(|problem| problem != "ok") {
+            // `row 5 missing from index idx_…`, `wrong # of entries in index …`
+            let level = if problem.contains(" index ") { Level::Indexes } else { Level::Pages };
+            report(Finding { level, table: "file".into(), key: String::new(), problem });
+        }
+        let facts = self.facts()?;
+        if facts.format == facts.current_format && facts.fingerprint.as_ref() != Some(&facts.current_fingerprint) {
+            let problem = "its tables or indexes were altered: they are not those that its migrations made".into();
+            report(Finding { level: Level::File, table: "file".into(), key: String::new(), problem });
+        }
+        Ok(())
+    }
+}
+
+fn find(name: &str) -> Result<&'static Table, StorageError> {
+    let unknown = || StorageError::invalid("table", format!("an SQLite store has no table `{name}` that can be read"));
+    TABLES.iter().find(|table| table.name == name).ok_or_else(unknown)
+}
+
+async fn page(
+    connection: &mut SqliteConnection,
+    table: &Table,
+    range: RawRange,
+    direction: Direction,
+    limit: usize,
+) -> Result<Vec<Stored>, sqlx::Error> {
+    use std::ops::Bound;
+    let key = table.columns.first().copied().unwrap_or_default();
+    let order = if direction == Direction::Forward { "ASC" } else { "DESC" };
+    let compare = |bound: &Bound<Vec<u8>>, included, excluded| match bound {
+        Bound::Unbounded => None,
+        Bound::Included(key) => Some((included, key.clone())),
+        Bound::Excluded(key) => Some((excluded, key.clone())),
+    };
+    let bounds: Vec<_> =
+        [compare(&range.start, ">=", ">"), compare(&range.end, "<=", "<")].into_iter().flatten().collect();
+    // Keys are text, bounds bytes; as text they compare as bytes too.
+    let conditions: Vec<_> = bounds.iter().map(|(operator, _)| format!("{key} {operator} CAST(? AS TEXT)")).collect();
+    let condition = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    let (columns, name) = (table.columns.join(", "), table.name);
+    let statement = format!("SELECT {columns} FROM {name} {condition} ORDER BY {key} {order} LIMIT {limit}");
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for (_, key) in bounds {
+        query = query.bind(key);
+    }
+    let mut rows = query.fetch(connection);
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        let mut cells = (0..table.columns.len()).map(|at| bytes_of(&row, at));
+        let key = cells.next().unwrap_or_default();
+        let value_bytes = cells.map(|cell| cell.len()).sum();
+        bytes += key.len() + value_bytes;
+        page.push(Stored { key, value_bytes, content: Content::Sql(row) });
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+/// A column's bytes: text and blobs as they are, numbers as text.
+fn bytes_of(row: &SqliteRow, at: usize) -> Vec<u8> {
+    let number = || row.try_get_unchecked::<i64, _>(at).map(|number| number.to_string().into_bytes());
+    match kind_of(row, at).as_str() {
+        "NULL" => Vec::new(),
+        "INTEGER" => number().unwrap_or_default(),
+        "REAL" => row.try_get_unchecked::<f64, _>(at).map(|it| it.to_string().into_bytes()).unwrap_or_default(),
+        _ => row.try_get_unchecked::<Vec<u8>, _>(at).unwrap_or_default(),
+    }
+}
+
+/// SQLite's storage class of a column, <https://www.sqlite.org/datatype3.html>.
+fn kind_of(row: &SqliteRow, at: usize) -> String {
+    row.try_get_raw(at).map_or_else(
+        |_| "missing".into(),
+        |value| if value.is_null() { "NULL".into() } else { value.type_info().name().to_owned() },
+    )
+}
+
+fn cell(row: &SqliteRow, at: usize, name: &str) -> Cell {
+    let (layout, bytes) = (kind_of(row, at), bytes_of(row, at));
+    let value = match (layout.as_str(), std::str::from_utf8(&bytes)) {
+        ("NULL", _) => CellValue::Nothing,
+        ("INTEGER" | "BOOLEAN", Ok(digits)) => {
+            digits.parse().map_or_else(|_| CellValue::Text(digits.into()), CellValue::Number)
+        }
+        ("TEXT", Ok(text)) if name.ends_with("_at") => {
+            text.parse::<Timestamp>().map_or_else(|_| CellValue::Text(text.into()), CellValue::Time)
+        }
+        (_, Ok(text)) => CellValue::Text(text.into()),
+        (_, Err(_)) => CellValue::Unreadable("it is not UTF-8".into()),
+    };
+    Cell { name: name.into(), layout, bytes, value }
+}
+
+/// Names a schema: the CRC-32C of what its tables and indexes were made with.
+async fn fingerprint(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {
+    let statements: Vec<String> = sqlx::query_scalar(
+        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE '\\_sqlx\\_%' ESCAPE '\\' ORDER BY name",
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(decentcom_kvstore::checksum_text(&statements.join(";\n")))
+}
+
+/// The fingerprint of the schema that this program's migrations make.
+static CURRENT_FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
+    let migrated = async {
+        let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await?;
+        MIGRATIONS
+            .run_direct(None, &mut connection, false)
+            .await
+            .map_err(|error| sqlx::Error::Migrate(error.into()))?;
+        fingerprint(&mut connection).await
+    };
+    // On a thread of its own: the caller may be inside a runtime.
+    std::thread::scope(|scope| {
+        let made = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+            runtime.block_on(migrated).ok()
+        });
+        made.join().ok().flatten().unwrap_or_default()
+    })
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_of_the_schema_is_known() {
+        assert_eq!(CURRENT_FINGERPRINT.len(), 8);
+    }
+
+    #[test]
+    fn every_column_of_a_fresh_schema_is_read() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+            MIGRATIONS.run_direct(None, &mut connection, false).await.unwrap();
+            for table in TABLES {
+                let statement = format!("SELECT name FROM pragma_table_info('{}') ORDER BY cid", table.name);
+                let columns: Vec<String> =
+                    sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&mut connection).await.unwrap();
+                assert_eq!(columns, table.columns, "{}", table.name);
+            }
+        });
+    }
+}
