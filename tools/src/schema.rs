@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use decentcom_kvstore::{HEADER_BYTES, TableInfo};
 use decentcom_server::storage::verify::redb_tables;
 
-use crate::Outcome;
+use crate::{Failure, Outcome, Session, cli};
 
-pub(crate) fn run(markdown: bool, out: &mut impl Write) -> io::Result<Outcome> {
+pub(crate) fn run(options: &cli::Schema, _session: &Session, mut out: &mut dyn Write) -> Result<Outcome, Failure> {
     let tables = redb_tables();
-    if markdown {
+    let out = &mut out;
+    if options.markdown {
         write_markdown(&tables, out)?;
     } else {
         tables.iter().try_for_each(|table| write_text(table, out))?;
@@ -87,7 +88,8 @@ mod tests {
     #[test]
     fn the_committed_page_is_what_the_declarations_say() {
         let mut made = Vec::new();
-        run(true, &mut made).unwrap();
+        let _ =
+            run(&cli::Schema { backend: cli::SchemaOf::Redb, markdown: true }, &Session::silent(), &mut made).unwrap();
         assert_eq!(
             String::from_utf8(made).unwrap(),
             include_str!("../../schema-docs/key-value.md"),
@@ -98,7 +100,8 @@ mod tests {
     #[test]
     fn the_text_names_every_table_and_index() {
         let mut made = Vec::new();
-        run(false, &mut made).unwrap();
+        let _ =
+            run(&cli::Schema { backend: cli::SchemaOf::Redb, markdown: false }, &Session::silent(), &mut made).unwrap();
         let made = String::from_utf8(made).unwrap();
         for table in redb_tables() {
             assert!(made.contains(table.name) && table.indexes.iter().all(|index| made.contains(index.name)));

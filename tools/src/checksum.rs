@@ -1,0 +1,9 @@
+//! `dcstore checksum`.
+
+use std::io::Write;
+
+use crate::{Failure, Outcome, Session, cli};
+
+pub(crate) fn run(_options: &cli::Checksum, _session: &Session, _out: &mut dyn Write) -> Result<Outcome, Failure> {
+    Err(Failure::usage("this command is not there yet"))
+}

@@ -1,0 +1,339 @@
+//! Every command and option, in one place: parsing, `--help`, completions and the manual page read this.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::address::Address;
+
+/// See into a decentcom store, check it, repair it, move it.
+///
+/// A STORE is `sqlite:PATH`, `redb:PATH`, or `config:FILE` for the one that a configuration of the server names; `--config
+/// FILE` in place of the first STORE means the same. Nothing is changed by a command whose purpose is not to change.
+///
+/// The server may be running: info, stats, get, scan, dump, checksum, diff, verify and copying from it work beside it.
+#[derive(Parser)]
+#[command(
+    name = "dcstore",
+    version,
+    max_term_width = 110,
+    after_help = "\
+Examples:
+  dcstore info redb:data/decentcom.redb                     what is this, and is it well?
+  dcstore scan --config decentcom.toml messages --search breakfast
+  dcstore dump sqlite:data/decentcom.sqlite -o backup.ndjson.zst
+  dcstore load redb:new.redb backup.ndjson.zst              and back, into either backend
+  dcstore copy sqlite:data/decentcom.sqlite redb:data/decentcom.redb
+  dcstore verify redb:data/decentcom.redb --repair          says what it would do; --yes does it
+
+Exit codes: 0 fine, 1 findings or differences, 2 wrong usage, 3 in use by another process, 4 damaged or no store,
+5 written by a newer version, 6 input/output error, 130 interrupted"
+)]
+pub struct Cli {
+    /// No progress, no remarks: results and errors only.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Subcommand)]
+pub enum Command {
+    /// What the store is: backend, format, sizes, how it was left, who has it open.
+    Info(Info),
+    /// How much is in it: rows and bytes per table, the largest rows, messages per channel and day.
+    Stats(Stats),
+    /// One record or index entry.
+    Get(Get),
+    /// Records or index entries of a table, in key order.
+    Scan(Scan),
+    /// Write the whole store, as of one moment, in a format that any backend can load.
+    Dump(Dump),
+    /// Fill a store from a dump.
+    Load(Load),
+    /// Copy a store, to the same or another backend; goes on where an interrupted copy stopped.
+    Copy(Copy),
+    /// A hash per table of what it holds, the same for every backend.
+    Checksum(Checksum),
+    /// The records that differ between two stores.
+    Diff(Diff),
+    /// Check everything that can be checked, and mend what can be mended.
+    Verify(Verify),
+    /// Give unused space back to the file system. The server must not run.
+    Compact(Compact),
+    /// The tables, keys, records and indexes of a backend.
+    Schema(Schema),
+    /// Completions for a shell; or the manual page, with `man`.
+    Completions(Completions),
+}
+
+/// `dcstore info`
+#[derive(Args)]
+pub struct Info {
+    /// The store.
+    pub store: Address,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TextOrJson,
+}
+
+/// `dcstore stats`
+#[derive(Args)]
+pub struct Stats {
+    /// The store.
+    pub store: Address,
+    /// How many of the largest rows, channels and days to name.
+    #[arg(long, default_value_t = 10)]
+    pub top: usize,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TextOrJson,
+}
+
+/// `dcstore get`
+#[derive(Args)]
+pub struct Get {
+    /// The store.
+    pub store: Address,
+    /// The table or index.
+    pub table: String,
+    /// The key: an id, a name, a digest; `/` between the parts of an index's key.
+    pub key: String,
+    /// Show the bytes, and what each of them means.
+    #[arg(long)]
+    pub raw: bool,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TextOrJson,
+}
+
+/// `dcstore scan`
+#[derive(Args)]
+pub struct Scan {
+    /// The store.
+    pub store: Address,
+    /// The table or index.
+    pub table: String,
+    /// Only keys that begin so.
+    #[arg(long)]
+    pub prefix: Option<String>,
+    /// Only keys from this on.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Only keys before this.
+    #[arg(long)]
+    pub to: Option<String>,
+    /// From the last key down.
+    #[arg(long)]
+    pub reverse: bool,
+    /// Pass over so many.
+    #[arg(long, default_value_t = 0)]
+    pub skip: u64,
+    /// Show at most so many.
+    #[arg(long)]
+    pub limit: Option<u64>,
+    /// Only say how many there are.
+    #[arg(long)]
+    pub count: bool,
+    /// Only messages of this channel: its id or its name.
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// Only messages of this author: an id or a public key.
+    #[arg(long)]
+    pub author: Option<String>,
+    /// Only what was created at this time or later: `2024-12-31` or `2024-12-31T23:59:59Z`.
+    #[arg(long)]
+    pub since: Option<String>,
+    /// Only what was created before this time.
+    #[arg(long)]
+    pub until: Option<String>,
+    /// Only records with this text in them, in upper or lower case.
+    #[arg(long)]
+    pub search: Option<String>,
+    /// Show the bytes, and what each of them means; with `--format json` just the bytes, in hexadecimal.
+    #[arg(long)]
+    pub raw: bool,
+    /// For people, or an object a line.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TextOrJson,
+}
+
+/// `dcstore dump`
+#[derive(Args)]
+pub struct Dump {
+    /// The store.
+    pub store: Address,
+    /// Where to; compressed if the name ends in `.zst`. Without it, to the terminal or pipe.
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub force: bool,
+    /// Only these tables.
+    #[arg(long, value_delimiter = ',', conflicts_with = "exclude")]
+    pub only: Vec<String>,
+    /// All tables but these.
+    #[arg(long, value_delimiter = ',')]
+    pub exclude: Vec<String>,
+    /// Log-ins too. Their digests log nobody in, but say who was here when.
+    #[arg(long)]
+    pub include_sessions: bool,
+    /// Replace texts, names and public keys by fillers of the same length, so that the dump can go into a bug report.
+    #[arg(long)]
+    pub redact_content: bool,
+    /// Leave out rows that are damaged, and name them, instead of stopping at the first.
+    #[arg(long)]
+    pub skip_damaged: bool,
+    /// Only `ndjson` can be loaded.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: DumpFormat,
+}
+
+/// `dcstore load`
+#[derive(Args)]
+pub struct Load {
+    /// The store; made if it is not there.
+    pub store: Address,
+    /// The dump; compressed if its name ends in `.zst`.
+    pub file: PathBuf,
+    /// Into a store that has records: those it has already stay as they are.
+    #[arg(long)]
+    pub skip_existing: bool,
+    /// Check the dump, say what would be loaded, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `dcstore copy`
+#[derive(Args)]
+pub struct Copy {
+    /// The store to read.
+    pub from: Address,
+    /// The store to make.
+    pub to: Address,
+}
+
+/// `dcstore checksum`
+#[derive(Args)]
+pub struct Checksum {
+    /// The store.
+    pub store: Address,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TextOrJson,
+}
+
+/// `dcstore diff`
+#[derive(Args)]
+pub struct Diff {
+    /// One store.
+    pub one: Address,
+    /// The other.
+    pub other: Address,
+    /// For people, or an object a line.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TextOrJson,
+}
+
+/// `dcstore verify`
+#[derive(Args)]
+pub struct Verify {
+    /// The store.
+    pub store: Address,
+    /// Say what would mend the store: indexes are made anew from the records.
+    #[arg(long)]
+    pub repair: bool,
+    /// Do it, after keeping a copy of the files.
+    #[arg(long, requires = "repair")]
+    pub yes: bool,
+    /// For people, or an object a line.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: TextOrJson,
+}
+
+/// `dcstore compact`
+#[derive(Args)]
+pub struct Compact {
+    /// The store.
+    pub store: Address,
+}
+
+/// `dcstore schema`
+#[derive(Args)]
+pub struct Schema {
+    /// Which backend's.
+    #[arg(value_enum, default_value_t = SchemaOf::Redb)]
+    pub backend: SchemaOf,
+    /// As the page that stands in schema-docs/.
+    #[arg(long)]
+    pub markdown: bool,
+}
+
+/// `dcstore completions`
+#[derive(Args)]
+pub struct Completions {
+    /// The shell, or `man` for the manual page.
+    pub shell: ShellOrMan,
+}
+
+/// For whom a result is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TextOrJson {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How a dump is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DumpFormat {
+    /// A header, a record a line, a trailer: what `load` reads.
+    #[default]
+    Ndjson,
+    /// One JSON document.
+    Json,
+    /// One table, for spreadsheets.
+    Csv,
+    /// For people.
+    Table,
+}
+
+/// Whose schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// The key-value layout.
+    Redb,
+    /// The SQL schema.
+    Sqlite,
+}
+
+/// What completions are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum ShellOrMan {
+    Bash,
+    Elvish,
+    Fish,
+    Powershell,
+    Zsh,
+    Man,
+}
+
+impl ShellOrMan {
+    /// The shell; `None` for the manual page.
+    pub fn shell(self) -> Option<Shell> {
+        match self {
+            Self::Bash => Some(Shell::Bash),
+            Self::Elvish => Some(Shell::Elvish),
+            Self::Fish => Some(Shell::Fish),
+            Self::Powershell => Some(Shell::PowerShell),
+            Self::Zsh => Some(Shell::Zsh),
+            Self::Man => None,
+        }
+    }
+}

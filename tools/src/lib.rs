@@ -1,0 +1,56 @@
+//! `dcstore`: see into a decentcom store, check it, repair it, move it.
+//!
+//! ```text
+//!  main.rs ─ cli.rs (every command and option) ─> run() ─> a module per command ─> storage::inspect
+//!            address.rs (sqlite:PATH …)                    session.rs (progress, Ctrl-C, opening)
+//!            outcome.rs (exit codes)
+//! ```
+//!
+//! Commands write results to a writer, so that tests can read them, and nothing else to stdout.
+
+mod address;
+pub mod cli;
+mod outcome;
+mod session;
+
+mod checksum;
+mod compact;
+mod completions;
+mod copy;
+mod diff;
+mod dump;
+mod get;
+mod info;
+mod load;
+mod scan;
+mod schema;
+mod stats;
+mod verify;
+
+use std::io::Write;
+
+pub use self::{
+    address::{Address, with_config_as_store},
+    outcome::{Code, Failure, Outcome},
+    session::Session,
+};
+use crate::cli::Command;
+
+/// Runs a command; its results go to `out`.
+pub fn run(command: Command, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    match command {
+        Command::Info(options) => info::run(&options, session, out),
+        Command::Stats(options) => stats::run(&options, session, out),
+        Command::Get(options) => get::run(&options, session, out),
+        Command::Scan(options) => scan::run(&options, session, out),
+        Command::Dump(options) => dump::run(&options, session, out),
+        Command::Load(options) => load::run(&options, session, out),
+        Command::Copy(options) => copy::run(&options, session, out),
+        Command::Checksum(options) => checksum::run(&options, session, out),
+        Command::Diff(options) => diff::run(&options, session, out),
+        Command::Verify(options) => verify::run(&options, session, out),
+        Command::Compact(options) => compact::run(&options, session, out),
+        Command::Schema(options) => schema::run(&options, session, out),
+        Command::Completions(options) => completions::run(&options, session, out),
+    }
+}
