@@ -14,9 +14,11 @@ const FILE_MODE: u32 = 0o600;
 /// Only the owner may look into a directory made for a database.
 const DIRECTORY_MODE: u32 = 0o700;
 
+/// Written last when a file is created, before a header that exists already.
+const REDB_SIGNATURE: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
+
 /// The first bytes of each backend's files.
-const SIGNATURES: [(Backend, &[u8]); 2] =
-    [(Backend::Sqlite, b"SQLite format 3\0"), (Backend::Redb, b"redb\x1A\x0A\xA9\x0D\x0A")];
+const SIGNATURES: [(Backend, &[u8]); 2] = [(Backend::Sqlite, b"SQLite format 3\0"), (Backend::Redb, REDB_SIGNATURE)];
 
 /// Makes sure that `path` is, or can become, a file of `backend`: refuses directories and foreign files, and creates
 /// missing directories (0700). Answers whether the file has content.
@@ -55,7 +57,7 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
             },
         }),
         // What a crash during its creation leaves; the engine finds out whether anything was ever in it.
-        None if backend == Backend::Redb && start.iter().all(|byte| *byte == 0) => Ok(false),
+        None if backend == Backend::Redb && start.starts_with(&[0; REDB_SIGNATURE.len()]) => Ok(false),
         None => Err(OpenError::WrongFormat {
             path: path.into(),
             expected: expected(backend),
