@@ -97,7 +97,8 @@ impl Options {
     /// Opens the store in the file at `path`, creating it (mode 0600) if it is missing or empty.
     pub fn open(&self, path: &Path, schema: &Schema) -> Result<Store, OpenError> {
         let io_error = |source| OpenError::Io { path: path.into(), source };
-        let existed = path.exists();
+        // An empty file does not count: it may be left by a start that ended before its name was on disk.
+        let existed = path.metadata().is_ok_and(|file| file.len() > 0);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = file.map_err(io_error)?;
         if !existed {

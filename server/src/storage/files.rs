@@ -33,11 +33,7 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let directory = directory_of(path);
-            DirBuilder::new()
-                .recursive(true)
-                .mode(DIRECTORY_MODE)
-                .create(directory)
-                .map_err(|error| path_error(directory, &error))?;
+            create_directories(directory).map_err(|error| path_error(directory, &error))?;
             return Ok(false);
         }
         Err(error) => return Err(path_error(path, &error)),
@@ -89,9 +85,28 @@ pub(super) fn expected(backend: Backend) -> &'static str {
     }
 }
 
+/// Creates `directory` and what is missing above it (0700); the new names are on disk when this returns.
+fn create_directories(directory: &Path) -> io::Result<()> {
+    let above = directory.ancestors().skip(1).take_while(|it| !it.as_os_str().is_empty() && !it.exists());
+    let made: Vec<&Path> = std::iter::once(directory).chain(above).collect();
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+    // Also if `directory` exists: an earlier start may have ended between making it and syncing its name. Whoever made
+    // one in a place that this program may not read has to answer for the name.
+    made.into_iter().try_for_each(|it| match sync_directory(directory_of(it)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    })
+}
+
+/// Puts the names in a directory on disk.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
 /// Opens `path` for writing, creating it empty (0600) if it is missing; a new name is on disk when this returns.
 pub(super) fn create_private(path: &Path) -> Result<File, OpenError> {
-    let existed = path.exists();
+    // An empty file does not count: it may be left by a start that ended before its name was on disk.
+    let existed = path.metadata().is_ok_and(|file| file.len() > 0);
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -102,7 +117,7 @@ pub(super) fn create_private(path: &Path) -> Result<File, OpenError> {
         .map_err(|error| path_error(path, &error))?;
     if !existed {
         let directory = directory_of(path);
-        File::open(directory).and_then(|it| it.sync_all()).map_err(|error| path_error(directory, &error))?;
+        sync_directory(directory).map_err(|error| path_error(directory, &error))?;
     }
     Ok(file)
 }
