@@ -52,6 +52,13 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
                 Backend::Redb => "Set `backend = \"redb\"` in [storage], or name another file in `database_path`",
             },
         }),
+        // A power loss tore the first page that was ever written; SQLite takes it back with the journal.
+        None if backend == Backend::Sqlite
+            && start.iter().all(|byte| *byte == 0)
+            && beside(path, "-journal").exists() =>
+        {
+            Ok(true)
+        }
         // What a crash during its creation leaves; the engine finds out whether anything was ever in it.
         None if backend == Backend::Redb && start.starts_with(&[0; REDB_SIGNATURE.len()]) => Ok(false),
         None => Err(OpenError::WrongFormat {
