@@ -182,7 +182,7 @@ async fn a_call_that_fails_costs_one_request_and_nothing_acknowledged(backend: &
 
     let ledger = town.ledger();
     let records = town.disk.records();
-    cut_the_power(backend, &ledger, (town.disk.before(), &records), moments(30), |end| end).await;
+    cut_the_power(backend, &ledger, (town.disk.before(), &records), (moments(30), 1), |end| end).await;
     assert_eq!(wrongs_in(&town.disk.root(), backend, &ledger, u64::MAX).await, Vec::<String>::new());
 }
 
@@ -194,6 +194,25 @@ async fn a_call_that_fails_among_many_costs_nothing_acknowledged(backend: &str) 
     patient.server.kill();
     let ledger = town.ledger();
     assert_eq!(wrongs_in(&town.disk.root(), backend, &ledger, u64::MAX).await, Vec::<String>::new());
+}
+
+/// The system has in memory what it failed to write, so a restarted server reads it; only the power cut shows the truth.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_builds_nothing_on_what_a_failed_sync_left_unwritten() {
+    let town = Town::on(Disk::empty());
+    let mut patient = Patient::new(&town, "sqlite", SETTINGS).await;
+    for token in ["first-0", "second-0", "third-0"] {
+        town.disk.order(1, Fault::Unsynced);
+        let posted = town.post(&patient.user, &patient.channel, token, "not on disk").await;
+        assert!(matches!(posted, Outcome::Failed(_)), "{posted:?}");
+        town.disk.order(0, Fault::Unsynced);
+        patient.open_again().await;
+        assert_eq!(patient.round(10).await, 0);
+    }
+    patient.server.kill();
+    let records = town.disk.records();
+    let disk = town.disk.before().distrustful();
+    cut_the_power("sqlite", &town.ledger(), (disk, &records), (moments(40), 1), |end| end).await;
 }
 
 /// How many calls that `fault` can happen to a start on `image` makes.
@@ -237,7 +256,7 @@ async fn a_call_that_fails_during_the_first_start_leaves_a_place_where_the_secon
             let last = town.disk.records().split_off(town.disk.records().len() - 1);
             let mut disk = town.disk.before();
             town.disk.records().iter().for_each(|record| disk.apply(&record.event));
-            cut_the_power(backend, &ledger, (disk, &last), 1, |end| end).await;
+            cut_the_power(backend, &ledger, (disk, &last), (1, 1), |end| end).await;
         }
     }
 }

@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use rustix::process::Signal;
 use support::{
     disk::{Dice, Disk, Image, Loss},
+    ledger::Ledger,
     power_cuts::{cut_the_power, moments, seed},
     town::Town,
 };
@@ -69,7 +70,19 @@ async fn what_was_acknowledged_survives_a_power_cut_at_any_moment(backend: &str)
     let ledger = town.ledger();
     assert!(ledger.told() > 100);
     let records = town.disk.records();
-    cut_the_power(backend, &ledger, (town.disk.before(), &records), moments(40), |end| end).await;
+    cut_the_power(backend, &ledger, (town.disk.before(), &records), (moments(40), 1), |end| end).await;
+}
+
+/// Each of the moments in which a database comes into being.
+async fn a_power_cut_during_the_first_start_leaves_a_place_where_the_second_one_works(backend: &str) {
+    const CREATION: usize = 30;
+    let disk = Disk::empty();
+    disk.start(backend, SETTINGS).kill();
+    let (records, mut ledger) = (disk.records(), Ledger::default());
+    ledger.ask(0, "channel general", Some(""));
+    let creation = &records[..records.len().min(CREATION)];
+    let tried = cut_the_power(backend, &ledger, (disk.before(), creation), (CREATION, 6), |end| end).await;
+    assert!(tried.moments > 10);
 }
 
 async fn a_power_cut_while_a_start_mends_the_last_one_loses_nothing_either(backend: &str) {
@@ -86,7 +99,7 @@ async fn a_power_cut_while_a_start_mends_the_last_one_loses_nothing_either(backe
         let second = Disk::holding(&disk.after_power_cut(loss, &mut dice));
         second.start(backend, SETTINGS).kill();
         let mending = second.records();
-        cut_the_power(backend, &ledger, (second.before(), &mending), 4, |_| cut).await;
+        cut_the_power(backend, &ledger, (second.before(), &mending), (4, 1), |_| cut).await;
     }
 }
 
@@ -100,6 +113,7 @@ async fn the_log_has_everything_the_servers_did(backend: &str) {
 }
 
 over_each_backend! {
+    a_power_cut_during_the_first_start_leaves_a_place_where_the_second_one_works
     a_power_cut_while_a_start_mends_the_last_one_loses_nothing_either
     what_was_acknowledged_survives_a_power_cut_at_any_moment
     the_log_has_everything_the_servers_did

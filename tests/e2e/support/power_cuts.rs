@@ -33,13 +33,14 @@ pub(crate) struct Tried {
     pub(crate) images: usize,
 }
 
-/// Lets the power go after `moments` of the `records`, each as likely as any other, with every kind of loss. `told_by`
-/// makes of a record's end the moment up to which the ledger's acknowledgements count.
+/// Lets the power go after `moments` of the `records`, each as likely as any other, with every kind of loss, `often`
+/// times for those that depend on chance. `told_by` makes of a record's end the moment up to which the ledger's
+/// acknowledgements count.
 pub(crate) async fn cut_the_power(
     backend: &str,
     ledger: &Ledger,
     (mut disk, records): (PowerModel, &[Record]),
-    moments: usize,
+    (moments, often): (usize, usize),
     told_by: impl Fn(u64) -> u64,
 ) -> Tried {
     let mut dice = Dice(seed());
@@ -53,7 +54,8 @@ pub(crate) async fn cut_the_power(
         }
         tried.moments += 1;
         let mut seen = Vec::new();
-        for loss in Loss::ALL {
+        let more = [Loss::Writes, Loss::Sectors].into_iter().cycle().take(2 * (often - 1));
+        for loss in Loss::ALL.into_iter().chain(more) {
             let image = disk.after_power_cut(loss, &mut dice);
             if seen.contains(&image) {
                 continue;

@@ -44,10 +44,12 @@ pub(crate) enum Fault {
     Torn,
     /// A write that takes half of its bytes and says so, which is no error.
     Short,
+    /// A sync fails with EIO.
+    Unsynced,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 4] = [Self::Error, Self::Full, Self::Torn, Self::Short];
+    pub(crate) const ALL: [Self; 5] = [Self::Error, Self::Full, Self::Torn, Self::Short, Self::Unsynced];
 
     /// The calls it can happen to.
     fn calls(self) -> u64 {
@@ -55,6 +57,7 @@ impl Fault {
             Self::Error => &Call::ALL,
             Self::Full => &[Call::Opening, Call::Writing, Call::Resizing, Call::Naming],
             Self::Torn | Self::Short => &[Call::Writing],
+            Self::Unsynced => &[Call::Syncing],
         };
         calls.iter().map(|call| *call as u64).sum()
     }
@@ -64,7 +67,7 @@ impl Fault {
         const EIO: u64 = 5;
         const ENOSPC: u64 = 28;
         match self {
-            Self::Error => (1, EIO),
+            Self::Error | Self::Unsynced => (1, EIO),
             Self::Full => (1, ENOSPC),
             Self::Torn => (2, EIO),
             Self::Short => (3, 0),

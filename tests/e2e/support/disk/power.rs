@@ -4,7 +4,8 @@
 //! there (or gone) once its directory was synced, and syncing a file does nothing for its name. (ext4 promises more.)
 //! Of all else, anything may be there: any of the writes, in any order, torn at sectors of 512 bytes; of the changes of
 //! names in one directory, the first few, as journals keep them. What a failed sync should have written is not made
-//! sure by later syncs of the same process; the model assumes that the next process finds on disk what it reads.
+//! sure by later syncs: the system has the pages in memory and takes them for written. Unless told to be
+//! [`distrustful`](PowerModel::distrustful), the model lets the next process find on disk what it reads.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -102,6 +103,7 @@ fn each_below(root: &Path, directory: &Path, visit: &mut impl FnMut(String, &Pat
 pub(crate) struct PowerModel {
     files: Vec<File>,
     by_inode: HashMap<u64, usize>,
+    distrustful: bool,
     directories: BTreeMap<String, Directory>,
 }
 
@@ -121,7 +123,7 @@ enum Change {
 enum Fate {
     Waiting,
     Synced,
-    /// A sync of it failed: nothing that this process does will make it sure.
+    /// A sync of it failed: no other will make it sure.
     Doubtful,
 }
 
@@ -168,6 +170,11 @@ impl PowerModel {
         model
     }
 
+    /// The same disk, which does not have what a sync failed to write, whoever reads it before the power goes.
+    pub(crate) fn distrustful(self) -> Self {
+        Self { distrustful: true, ..self }
+    }
+
     /// What `event` does to the disk.
     pub(crate) fn apply(&mut self, event: &Event) {
         match event {
@@ -196,6 +203,7 @@ impl PowerModel {
             Event::Write { inode, at, bytes } => self.change(*inode, Change::Write { at: *at, bytes: bytes.clone() }),
             Event::Truncate { inode, length } => self.change(*inode, Change::Resize(*length)),
             Event::Sync { inode, failed } => self.file(*inode).sync(*failed),
+            Event::Start if self.distrustful => {}
             Event::Start => self.files.iter_mut().for_each(File::start),
         }
     }
