@@ -197,10 +197,9 @@ async fn a_call_that_fails_among_many_costs_nothing_acknowledged(backend: &str) 
 }
 
 /// The system has in memory what it failed to write, so a restarted server reads it; only the power cut shows the truth.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sqlite_builds_nothing_on_what_a_failed_sync_left_unwritten() {
+async fn nothing_is_built_on_what_a_failed_sync_left_unwritten(backend: &str) {
     let town = Town::on(Disk::empty());
-    let mut patient = Patient::new(&town, "sqlite", SETTINGS).await;
+    let mut patient = Patient::new(&town, backend, SETTINGS).await;
     for token in ["first-0", "second-0", "third-0"] {
         town.disk.order(1, Fault::Unsynced);
         let posted = town.post(&patient.user, &patient.channel, token, "not on disk").await;
@@ -212,7 +211,7 @@ async fn sqlite_builds_nothing_on_what_a_failed_sync_left_unwritten() {
     patient.server.kill();
     let records = town.disk.records();
     let disk = town.disk.before().distrustful();
-    cut_the_power("sqlite", &town.ledger(), (disk, &records), (moments(40), 1), |end| end).await;
+    cut_the_power(backend, &town.ledger(), (disk, &records), (moments(25), 1), |end| end).await;
 }
 
 /// How many calls that `fault` can happen to a start on `image` makes.
@@ -285,4 +284,10 @@ over_each_backend! {
     a_call_that_fails_during_the_first_start_leaves_a_place_where_the_second_one_works
     a_call_that_fails_costs_one_request_and_nothing_acknowledged
     a_call_that_fails_among_many_costs_nothing_acknowledged
+}
+
+/// Not for redb yet: opened again, it takes a failed commit for stored and builds on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_builds_nothing_on_what_a_failed_sync_left_unwritten() {
+    nothing_is_built_on_what_a_failed_sync_left_unwritten("sqlite").await;
 }

@@ -129,6 +129,9 @@ fn lock(path: &Path, lock_path: &Path) -> Result<File, OpenError> {
 }
 
 /// Looks at the schema before anything is written: another program's database stays as it is.
+///
+/// Closing the only connection also writes the whole log back and removes it. The server relies on that: after a sync
+/// that failed, the next process reads from memory what the disk may not have, and would append to it.
 async fn refuse_foreign_schema(path: &Path) -> Result<(), OpenError> {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
     let mut connection = options.connect().await.map_err(|error| open_error(path, error))?;
