@@ -42,6 +42,7 @@ async fn three_servers(backend: &str) -> Town {
     }
     let enough = town.told() + 100;
     while town.told() < enough {
+        assert!(writing.iter().all(|writer| !writer.is_finished()), "{}", server.log());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     server.kill();
