@@ -30,6 +30,7 @@ use crate::{
     slots::{FINGERPRINT, META},
     snapshot::definition,
     store::Store,
+    unfinished,
 };
 
 const FORMAT: &str = "format";
@@ -100,16 +101,15 @@ impl Options {
     /// Opens the store in the file at `path`, creating it (mode 0600) if it is missing or empty.
     pub fn open(&self, path: &Path, schema: &Schema) -> Result<Store, OpenError> {
         let io_error = |source| OpenError::Io { path: path.into(), source };
-        let existed = path.exists();
+        // An empty file does not count: it may be left by a start that ended before its name was on disk.
+        let existed = path.metadata().is_ok_and(|file| file.len() > 0);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = file.map_err(io_error)?;
         if !existed {
             sync_directory(path).map_err(io_error)?; // the name itself is on disk
         }
-        let is_new = file.metadata().map_err(io_error)?.len() == 0;
-        let database =
-            opened(path, || FileBackend::new(file).and_then(|file| self.builder().create_with_backend(file)))?;
-        self.set_up(database, schema, path, is_new)
+        let backend = FileBackend::new(file).map_err(|error| open_error(path, error))?;
+        self.open_backend(backend, schema, path)
     }
 
     /// Opens the store in the file at `path` to look at it: the file stays as it is, byte for byte. A repair after a
@@ -127,7 +127,11 @@ impl Options {
 
     /// Opens a store on any backend, such as one in memory; it is new.
     pub fn open_with_backend(&self, backend: impl StorageBackend, schema: &Schema) -> Result<Store, OpenError> {
-        let path = Path::new(":memory:");
+        self.open_backend(backend, schema, Path::new(":memory:"))
+    }
+
+    fn open_backend(&self, backend: impl StorageBackend, schema: &Schema, path: &Path) -> Result<Store, OpenError> {
+        unfinished::clear(&backend).map_err(|error| open_error(path, redb::StorageError::from(error).into()))?;
         let is_new = backend.len().is_ok_and(|length| length == 0);
         let database = opened(path, || self.builder().create_with_backend(backend))?;
         self.set_up(database, schema, path, is_new)

@@ -14,9 +14,11 @@ const FILE_MODE: u32 = 0o600;
 /// Only the owner may look into a directory made for a database.
 const DIRECTORY_MODE: u32 = 0o700;
 
+/// Written last when a file is created, before a header that exists already.
+const REDB_SIGNATURE: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
+
 /// The first bytes of each backend's files.
-const SIGNATURES: [(Backend, &[u8]); 2] =
-    [(Backend::Sqlite, b"SQLite format 3\0"), (Backend::Redb, b"redb\x1A\x0A\xA9\x0D\x0A")];
+const SIGNATURES: [(Backend, &[u8]); 2] = [(Backend::Sqlite, b"SQLite format 3\0"), (Backend::Redb, REDB_SIGNATURE)];
 
 /// Makes sure that `path` is, or can become, a file of `backend`: refuses directories and foreign files, and creates
 /// missing directories (0700). Answers whether the file has content.
@@ -31,11 +33,7 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let directory = directory_of(path);
-            DirBuilder::new()
-                .recursive(true)
-                .mode(DIRECTORY_MODE)
-                .create(directory)
-                .map_err(|error| path_error(directory, &error))?;
+            create_directories(directory).map_err(|error| path_error(directory, &error))?;
             return Ok(false);
         }
         Err(error) => return Err(path_error(path, &error)),
@@ -54,6 +52,15 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
                 Backend::Redb => "Set `backend = \"redb\"` in [storage], or name another file in `database_path`",
             },
         }),
+        // A power loss tore the first page that was ever written; SQLite takes it back with the journal.
+        None if backend == Backend::Sqlite
+            && start.iter().all(|byte| *byte == 0)
+            && beside(path, "-journal").exists() =>
+        {
+            Ok(true)
+        }
+        // What a crash during its creation leaves; the engine finds out whether anything was ever in it.
+        None if backend == Backend::Redb && start.starts_with(&[0; REDB_SIGNATURE.len()]) => Ok(false),
         None => Err(OpenError::WrongFormat {
             path: path.into(),
             expected: expected(backend),
@@ -85,9 +92,28 @@ pub(super) fn expected(backend: Backend) -> &'static str {
     }
 }
 
+/// Creates `directory` and what is missing above it (0700); the new names are on disk when this returns.
+fn create_directories(directory: &Path) -> io::Result<()> {
+    let above = directory.ancestors().skip(1).take_while(|it| !it.as_os_str().is_empty() && !it.exists());
+    let made: Vec<&Path> = std::iter::once(directory).chain(above).collect();
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+    // Also if `directory` exists: an earlier start may have ended between making it and syncing its name. Whoever made
+    // one in a place that this program may not read has to answer for the name.
+    made.into_iter().try_for_each(|it| match sync_directory(directory_of(it)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    })
+}
+
+/// Puts the names in a directory on disk.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
 /// Opens `path` for writing, creating it empty (0600) if it is missing; a new name is on disk when this returns.
 pub(super) fn create_private(path: &Path) -> Result<File, OpenError> {
-    let existed = path.exists();
+    // An empty file does not count: it may be left by a start that ended before its name was on disk.
+    let existed = path.metadata().is_ok_and(|file| file.len() > 0);
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -98,7 +124,7 @@ pub(super) fn create_private(path: &Path) -> Result<File, OpenError> {
         .map_err(|error| path_error(path, &error))?;
     if !existed {
         let directory = directory_of(path);
-        File::open(directory).and_then(|it| it.sync_all()).map_err(|error| path_error(directory, &error))?;
+        sync_directory(directory).map_err(|error| path_error(directory, &error))?;
     }
     Ok(file)
 }

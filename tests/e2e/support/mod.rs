@@ -1,20 +1,25 @@
 //! The server as a stranger meets it: a built program, a directory, HTTP.
 
-#![allow(dead_code)] // each test program uses its own part
+#![allow(dead_code, unused_imports)] // each test program uses its own part
 
+pub(crate) mod disk;
 pub(crate) mod gateway;
+pub(crate) mod ledger;
+pub(crate) mod power_cuts;
+pub(crate) mod small_disk;
+pub(crate) mod town;
 
 use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc::RecvTimeoutError},
     time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signer, SigningKey};
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, header::RETRY_AFTER};
 use serde_json::{Value, json};
 
 #[allow(unused_macros)]
@@ -47,8 +52,18 @@ pub(crate) struct Server {
 
 /// The built program, to run in `directory` with nothing of this process's environment that configures it.
 pub(crate) fn program(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_decentcom-server"));
-    command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = prepared(PROGRAM);
+    command.current_dir(directory);
+    command
+}
+
+/// The built program's path.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_decentcom-server");
+
+/// A command that runs the built program, or becomes it.
+pub(crate) fn prepared(command: &str) -> Command {
+    let mut command = Command::new(command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("DECENTCOM_") {
             command.env_remove(name);
@@ -66,14 +81,19 @@ impl Server {
     /// The same, with further settings by environment variables.
     pub(crate) fn start_with(directory: &Path, backend: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = program(directory);
-        command.env("DECENTCOM_STORAGE__BACKEND", backend).env("DECENTCOM_NETWORK__BIND_ADDRESS", "127.0.0.1:0");
         command.envs(settings.iter().copied());
+        Self::launch(command, backend).unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    /// Runs `command`, which is a [`program`], and waits until it listens; what it logged if it does not.
+    pub(crate) fn launch(mut command: Command, backend: &str) -> Result<Self, String> {
+        command.env("DECENTCOM_STORAGE__BACKEND", backend).env("DECENTCOM_NETWORK__BIND_ADDRESS", "127.0.0.1:0");
         let mut process = command.spawn().expect("the built program starts");
         let log = Arc::new(Mutex::new(String::new()));
         let (found, address) = std::sync::mpsc::channel();
         let lines = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
         let writing = log.clone();
-        std::thread::spawn(move || {
+        let reading = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if let Some((_, base)) = line.split_once("listening on http://") {
                     let _ = found.send(base.trim().to_owned());
@@ -84,10 +104,17 @@ impl Server {
             }
         });
         match address.recv_timeout(PATIENCE) {
-            Ok(address) => Self { process, base: format!("http://{address}"), log },
-            Err(_) => {
+            Ok(address) => Ok(Self { process, base: format!("http://{address}"), log }),
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = wait_for(&mut process);
+                reading.join().unwrap();
+                let log = log.lock().unwrap().clone();
+                assert_eq!(status.code(), Some(1), "a start that fails says so:\n{log}");
+                Err(log)
+            }
+            Err(RecvTimeoutError::Timeout) => {
                 let _ = process.kill();
-                panic!("the server did not start:\n{}", log.lock().unwrap());
+                panic!("the server neither listens nor ends:\n{}", log.lock().unwrap());
             }
         }
     }
@@ -114,8 +141,13 @@ impl Server {
 
     /// Waits until the process has ended by itself.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
-        let status = wait_for(&mut self.process);
+        let status = self.ended();
         (status, self.log())
+    }
+
+    /// The same, of a server that is still needed for its log.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        wait_for(&mut self.process)
     }
 
     /// A user of this server with a key made from `seed`, logged in.
@@ -162,6 +194,16 @@ pub(crate) fn key(seed: u64) -> SigningKey {
     SigningKey::from_bytes(&bytes)
 }
 
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    /// Whether it says when to try again.
+    pub(crate) retry_after: bool,
+    /// Null where there is none.
+    pub(crate) body: Value,
+}
+
 /// A logged-in client.
 #[derive(Clone)]
 pub(crate) struct User {
@@ -206,6 +248,15 @@ impl User {
         let reply = self.request(method, path).json(&body).send().await.ok()?;
         let status = reply.status();
         Some((status, serde_json::from_str(&reply.text().await.ok()?).ok()?))
+    }
+
+    /// Any call, with all that its answer says; `None` when the server went away.
+    pub(crate) async fn try_send(&self, method: Method, path: &str, body: Value) -> Option<Reply> {
+        let reply = self.request(method, path).json(&body).send().await.ok()?;
+        let (status, retry_after) = (reply.status(), reply.headers().contains_key(RETRY_AFTER));
+        let text = reply.text().await.ok()?;
+        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).ok()? };
+        Some(Reply { status, retry_after, body })
     }
 
     /// A DELETE, when the server may go away meanwhile.

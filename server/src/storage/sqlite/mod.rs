@@ -94,6 +94,8 @@ pub(super) async fn open_writer(path: &Path) -> Result<(Box<dyn Writer>, Ulid), 
         let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
         let mut connection = options.connect().await.map_err(|error| open_error(path, error))?;
         refuse_foreign_schema(path, &mut connection).await?;
+        // Closing the only connection also writes the whole log back and removes it. The server relies on that: after a
+        // sync that failed, the next process reads from memory what the disk may not have, and would append to it.
         connection.close().await.map_err(|error| open_error(path, error))?;
     }
     drop(files::create_private(path)?); // SQLite gives the log and its index the mode of the database file
@@ -166,8 +168,9 @@ async fn refuse_foreign_schema(path: &Path, connection: &mut SqliteConnection) -
 /// Looks at the migrations a file has had: one that this program does not know is a newer program's.
 async fn refuse_newer_schema(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
     let newest = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or(0);
+    // Without that table the file is older than any migration.
     let found: Option<i64> =
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(connection).await.unwrap_or_default(); // without that table the file is older than any migration
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(connection).await.unwrap_or_default();
     match found.filter(|found| *found > newest) {
         Some(found) => Err(newer(path, found)),
         None => Ok(()),

@@ -84,9 +84,12 @@ impl Writer for SqliteWriter {
             *unfinished = true;
             let result = run(&mut connection, wants, decide).await;
             *unfinished = false;
-            if let (Err(_), Some(file)) = (&result, file.as_mut()) {
+            if result.is_err() {
                 // SQLite ends the transaction by itself after some errors, and then there is none to roll back.
-                file.broken = sqlx::query("ROLLBACK").execute(&mut *connection).await.is_err();
+                let broken = sqlx::query("ROLLBACK").execute(&mut *connection).await.is_err();
+                if let Some(file) = file.as_mut() {
+                    file.broken = broken;
+                }
             }
             if let (Ok(()), Some(file)) = (&result, file.as_mut()) {
                 bound_the_log(&mut connection, file).await;
@@ -265,36 +268,73 @@ mod tests {
     use super::*;
     use crate::storage::{Timestamp, User};
 
-    #[test]
-    fn a_panic_in_the_middle_of_a_transaction_is_undone_and_the_next_one_works() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let mut writer = runtime.block_on(async {
-            let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
-            super::super::MIGRATIONS.run_direct(None, &mut connection, false).await.unwrap();
-            SqliteWriter::in_memory(Arc::new(Mutex::new(connection)))
-        });
-        let now = Timestamp::MIN;
-        let user = User {
-            id: Ulid(1).into(),
-            pubkey: "key".into(),
-            display_name: None,
-            avatar_hash: None,
-            created_at: now,
-            updated_at: now,
+    /// A writer over a database in memory or in a file.
+    async fn writer_over(file: Option<&Path>) -> SqliteWriter {
+        let options = match file {
+            None => SqliteConnectOptions::new().in_memory(true),
+            Some(path) => SqliteConnectOptions::new().filename(path).create_if_missing(true),
         };
-        let panicked =
-            catch_unwind(AssertUnwindSafe(|| writer.transact(&Wants::default(), &mut |_| panic!("planned"))));
-        assert!(panicked.is_err());
-        let staged = || Staged { writes: vec![Write::Insert(Row::User(Arc::new(user.clone())))], high_water: None };
-        writer.transact(&Wants::default(), &mut |_| staged()).unwrap();
-        let wants = Wants { pubkeys: ["key".to_owned()].into(), ..Wants::default() };
+        let mut connection = options.foreign_keys(true).connect().await.unwrap();
+        super::super::MIGRATIONS.run_direct(None, &mut connection, false).await.unwrap();
+        match file {
+            None => SqliteWriter::in_memory(Arc::new(Mutex::new(connection))),
+            Some(path) => {
+                let options = SqliteConnectOptions::new().filename(path);
+                SqliteWriter::for_file(connection, options, path, tempfile::tempfile().unwrap())
+            }
+        }
+    }
+
+    fn user(number: u128) -> Write {
+        let (id, pubkey, now) = (Ulid(number).into(), format!("key {number}"), Timestamp::MIN);
+        let user = User { id, pubkey, display_name: None, avatar_hash: None, created_at: now, updated_at: now };
+        Write::Insert(Row::User(Arc::new(user)))
+    }
+
+    fn pubkeys_found(writer: &mut SqliteWriter, numbers: &[u128]) -> usize {
+        let pubkeys = numbers.iter().map(|number| format!("key {number}")).collect();
         let mut found = 0;
         writer
-            .transact(&wants, &mut |rows| {
+            .transact(&Wants { pubkeys, ..Wants::default() }, &mut |rows| {
                 found = rows.pubkeys.len();
                 Staged::default()
             })
             .unwrap();
-        assert_eq!(found, 1);
+        found
+    }
+
+    #[test]
+    fn a_batch_that_fails_half_way_is_undone_and_the_next_one_works() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        for file in [None, Some(directory.path().join("store"))] {
+            let mut writer = runtime.block_on(writer_over(file.as_deref()));
+            let orphan = Message {
+                id: Ulid(9).into(),
+                channel_id: Ulid(8).into(),
+                author_id: Ulid(1).into(),
+                content: "nowhere".into(),
+                edited_at: None,
+                deleted: false,
+                created_at: Timestamp::MIN,
+            };
+            let orphan = Write::Insert(Row::Message(Arc::new(orphan)));
+            let half = Staged { writes: vec![user(1), orphan], high_water: None };
+            let mut half = Some(half);
+            writer.transact(&Wants::default(), &mut |_| half.take().unwrap()).unwrap_err();
+            writer.transact(&Wants::default(), &mut |_| Staged { writes: vec![user(2)], high_water: None }).unwrap();
+            assert_eq!(pubkeys_found(&mut writer, &[1, 2]), 1, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_middle_of_a_transaction_is_undone_and_the_next_one_works() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let mut writer = runtime.block_on(writer_over(None));
+        let panicked =
+            catch_unwind(AssertUnwindSafe(|| writer.transact(&Wants::default(), &mut |_| panic!("planned"))));
+        assert!(panicked.is_err());
+        writer.transact(&Wants::default(), &mut |_| Staged { writes: vec![user(1)], high_water: None }).unwrap();
+        assert_eq!(pubkeys_found(&mut writer, &[1]), 1);
     }
 }

@@ -1,0 +1,76 @@
+//! A real file system that is soon full.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use super::{PROGRAM, Server, prepared};
+
+/// A file system of a few MiB in memory, in a mount namespace of its own: it is gone when this is, whatever happens.
+pub(crate) struct SmallDisk {
+    /// Keeps the namespace; ends when its input does.
+    holder: Child,
+    /// How others enter it.
+    enter: Vec<String>,
+    /// Where it is mounted.
+    place: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// A disk of `size` bytes.
+    pub(crate) fn of(size: usize) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        // Who may not mount may do so as root of a user namespace, where those are allowed.
+        for (namespaces, enter) in [("-m", &["-m"][..]), ("-rm", &["-U", "-m", "--preserve-credentials"])] {
+            let script = r#"mount -t tmpfs -o size="$1" tmpfs "$0" && echo mounted && exec cat"#;
+            let mut command = Command::new("unshare");
+            command.arg(namespaces).args(["sh", "-c", script]).arg(place.path()).arg(size.to_string());
+            let mut holder =
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("unshare is installed");
+            let mut line = String::new();
+            BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            if line == "mounted\n" {
+                eprintln!("a tmpfs of {size} bytes, by `unshare {namespaces}`");
+                let target = ["-t".to_owned(), holder.id().to_string()];
+                let enter = target.into_iter().chain(enter.iter().map(ToString::to_string)).collect();
+                return Self { holder, enter, place };
+            }
+            let _ = holder.wait();
+        }
+        panic!("this test needs to mount a small file system, as root or in a user namespace, and may do neither");
+    }
+
+    /// The disk as other processes see it.
+    pub(crate) fn root(&self) -> PathBuf {
+        let inside = self.place.path().strip_prefix("/").unwrap();
+        Path::new("/proc").join(self.holder.id().to_string()).join("root").join(inside)
+    }
+
+    /// Starts the built server on this disk; what it answers if it stops instead.
+    pub(crate) fn try_start(&self, backend: &str, settings: &[(&str, &str)]) -> Result<Server, String> {
+        let mut command = prepared("nsenter");
+        command.args(&self.enter).args(["sh", "-c", r#"cd "$0" && exec "$1""#]).arg(self.place.path()).arg(PROGRAM);
+        command.envs(settings.iter().copied());
+        Server::launch(command, backend)
+    }
+
+    /// Takes this much space.
+    pub(crate) fn add_ballast(&self, bytes: usize) {
+        fs::write(self.root().join("ballast"), vec![1; bytes]).unwrap();
+    }
+
+    /// Gives it back.
+    pub(crate) fn drop_ballast(&self) {
+        fs::remove_file(self.root().join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
