@@ -84,6 +84,7 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod verify;
 
 pub use batch::{Batch, Operation};

@@ -28,6 +28,7 @@ use crate::{
     slots::{FINGERPRINT, META},
     snapshot::definition,
     store::Store,
+    unfinished,
 };
 
 const FORMAT: &str = "format";
@@ -102,15 +103,17 @@ impl Options {
         if !existed {
             sync_directory(path).map_err(io_error)?; // the name itself is on disk
         }
-        let is_new = file.metadata().map_err(io_error)?.len() == 0;
-        let database =
-            opened(path, || FileBackend::new(file).and_then(|file| self.builder().create_with_backend(file)))?;
-        self.set_up(database, schema, path, is_new)
+        let backend = FileBackend::new(file).map_err(|error| open_error(path, error))?;
+        self.open_backend(backend, schema, path)
     }
 
     /// Opens a store on any backend, such as one in memory; it is new.
     pub fn open_with_backend(&self, backend: impl StorageBackend, schema: &Schema) -> Result<Store, OpenError> {
-        let path = Path::new(":memory:");
+        self.open_backend(backend, schema, Path::new(":memory:"))
+    }
+
+    fn open_backend(&self, backend: impl StorageBackend, schema: &Schema, path: &Path) -> Result<Store, OpenError> {
+        unfinished::clear(&backend).map_err(|error| open_error(path, redb::StorageError::from(error).into()))?;
         let is_new = backend.len().is_ok_and(|length| length == 0);
         let database = opened(path, || self.builder().create_with_backend(backend))?;
         self.set_up(database, schema, path, is_new)

@@ -54,6 +54,8 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
                 Backend::Redb => "Set `backend = \"redb\"` in [storage], or name another file in `database_path`",
             },
         }),
+        // What a crash during its creation leaves; the engine finds out whether anything was ever in it.
+        None if backend == Backend::Redb && start.iter().all(|byte| *byte == 0) => Ok(false),
         None => Err(OpenError::WrongFormat {
             path: path.into(),
             expected: expected(backend),
