@@ -76,6 +76,7 @@ mod catalogue;
 mod codec;
 mod error;
 mod key;
+mod medium;
 mod open;
 mod record;
 mod slots;

@@ -17,6 +17,7 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -25,6 +26,7 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, backends::FileBacke
 use crate::{
     catalogue::{Catalogue, fingerprint},
     error::{Error, OpenError, guarded},
+    medium::Medium,
     slots::{FINGERPRINT, META},
     snapshot::definition,
     store::Store,
@@ -65,6 +67,7 @@ pub struct Schema {
 }
 
 /// How to open a store.
+#[derive(Clone, Copy)]
 pub struct Options {
     /// Bytes of memory for cached pages.
     pub cache_bytes: usize,
@@ -83,6 +86,8 @@ pub enum Progress {
     Repairing(f64),
     /// About to run the migration with this name.
     Migrating(&'static str),
+    /// Opening the file again after an input or output failed, while the store is in use.
+    Recovering,
     /// Making indexes anew, because they were declared differently or a rebuild was cut short.
     RebuildingIndexes,
 }
@@ -115,8 +120,14 @@ impl Options {
     fn open_backend(&self, backend: impl StorageBackend, schema: &Schema, path: &Path) -> Result<Store, OpenError> {
         unfinished::clear(&backend).map_err(|error| open_error(path, redb::StorageError::from(error).into()))?;
         let is_new = backend.len().is_ok_and(|length| length == 0);
-        let database = opened(path, || self.builder().create_with_backend(backend))?;
-        self.set_up(database, schema, path, is_new)
+        let medium = Medium::over(backend).map_err(|source| OpenError::Io { path: path.into(), source })?;
+        let database = opened(path, || self.database_over(&medium))?;
+        self.set_up(database, medium, schema, path, is_new)
+    }
+
+    /// Another database over a file that has one, or the first.
+    pub(crate) fn database_over(&self, medium: &Arc<Medium>) -> Result<Database, DatabaseError> {
+        self.builder().create_with_backend(medium.handle())
     }
 
     fn builder(&self) -> Builder {
@@ -127,7 +138,14 @@ impl Options {
         builder
     }
 
-    fn set_up(&self, database: Database, schema: &Schema, path: &Path, is_new: bool) -> Result<Store, OpenError> {
+    fn set_up(
+        &self,
+        database: Database,
+        medium: Arc<Medium>,
+        schema: &Schema,
+        path: &Path,
+        is_new: bool,
+    ) -> Result<Store, OpenError> {
         // Refusals come before the first write: a file of others stays as it is.
         let found = guarded(|| format_of(&database))?;
         match found {
@@ -140,7 +158,7 @@ impl Options {
             }
             _ => {}
         }
-        let store = Store::over(database, schema.catalogue, self.quick_repair)?;
+        let store = Store::over(database, medium, schema.catalogue, *self)?;
         match found {
             None => {
                 // One commit: a file has all of these or is still empty.

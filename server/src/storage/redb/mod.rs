@@ -82,6 +82,7 @@ fn log_progress(progress: Progress) {
             tracing::warn!("the store was not closed in good order; checking the file: {:.0} %", done * 100.0);
         }
         Progress::Migrating(name) => tracing::info!(name, "migrating the store; a copy of the file is kept beside it"),
+        Progress::Recovering => tracing::warn!("the disk failed; opening the store's file again"),
         Progress::RebuildingIndexes => tracing::info!("making the indexes anew from the records"),
         other => tracing::info!(?other, "opening the store"),
     }

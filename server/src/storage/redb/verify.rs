@@ -10,7 +10,7 @@ use super::{
     high_water, log_progress,
     schema::{Channels, Messages, Purges, SCHEMA, Sessions, Users},
 };
-use crate::storage::{Backend, OpenError, files, finding::Finding};
+use crate::storage::{Backend, OpenError, StorageError, files, finding::Finding};
 
 fn open(path: &Path) -> Result<Store, OpenError> {
     files::require(path, Backend::Redb)?;
@@ -20,21 +20,26 @@ fn open(path: &Path) -> Result<Store, OpenError> {
 
 pub(in crate::storage) fn verify(path: &Path, mut report: impl FnMut(Finding)) -> Result<(), OpenError> {
     let store = open(path)?;
+    check(&store, &mut report)?;
+    store.close().map_err(storage_error("close the store"))?;
+    Ok(())
+}
+
+pub(super) fn check(store: &Store, report: &mut impl FnMut(Finding)) -> Result<(), StorageError> {
     store
         .verify(|found| {
             let problem = found.to_string();
             let problem = problem.split_once(": ").map_or(problem.clone(), |(_, problem)| problem.to_owned());
             report(Finding { table: found.table.into(), key: found.key, problem });
         })
-        .and_then(|()| references(&*store.snapshot()?, &mut report))
+        .and_then(|()| references(&*store.snapshot()?, report))
         .map_err(storage_error("verify the store"))?;
-    let newest = high_water(&store)?;
+    let newest = high_water(store)?;
     let recorded = store.meta(super::HIGH_WATER).map_err(storage_error("verify the store"))?;
     if recorded.is_none_or(|recorded| recorded != newest.to_bytes()) && !newest.is_nil() {
         let problem = format!("the largest id in the store is {newest}, which is not the one recorded");
         report(Finding { table: "meta".into(), key: super::HIGH_WATER.into(), problem });
     }
-    store.close().map_err(storage_error("close the store"))?;
     Ok(())
 }
 

@@ -15,6 +15,8 @@ pub(super) struct RedbWriter(pub(super) Arc<Store>);
 
 impl Writer for RedbWriter {
     fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError> {
+        // A disk that failed may be back, or have space again.
+        self.0.recover().map_err(storage_error("open the file again after a disk error"))?;
         let rows = {
             let snapshot = self.0.snapshot().map_err(storage_error("begin to write"))?;
             load(&snapshot, wants)?
