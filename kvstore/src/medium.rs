@@ -168,3 +168,39 @@ impl StorageBackend for Handle {
 fn is_no_place(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput)
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    #[test]
+    fn a_place_behind_the_end_holds_nothing_and_is_no_failure_of_the_disk() {
+        let backend = InMemoryBackend::new();
+        backend.set_len(4096).unwrap();
+        let medium = Medium::over(backend).unwrap();
+        let mut page = [7; 512];
+        medium.handle().read(8192, &mut page).unwrap();
+        assert_eq!(page, [0; 512]);
+        assert!(!medium.has_failed());
+    }
+
+    #[test]
+    fn only_a_sync_makes_a_header_the_one_to_go_back_to() {
+        let medium = Medium::over(InMemoryBackend::new()).unwrap();
+        let handle = medium.handle();
+        let header = || {
+            let mut bytes = [0; 4];
+            handle.read(0, &mut bytes).unwrap();
+            bytes
+        };
+        handle.set_len(4096).unwrap();
+        handle.write(0, b"one ").unwrap();
+        handle.sync_data().unwrap();
+        handle.write(0, b"two").unwrap();
+        assert_eq!(header(), *b"two ");
+        medium.take_back().unwrap();
+        assert_eq!(header(), *b"one ");
+    }
+}
