@@ -9,8 +9,9 @@ use std::{
 
 use crate::codec::{DecodeError, EncodeError};
 
-/// Why a read or a batch failed. A batch that fails has stored nothing that anybody sees while the store is open; one
-/// whose last sync failed may be found stored when it is opened again.
+/// Why a read or a batch failed. A batch that fails has stored nothing that anybody sees while the store is open; if it
+/// failed on the disk and the power goes before [`Store::recover`](crate::Store::recover) took it back, it may be found
+/// stored afterwards.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -57,7 +58,11 @@ pub enum Error {
     /// No more space on the disk.
     #[error("the disk is full")]
     DiskFull(#[source] Arc<redb::Error>),
-    /// An earlier input or output failed, so nothing more is known of the file's state; open the store again.
+    /// An input or output failed. What follows is [`MustReopen`](Self::MustReopen).
+    #[error("the disk failed")]
+    Io(#[source] Arc<redb::Error>),
+    /// An earlier input or output failed. What is in memory can be read; for all else the file has to be opened again,
+    /// see [`Store::recover`](crate::Store::recover).
     #[error("the store stopped after an input/output error and must be opened again")]
     MustReopen(#[source] Arc<redb::Error>),
     /// The store is closed.
@@ -151,6 +156,7 @@ impl From<redb::Error> for Error {
             redb::Error::Io(source) if source.kind() == std::io::ErrorKind::StorageFull => {
                 Self::DiskFull(Arc::new(redb::Error::Io(source)))
             }
+            redb::Error::Io(_) => Self::Io(Arc::new(error)),
             redb::Error::PreviousIo => Self::MustReopen(Arc::new(error)),
             redb::Error::DatabaseClosed => Self::Closed,
             redb::Error::Corrupted(problem) => Self::Damaged(problem),

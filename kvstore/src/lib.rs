@@ -78,6 +78,7 @@ mod error;
 mod explain;
 mod key;
 pub mod live;
+mod medium;
 mod open;
 mod overlay;
 mod record;

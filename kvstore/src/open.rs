@@ -18,6 +18,7 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -26,6 +27,7 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, backends::FileBacke
 use crate::{
     catalogue::{Catalogue, fingerprint},
     error::{Error, OpenError, guarded},
+    medium::Medium,
     overlay::Overlay,
     slots::{FINGERPRINT, META},
     snapshot::definition,
@@ -69,6 +71,7 @@ pub struct Schema {
 }
 
 /// How to open a store.
+#[derive(Clone, Copy)]
 pub struct Options {
     /// Bytes of memory for cached pages.
     pub cache_bytes: usize,
@@ -87,6 +90,8 @@ pub enum Progress {
     Repairing(f64),
     /// About to run the migration with this name.
     Migrating(&'static str),
+    /// Opening the file again after an input or output failed, while the store is in use.
+    Recovering,
     /// Making indexes anew, because they were declared differently or a rebuild was cut short.
     RebuildingIndexes,
 }
@@ -116,12 +121,12 @@ impl Options {
     /// crash, and everything else that would be written, happens in memory and is gone with the store; nothing is
     /// migrated. Others may look at the same time; while anybody has it open for writing it is [`OpenError::InUse`].
     pub fn inspect(&self, path: &Path, schema: &Schema) -> Result<Store, OpenError> {
-        let overlay = File::open(path).and_then(Overlay::over);
-        let overlay = overlay.map_err(|source| OpenError::Io { path: path.into(), source })?;
-        let database = opened(path, || self.builder().create_with_backend(overlay))?;
+        let medium = File::open(path).and_then(Overlay::over).and_then(Medium::over);
+        let medium = medium.map_err(|source| OpenError::Io { path: path.into(), source })?;
+        let database = opened(path, || self.database_over(&medium))?;
         match refuse_what_is_not_ours(&database, schema, path, false)? {
             None => Err(OpenError::Foreign { path: path.into() }),
-            Some(_) => Ok(Store::over(database, schema.catalogue, false)?),
+            Some(_) => Ok(Store::over(database, medium, schema.catalogue, *self)?),
         }
     }
 
@@ -133,8 +138,14 @@ impl Options {
     fn open_backend(&self, backend: impl StorageBackend, schema: &Schema, path: &Path) -> Result<Store, OpenError> {
         unfinished::clear(&backend).map_err(|error| open_error(path, redb::StorageError::from(error).into()))?;
         let is_new = backend.len().is_ok_and(|length| length == 0);
-        let database = opened(path, || self.builder().create_with_backend(backend))?;
-        self.set_up(database, schema, path, is_new)
+        let medium = Medium::over(backend).map_err(|source| OpenError::Io { path: path.into(), source })?;
+        let database = opened(path, || self.database_over(&medium))?;
+        self.set_up(database, medium, schema, path, is_new)
+    }
+
+    /// Another database over a file that has one, or the first.
+    pub(crate) fn database_over(&self, medium: &Arc<Medium>) -> Result<Database, DatabaseError> {
+        self.builder().create_with_backend(medium.handle())
     }
 
     fn builder(&self) -> Builder {
@@ -145,10 +156,17 @@ impl Options {
         builder
     }
 
-    fn set_up(&self, database: Database, schema: &Schema, path: &Path, is_new: bool) -> Result<Store, OpenError> {
+    fn set_up(
+        &self,
+        database: Database,
+        medium: Arc<Medium>,
+        schema: &Schema,
+        path: &Path,
+        is_new: bool,
+    ) -> Result<Store, OpenError> {
         // Refusals come before the first write: a file of others stays as it is.
         let found = refuse_what_is_not_ours(&database, schema, path, is_new)?;
-        let store = Store::over(database, schema.catalogue, self.quick_repair)?;
+        let store = Store::over(database, medium, schema.catalogue, *self)?;
         match found {
             None => {
                 // One commit: a file has all of these or is still empty.

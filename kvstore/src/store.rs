@@ -1,6 +1,9 @@
 //! The open store: the current snapshot for readers, one batch at a time for the writer.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Instant,
+};
 
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 
@@ -8,28 +11,47 @@ use crate::{
     batch::Batch,
     catalogue::{Catalogue, fingerprint},
     error::{Error, guarded},
-    open::{CLOSED_AT, now},
+    medium::Medium,
+    open::{CLOSED_AT, Options, Progress, now},
     slots::{FINGERPRINT, META, Slots, UNFINISHED},
     snapshot::{Snapshot, definition},
     verify::Finding,
 };
 
+/// After an attempt to recover that failed, the next one waits this many times as long as it took.
+const PAUSE: u32 = 9;
+
 /// An open store. Any number of threads may read; batches are stored one after the other.
 pub struct Store {
     /// `None` once closed.
     database: Mutex<Option<Database>>,
+    /// What the database lies on.
+    medium: Arc<Medium>,
+    /// When opening the file again may be tried next.
+    next_recovery: Mutex<Instant>,
     /// The newest committed state; `None` once closed.
     current: RwLock<Option<Arc<Snapshot>>>,
     slots: Arc<Slots>,
     catalogue: Catalogue,
-    quick_repair: bool,
+    options: Options,
 }
 
 impl Store {
-    pub(crate) fn over(database: Database, catalogue: Catalogue, quick_repair: bool) -> Result<Self, Error> {
-        let slots = Arc::new(Slots::of(catalogue));
-        let store =
-            Self { current: RwLock::new(None), database: Mutex::new(Some(database)), slots, catalogue, quick_repair };
+    pub(crate) fn over(
+        database: Database,
+        medium: Arc<Medium>,
+        catalogue: Catalogue,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let store = Self {
+            current: RwLock::new(None),
+            database: Mutex::new(Some(database)),
+            medium,
+            next_recovery: Mutex::new(Instant::now()),
+            slots: Arc::new(Slots::of(catalogue)),
+            catalogue,
+            options,
+        };
         let slots = store.slots.clone();
         store.with_transaction(|transaction| {
             // Reading a table that was never created is an error in redb, so all exist from the start.
@@ -50,8 +72,8 @@ impl Store {
     /// was staged, nothing is committed. When this returns `Ok`, the commit survives power loss and every
     /// [`snapshot`](Self::snapshot) taken from then on shows it.
     ///
-    /// An error of the engine, or a panic in `batch`, means that nothing was stored; the store goes on. One exception: when
-    /// the last sync fails ([`Error::MustReopen`] from then on), opening the file again may find the batch stored.
+    /// An error of the engine, or a panic in `batch`, means that nothing was stored. After an input or output failed the
+    /// store takes no more batches until it has [recovered](Self::recover).
     pub fn write<R>(&self, batch: impl FnOnce(&mut Batch) -> R) -> Result<R, Error> {
         let database = self.lock();
         let mut staging = Batch::new(self.snapshot()?, self.slots.clone());
@@ -64,6 +86,45 @@ impl Store {
 
     pub(crate) fn catalogue(&self) -> Catalogue {
         self.catalogue
+    }
+
+    /// Opens the file again if an input or output failed, so that the store can be used as before: what was committed
+    /// is there, what failed is not. Where nothing failed, this does nothing.
+    ///
+    /// Readers go on with what they have meanwhile, and if this fails. It may take as long as opening a file after a
+    /// crash; attempts that fail are made for a tenth of the time at most, and refused in between.
+    pub fn recover(&self) -> Result<(), Error> {
+        if !self.medium.has_failed() {
+            return Ok(());
+        }
+        let mut database = self.lock();
+        let old = database.as_mut().ok_or(Error::Closed)?;
+        let mut next = self.next_recovery.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = Instant::now();
+        if began < *next {
+            return Err(redb::Error::PreviousIo.into());
+        }
+        (self.options.progress)(Progress::Recovering);
+        match guarded(|| self.another_database()) {
+            Ok((new, snapshot)) => {
+                self.publish(Some(snapshot));
+                *old = new; // the old one refuses everything, so its end touches nothing
+                Ok(())
+            }
+            Err(error) => {
+                self.medium.set_failed(true);
+                *next = Instant::now() + began.elapsed() * PAUSE;
+                Err(error)
+            }
+        }
+    }
+
+    fn another_database(&self) -> Result<(Database, Snapshot), Error> {
+        self.medium.take_back().map_err(|error| Error::from(redb::Error::Io(error)))?;
+        self.medium.set_failed(false);
+        let database = self.options.database_over(&self.medium).map_err(redb::Error::from)?;
+        let snapshot = self.read(&database)?;
+        Ok((database, snapshot))
     }
 
     /// A fact about the store.
@@ -140,7 +201,7 @@ impl Store {
         let database = database.as_ref().ok_or(Error::Closed)?;
         let mut transaction = database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
-        transaction.set_quick_repair(self.quick_repair);
+        transaction.set_quick_repair(self.options.quick_repair);
         // On an error the transaction is dropped, which undoes it.
         guarded(|| change(&transaction))?;
         guarded(|| transaction.commit())?;

@@ -19,10 +19,9 @@ pub(super) fn storage_error(attempt: &'static str) -> impl FnOnce(Error) -> Stor
         };
         match error {
             Error::Closed => StorageError::unavailable("the store is closed"),
-            Error::DiskFull(_) => unavailable("the disk is full; free some space and start the server again", error),
-            Error::MustReopen(_) => {
-                unavailable("an earlier disk error stopped the store; check the disk and start the server again", error)
-            }
+            Error::DiskFull(_) => unavailable("the disk is full; free some space", error),
+            Error::Io(_) => unavailable("the disk failed; see the log, and check it", error),
+            Error::MustReopen(_) => unavailable("the disk failed a moment ago; try again, or check the disk", error),
             Error::Corrupt { table, key, problem } => StorageError::Corrupt {
                 place: format!("the redb file, table {table}, key {key}"),
                 problem: format!("while trying to {attempt}: {problem}"),

@@ -44,6 +44,9 @@ struct RedbInspection {
 enum Source {
     /// The file, and its only state, which ends with the store.
     File { snapshot: Arc<Snapshot>, _store: Store },
+    /// A store that somebody else keeps open.
+    #[cfg(test)]
+    Snapshot(Arc<Snapshot>),
     /// A server, in steps.
     Live(Live),
     /// A server, copied.
@@ -54,6 +57,8 @@ impl Source {
     fn raw(&self) -> &dyn RawSource {
         match self {
             Self::File { snapshot, .. } => &**snapshot,
+            #[cfg(test)]
+            Self::Snapshot(snapshot) => &**snapshot,
             Self::Live(live) => live,
             Self::Spool(spool) => spool,
         }
@@ -107,6 +112,15 @@ fn spool(
         (_, Some(stopped)) => Err(stopped.into()),
         (spooled, None) => spooled.map_err(|error| storage_error("copy the store from the server")(error).into()),
     }
+}
+
+/// Checks an open store, wherever it lies: all but its pages.
+#[cfg(test)]
+pub(super) fn check(store: &Store, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
+    let snapshot = store.snapshot().map_err(storage_error("begin to read"))?;
+    let source = Source::Snapshot(snapshot);
+    let mut inspection = RedbInspection { source, path: PathBuf::new(), state: State::Open, holder: None };
+    crate::storage::inspect::verify(&mut inspection, report, &mut |_| Ok(()))
 }
 
 impl RedbInspection {

@@ -76,8 +76,13 @@ pub(super) fn page(
         .map(|entry| {
             let (_, id) = entry.map_err(storage_error(attempt))?;
             let record = snapshot.get::<Messages>(&id).map_err(storage_error(attempt))?;
-            let dangling = || corrupt("messages_by_channel", &id.to_string(), "the entry belongs to no message");
-            decode(id, record.ok_or_else(dangling)?)
+            let wrong = |problem| corrupt("messages_by_channel", &id.to_string(), problem);
+            let record = record.ok_or_else(|| wrong("the entry belongs to no message"))?;
+            // Entries have no checksum, records have.
+            if record.channel_id != channel.to_bytes() || record.deleted {
+                return Err(wrong("the entry is not what its message makes of it"));
+            }
+            decode(id, record)
         })
         .collect()
 }

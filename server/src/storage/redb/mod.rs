@@ -41,7 +41,7 @@ use super::{
 pub(super) fn open(path: &Path, options: RedbOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
     let store = Arc::new(open_store(path, options)?);
     let live = if options.inspection_socket { answer_tools(&store, path) } else { None };
-    start(store, live, clock)
+    front_over(RedbWriter { store, live }, clock)
 }
 
 /// Lets tools look into the open store. Without that the server runs as well, so a failure is only worth a warning.
@@ -86,13 +86,17 @@ fn open_store(path: &Path, options: RedbOptions) -> Result<Store, OpenError> {
 /// Opens an empty store in memory.
 pub(super) fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
     let store = Options::default().open_with_backend(InMemoryBackend::new(), &SCHEMA);
-    start(Arc::new(store.map_err(|error| open_error(Path::new(":memory:"), error))?), None, clock)
+    start(store.map_err(|error| open_error(Path::new(":memory:"), error))?, clock)
 }
 
-fn start(store: Arc<Store>, live: Option<LiveServer>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    let high_water = high_water(&store)?;
-    let writer = Box::new(RedbWriter { store: store.clone(), live });
-    Ok(Arc::new(Front::start(Backend::Redb, writer, RedbReader(store), high_water, clock)?))
+fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    front_over(RedbWriter { store: Arc::new(store), live: None }, clock)
+}
+
+fn front_over(writer: RedbWriter, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    let high_water = high_water(&writer.store)?;
+    let reader = RedbReader(writer.store.clone());
+    Ok(Arc::new(Front::start(Backend::Redb, Box::new(writer), reader, high_water, clock)?))
 }
 
 /// The largest id ever given out: as recorded, or as found, should a tool have added rows.
@@ -123,6 +127,7 @@ fn log_progress(progress: Progress) {
             tracing::warn!("the store was not closed in good order; checking the file: {:.0} %", done * 100.0);
         }
         Progress::Migrating(name) => tracing::info!(name, "migrating the store; a copy of the file is kept beside it"),
+        Progress::Recovering => tracing::warn!("the disk failed; opening the store's file again"),
         Progress::RebuildingIndexes => tracing::info!("making the indexes anew from the records"),
         other => tracing::info!(?other, "opening the store"),
     }

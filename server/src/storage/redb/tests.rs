@@ -1,22 +1,23 @@
-//! What is frozen in format 1, and what damage and a full disk look like.
+//! What is frozen in format 1, and what damage and a full disk look like. Power loss and failing disks have files of
+//! their own.
 
-use std::{
-    fs, io,
-    path::Path,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    time::Duration,
-};
+mod disk;
+mod faults;
+mod indexes;
+mod power;
+mod random;
+mod workload;
 
-use decentcom_kvstore::{
-    Record, Schema,
-    redb::{BackendError, StorageBackend},
-};
+use std::{fs, path::Path};
 
+use decentcom_kvstore::{Record, Schema};
+
+use self::disk::Disk;
 use super::{
     schema::{CategoryRecord, ChannelRecord, MessageRecord, PurgeRecord, SessionRecord, UserRecord},
     *,
 };
-use crate::storage::{ManualClock, SystemClock};
+use crate::storage::SystemClock;
 
 const KEY: [u8; 16] = [0x11; 16];
 
@@ -180,90 +181,18 @@ async fn files_that_cannot_be_used_are_refused_with_their_name_and_what_to_do() 
     held.close().await.unwrap();
 }
 
-/// A disk in memory that can be full and counts how often it is synced.
-#[derive(Clone, Debug)]
-struct Disk {
-    memory: Arc<InMemoryBackend>,
-    is_full: Arc<AtomicBool>,
-    syncs: Arc<AtomicUsize>,
-}
-
-impl Disk {
-    fn new() -> Self {
-        Self { memory: Arc::new(InMemoryBackend::new()), is_full: Arc::default(), syncs: Arc::default() }
-    }
-
-    fn open(&self) -> Arc<dyn Storage> {
-        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_704_067_200_000).unwrap()));
-        start(Arc::new(Options::default().open_with_backend(self.clone(), &SCHEMA).unwrap()), None, clock).unwrap()
-    }
-}
-
-impl Disk {
-    fn check(&self) -> Result<(), BackendError> {
-        if self.is_full.load(Ordering::SeqCst) {
-            return Err(io::Error::from(io::ErrorKind::StorageFull).into());
-        }
-        Ok(())
-    }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> Result<u64, io::Error> {
-        self.memory.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        self.memory.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        self.check()?;
-        self.memory.set_len(len)
-    }
-    fn sync_data(&self) -> Result<(), io::Error> {
-        self.check()?;
-        self.syncs.fetch_add(1, Ordering::SeqCst);
-        self.memory.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        self.check()?;
-        self.memory.write(offset, data)
-    }
-}
-
-#[tokio::test]
-async fn a_full_disk_is_unavailable_reads_go_on_and_nothing_acknowledged_is_lost() {
-    let disk = Disk::new();
-    let store = disk.open();
-    let user = store.create_user("key", None).await.unwrap();
-    let channel = store.create_channel("room", None, 0).await.unwrap();
-    let kept = store.create_message(&channel.id, &user.id, "kept").await.unwrap();
-    disk.is_full.store(true, Ordering::SeqCst);
-    for _ in 0..3 {
-        let refused = store.create_message(&channel.id, &user.id, "refused").await;
-        assert!(matches!(refused, Err(StorageError::Unavailable { .. })), "{refused:?}");
-        assert_eq!(store.list_messages(&channel.id, None, 5).await.unwrap(), std::slice::from_ref(&kept));
-    }
-    drop(store);
-    disk.is_full.store(false, Ordering::SeqCst);
-    let store = disk.open();
-    assert_eq!(store.list_messages(&channel.id, None, 5).await.unwrap(), std::slice::from_ref(&kept));
-    let next = store.create_message(&channel.id, &user.id, "next").await.unwrap();
-    assert!(next.id > kept.id);
-    store.create_session(&user.id, Duration::from_secs(1)).await.unwrap();
-}
-
 #[tokio::test]
 async fn nothing_is_acknowledged_before_it_is_synced() {
-    let disk = Disk::new();
-    let store = disk.open();
-    let mut before = disk.syncs.load(Ordering::SeqCst);
+    let disk = Disk::default();
+    let store = start(power::open_on(disk.clone(), false).unwrap(), workload::a_clock()).unwrap();
+    let mut before = disk.syncs();
     for number in 0..20 {
         store.create_user(&number.to_string(), None).await.unwrap();
-        let now = disk.syncs.load(Ordering::SeqCst);
+        let now = disk.syncs();
         assert!(now > before, "call {number} was acknowledged without a sync");
         before = now;
     }
     store.update_user("00000000000000000000000000", None, None).await.unwrap_err();
     store.delete_session("unknown").await.unwrap();
-    assert_eq!(disk.syncs.load(Ordering::SeqCst), before, "what changes nothing commits nothing");
+    assert_eq!(disk.syncs(), before, "what changes nothing commits nothing");
 }

@@ -6,7 +6,7 @@ use decentcom_kvstore::{Direction, Error, Operation, Snapshot, decode_row};
 use ulid::Ulid;
 
 use super::{
-    error::storage_error,
+    error::{corrupt, storage_error},
     schema::{UserRecord, Users, UsersByPubkey},
     time_of, timestamp,
 };
@@ -40,9 +40,11 @@ pub(super) fn by_id(snapshot: &Snapshot, id: UserId) -> Result<Option<User>, Sto
 
 pub(super) fn by_pubkey(snapshot: &Snapshot, pubkey: &str) -> Result<Option<User>, StorageError> {
     let id = snapshot.find::<UsersByPubkey>(&pubkey.to_owned());
-    match id.map_err(storage_error("read a user by public key"))? {
-        Some(id) => by_id(snapshot, id.into()),
-        None => Ok(None),
+    let Some(id) = id.map_err(storage_error("read a user by public key"))? else { return Ok(None) };
+    // Entries have no checksum, records have: nobody is taken for somebody else.
+    match by_id(snapshot, id.into())? {
+        Some(user) if user.pubkey == pubkey => Ok(Some(user)),
+        _ => Err(corrupt("users_by_pubkey", &id.to_string(), "the entry is not what its user makes of it")),
     }
 }
 

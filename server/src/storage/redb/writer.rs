@@ -20,6 +20,8 @@ pub(super) struct RedbWriter {
 
 impl Writer for RedbWriter {
     fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError> {
+        // A disk that failed may be back, or have space again.
+        self.store.recover().map_err(storage_error("open the file again after a disk error"))?;
         let rows = {
             let snapshot = self.store.snapshot().map_err(storage_error("begin to write"))?;
             load(&snapshot, wants)?
