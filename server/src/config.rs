@@ -56,6 +56,14 @@ pub struct Network {
     pub bind_address: SocketAddr,
     /// Origins that browsers may call from; empty for all.
     pub allowed_origins: Vec<String>,
+    /// Connections open at once, the gateway's among them; whoever comes then waits until one ends.
+    pub max_connections: usize,
+    /// A connection on which no whole request head arrives for this long is closed.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+    /// A client that takes nothing of its answer for this long is cut off.
+    #[serde(with = "duration")]
+    pub write_timeout: Duration,
     /// A request that takes longer is answered 503.
     #[serde(with = "duration")]
     pub request_timeout: Duration,
@@ -186,6 +194,9 @@ impl Default for Network {
         Self {
             bind_address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             allowed_origins: Vec::new(),
+            max_connections: 16_384,
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(30),
         }
@@ -386,6 +397,8 @@ impl File {
         for (key, duration) in [
             ("[sessions] ttl", self.sessions.ttl),
             ("[sessions] sweep_interval", self.sessions.sweep_interval),
+            ("[network] idle_timeout", self.network.idle_timeout),
+            ("[network] write_timeout", self.network.write_timeout),
             ("[network] request_timeout", self.network.request_timeout),
             ("[gateway] heartbeat_interval", self.gateway.heartbeat_interval),
             ("[gateway] heartbeat_timeout", self.gateway.heartbeat_timeout),
@@ -394,6 +407,9 @@ impl File {
                 let given = humantime::format_duration(duration);
                 return impossible(key, format!("is {given}; allowed are 1s to 100 years"));
             }
+        }
+        if self.network.max_connections == 0 {
+            return impossible("[network] max_connections", "is 0; at least 1 is needed to serve anybody".into());
         }
         let longest = MAX_CONTENT_BYTES / MAX_CHARACTER_BYTES;
         if !(1..=longest).contains(&self.content.max_message_length) {
