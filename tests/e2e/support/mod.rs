@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
+pub(crate) mod files;
 pub(crate) mod gateway;
 
 use std::{
@@ -120,16 +121,13 @@ impl Server {
 
     /// A user of this server with a key made from `seed`, logged in.
     pub(crate) async fn log_in(&self, seed: u64) -> User {
+        self.stranger(seed).try_log_in().await.expect("the server answers a log-in")
+    }
+
+    /// Somebody with a key made from `seed`, not logged in.
+    pub(crate) fn stranger(&self, seed: u64) -> User {
         let http = Client::builder().timeout(PATIENCE).build().unwrap();
-        let mut user = User { http, base: self.base.clone(), key: key(seed), token: String::new(), id: String::new() };
-        let pubkey = user.pubkey();
-        let challenge = user.ok(Method::POST, "/auth/challenge", json!({ "pubkey": pubkey })).await;
-        let challenge = challenge["challenge"].as_str().unwrap().to_owned();
-        let signature = user.sign(&challenge);
-        let verified = user.ok(Method::POST, "/auth/verify", json!({ "pubkey": pubkey, "signature": signature })).await;
-        user.token = verified["token"].as_str().unwrap().to_owned();
-        user.id = verified["user_id"].as_str().unwrap().to_owned();
-        user
+        User { http, base: self.base.clone(), key: key(seed), token: String::new(), id: String::new() }
     }
 }
 
@@ -208,9 +206,40 @@ impl User {
         Some((status, serde_json::from_str(&reply.text().await.ok()?).ok()?))
     }
 
-    /// A DELETE, when the server may go away meanwhile.
-    pub(crate) async fn try_delete(&self, path: &str) -> Option<StatusCode> {
-        Some(self.request(Method::DELETE, path).send().await.ok()?.status())
+    /// Like [`ok`](Self::ok), when the server may go away meanwhile: `None` then, and only then.
+    pub(crate) async fn try_ok(&self, method: Method, path: &str, body: Value) -> Option<Value> {
+        let reply = self.request(method.clone(), path).json(&body).send().await.ok()?;
+        let status = reply.status();
+        let text = reply.text().await.ok()?;
+        assert!(status.is_success(), "{method} {path} answers {status}: {text}");
+        Some(if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() })
+    }
+
+    /// Logs in, when the server may go away meanwhile.
+    pub(crate) async fn try_log_in(mut self) -> Option<Self> {
+        let pubkey = self.pubkey();
+        let asked = self.try_ok(Method::POST, "/auth/challenge", json!({ "pubkey": pubkey })).await?;
+        let signature = self.sign(asked["challenge"].as_str().unwrap());
+        let body = json!({ "pubkey": pubkey, "signature": signature });
+        let verified = self.try_ok(Method::POST, "/auth/verify", body).await?;
+        self.token = verified["token"].as_str().unwrap().to_owned();
+        self.id = verified["user_id"].as_str().unwrap().to_owned();
+        Some(self)
+    }
+
+    /// Somebody else, not logged in, over the same connections.
+    pub(crate) fn with_key(&self, seed: u64) -> Self {
+        Self { key: key(seed), token: String::new(), id: String::new(), ..self.clone() }
+    }
+
+    /// The holder of another token.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
+    /// The same user and session, at another run of the server.
+    pub(crate) fn at(&self, server: &Server) -> Self {
+        Self { base: server.base.clone(), ..self.clone() }
     }
 
     /// Like [`call`](Self::call), for calls that must succeed.
