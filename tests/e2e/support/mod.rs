@@ -4,6 +4,7 @@
 
 pub(crate) mod files;
 pub(crate) mod gateway;
+pub(crate) mod process;
 
 use std::{
     io::{BufRead, BufReader},
@@ -48,7 +49,14 @@ pub(crate) struct Server {
 
 /// The built program, to run in `directory` with nothing of this process's environment that configures it.
 pub(crate) fn program(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_decentcom-server"));
+    unconfigured(Command::new(PROGRAM), directory)
+}
+
+/// The built program's path.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_decentcom-server");
+
+/// `command`, to run in `directory` with nothing of this process's environment that configures it.
+pub(crate) fn unconfigured(mut command: Command, directory: &Path) -> Command {
     command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("DECENTCOM_") {
@@ -66,7 +74,11 @@ impl Server {
 
     /// The same, with further settings by environment variables.
     pub(crate) fn start_with(directory: &Path, backend: &str, settings: &[(&str, &str)]) -> Self {
-        let mut command = program(directory);
+        Self::start_command(program(directory), backend, settings)
+    }
+
+    /// The same, with a command that ends up as the built program.
+    pub(crate) fn start_command(mut command: Command, backend: &str, settings: &[(&str, &str)]) -> Self {
         command.env("DECENTCOM_STORAGE__BACKEND", backend).env("DECENTCOM_NETWORK__BIND_ADDRESS", "127.0.0.1:0");
         command.envs(settings.iter().copied());
         let mut process = command.spawn().expect("the built program starts");
