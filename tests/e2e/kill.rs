@@ -1,5 +1,5 @@
-//! SIGKILL in the middle of 64 clients over HTTP: whatever was acknowledged is there after the restart, nothing is there
-//! by half, and the files are whole.
+//! SIGKILL, or SIGTERM, in the middle of 64 clients over HTTP: whatever was acknowledged is there after the restart,
+//! nothing is there by half, and the files are whole.
 //!
 //! `cargo test -p decentcom-server --test kill -- --rounds 1000` for a long run, `--seed N` for the moments of an earlier
 //! one; KILL_ROUNDS and KILL_SEED say the same where arguments are in the way.
@@ -20,6 +20,7 @@ use std::{
 };
 
 use libtest_mimic::{Arguments, Trial};
+use rustix::process::Signal;
 use support::{Server, User, files};
 
 use self::{
@@ -29,6 +30,8 @@ use self::{
 
 const BACKENDS: [&str; 2] = ["sqlite", "redb"];
 const ROUNDS: u64 = 20;
+/// Rounds that end with SIGTERM.
+const TERM_ROUNDS: u64 = 4;
 const WRITERS: u64 = 64;
 /// Milliseconds that a server lives from its first write on.
 const LIFE: std::ops::Range<u64> = 150..400;
@@ -53,16 +56,30 @@ fn main() {
     let rounds = rounds.unwrap_or(ROUNDS);
     let seed = seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
     eprintln!("{rounds} rounds per backend, moments from seed {seed}");
-    let trials = BACKENDS.map(|backend| {
-        Trial::test(format!("{backend}::every_acknowledged_change_survives_sigkill_under_64_writers"), move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-            let patience = PATIENCE_PER_ROUND * u32::try_from(rounds).unwrap();
-            let run = every_acknowledged_change_survives_sigkill_under_64_writers(backend, rounds, seed);
-            runtime.block_on(async { tokio::time::timeout(patience, run).await.expect("a round hangs") });
-            Ok(())
-        })
+    let trials = BACKENDS.into_iter().flat_map(|backend| {
+        [
+            trial(backend, "every_acknowledged_change_survives_sigkill_under_64_clients", Death::Kill, rounds, seed),
+            trial(backend, "sigterm_under_64_clients_loses_nothing_and_refuses_nobody", Death::Term, TERM_ROUNDS, seed),
+        ]
     });
-    libtest_mimic::run(&Arguments::from_iter(others), trials.into()).exit();
+    libtest_mimic::run(&Arguments::from_iter(others), trials.collect()).exit();
+}
+
+/// How the server ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Death {
+    Kill,
+    Term,
+}
+
+fn trial(backend: &'static str, name: &str, death: Death, rounds: u64, seed: u64) -> Trial {
+    Trial::test(format!("{backend}::{name}"), move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let patience = PATIENCE_PER_ROUND * u32::try_from(rounds).unwrap();
+        let run = every_acknowledged_change_survives(death, backend, rounds, seed);
+        runtime.block_on(async { tokio::time::timeout(patience, run).await.expect("a round hangs") });
+        Ok(())
+    })
 }
 
 fn variable(name: &str) -> Option<u64> {
@@ -84,7 +101,7 @@ impl Moments {
     }
 }
 
-async fn every_acknowledged_change_survives_sigkill_under_64_writers(backend: &str, rounds: u64, seed: u64) {
+async fn every_acknowledged_change_survives(death: Death, backend: &str, rounds: u64, seed: u64) {
     let mut moments = Moments(seed);
     let (mut acknowledged, mut completed) = (0, 0);
     for first in (0..rounds).step_by(ROUNDS_PER_STORE as usize) {
@@ -101,7 +118,7 @@ async fn every_acknowledged_change_survives_sigkill_under_64_writers(backend: &s
         ledger.told_anew(ledger::Kind::Channel, &general, "general");
         for round in first..rounds.min(first + ROUNDS_PER_STORE) {
             let life = moments.next();
-            let place = format!("{backend}, seed {seed}, round {round}, killed after {life:?}");
+            let place = format!("{backend}, seed {seed}, round {round}, {death:?} after {life:?}");
             let before = ledger.acknowledged();
             let cast = |number: u64| Cast {
                 number,
@@ -118,7 +135,15 @@ async fn every_acknowledged_change_survives_sigkill_under_64_writers(backend: &s
             while ledger.acknowledged() < before + LEAST_CHANGES {
                 tokio::time::sleep(Duration::from_millis(1)).await; // a slow machine
             }
-            server.kill();
+            match death {
+                Death::Kill => server.kill(),
+                Death::Term => {
+                    server.signal(Signal::TERM);
+                    let (status, log) = tokio::task::spawn_blocking(|| server.wait()).await.unwrap();
+                    assert_eq!(status.code(), Some(0), "{place}: {log}");
+                    assert!(!log.contains("did not finish in time"), "{place}: {log}");
+                }
+            }
             for writer in writing {
                 writer.await.unwrap_or_else(|error| panic!("{place}: {error}"));
             }
@@ -133,7 +158,7 @@ async fn every_acknowledged_change_survives_sigkill_under_64_writers(backend: &s
         acknowledged += ledger.acknowledged();
     }
     eprintln!(
-        "{backend}: {rounds} rounds, {acknowledged} acknowledged changes, none lost; {completed} more were stored \
-         whose answers the crash swallowed"
+        "{backend}, {death:?}: {rounds} rounds, {acknowledged} acknowledged changes, none lost; {completed} more were stored \
+         whose answers were cut off"
     );
 }

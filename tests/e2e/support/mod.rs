@@ -192,7 +192,7 @@ impl User {
         STANDARD.encode(self.key.sign(text.as_bytes()).to_bytes())
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}/api/v1{path}", self.base));
         if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
     }
@@ -237,6 +237,18 @@ impl User {
         self.token = verified["token"].as_str().unwrap().to_owned();
         self.id = verified["user_id"].as_str().unwrap().to_owned();
         Some(self)
+    }
+
+    /// Asks for a text to sign.
+    pub(crate) async fn challenge(&self) -> String {
+        let asked = self.ok(Method::POST, "/auth/challenge", json!({ "pubkey": self.pubkey() })).await;
+        asked["challenge"].as_str().unwrap().to_owned()
+    }
+
+    /// Answers with a signature over `text`.
+    pub(crate) async fn verify(&self, text: &str) -> (StatusCode, Value) {
+        let body = json!({ "pubkey": self.pubkey(), "signature": self.sign(text) });
+        self.call(Method::POST, "/auth/verify", body).await
     }
 
     /// Somebody else, not logged in, over the same connections.
