@@ -7,7 +7,7 @@ use crate::{
     error::Error,
     key::Key,
     record::{Field, Record},
-    snapshot::Snapshot,
+    snapshot::{Snapshot, decode_row},
     store::Store,
     table::Table,
     verify::{self, Finding},
@@ -52,6 +52,8 @@ pub trait AnyTable: Send + Sync {
     fn describe(&self) -> TableInfo;
     /// Checks every row and index entry; each thing found wrong goes to `report`.
     fn verify(&self, snapshot: &Snapshot, report: &mut dyn FnMut(Finding)) -> Result<(), Error>;
+    /// The bytes that this program writes for the row that `value` is under `key`: of an old record version, the latest.
+    fn rewrite(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, Error>;
     /// Makes every index anew from the records, in bounded commits. Answers how many rows it read.
     fn rebuild_indexes(&self, store: &Store) -> Result<u64, Error>;
 }
@@ -84,6 +86,11 @@ impl<T: Table> AnyTable for Declared<T> {
 
     fn verify(&self, snapshot: &Snapshot, report: &mut dyn FnMut(Finding)) -> Result<(), Error> {
         verify::table::<T>(snapshot, report)
+    }
+
+    fn rewrite(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, Error> {
+        let (_, record) = decode_row::<T>(key, value)?;
+        record.to_bytes(key).map_err(Error::too_large(T::NAME))
     }
 
     fn rebuild_indexes(&self, store: &Store) -> Result<u64, Error> {

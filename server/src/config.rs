@@ -312,21 +312,33 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let default_path = Path::new(DEFAULT_PATH);
         let path = path.or_else(|| default_path.exists().then_some(default_path));
-        let mut table = match path {
-            Some(path) => read(path)?,
-            None => toml::Table::new(),
+        let text = match path {
+            Some(path) => {
+                fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?
+            }
+            None => String::new(),
         };
+        let origin = path.map_or("the configuration".into(), |path| path.display().to_string());
+        Self::from_text(&text, &origin, environment)
+    }
+
+    /// The same with a file's text at hand; `origin` is what errors call it.
+    pub fn from_text(
+        text: &str,
+        origin: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut table = parse(text, origin)?;
         for (variable, value) in environment {
             if let Some(name) = variable.strip_prefix(ENV_PREFIX) {
                 apply_override(&mut table, &variable, name, &value)?;
             }
         }
-        let origin = path.map_or("the configuration".into(), |path| path.display().to_string());
         let file: File = table.try_into().map_err(|error: toml::de::Error| ConfigError::Malformed {
-            path: origin.clone().into(),
+            path: origin.into(),
             message: error.to_string(),
         })?;
-        file.validate(&origin)
+        file.validate(origin)
     }
 }
 
@@ -336,12 +348,13 @@ impl Default for Config {
     }
 }
 
-fn read(path: &Path) -> Result<toml::Table, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-    let malformed =
-        |error: toml::de::Error| ConfigError::Malformed { path: path.into(), message: error.to_string().trim().into() };
-    toml::from_str::<File>(&text).map_err(malformed)?; // for messages with line numbers
-    toml::from_str(&text).map_err(malformed)
+fn parse(text: &str, origin: &str) -> Result<toml::Table, ConfigError> {
+    let malformed = |error: toml::de::Error| ConfigError::Malformed {
+        path: origin.into(),
+        message: error.to_string().trim().into(),
+    };
+    toml::from_str::<File>(text).map_err(malformed)?; // for messages with line numbers
+    toml::from_str(text).map_err(malformed)
 }
 
 /// Sets one key. The value is tried as TOML (`["a", "b"]`, `4000`), then as plain text.

@@ -23,6 +23,11 @@ pub async fn verify_sqlite(path: &Path, report: impl FnMut(Finding)) -> Result<(
     sqlite::verify::verify(path, report).await
 }
 
+/// The tables of the key-value layout, to work on without a store.
+pub fn redb_catalogue() -> decentcom_kvstore::Catalogue {
+    redb::CATALOGUE
+}
+
 /// The tables of the key-value layout, from their declarations.
 pub fn redb_tables() -> Vec<decentcom_kvstore::TableInfo> {
     redb::CATALOGUE.iter().map(|table| table.describe()).collect()
