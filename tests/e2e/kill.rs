@@ -35,8 +35,6 @@ const TERM_ROUNDS: u64 = 4;
 const WRITERS: u64 = 64;
 /// Milliseconds that a server lives from its first write on.
 const LIFE: std::ops::Range<u64> = 150..400;
-/// Changes that a round must see acknowledged to be worth anything.
-const LEAST_CHANGES: usize = 50;
 /// Rounds after which a long run begins anew, so that it does not spend its time on reading what it has proved.
 const ROUNDS_PER_STORE: u64 = 20;
 /// Long enough for the slowest machine, short enough to tell a hang.
@@ -119,7 +117,6 @@ async fn every_acknowledged_change_survives(death: Death, backend: &str, rounds:
         for round in first..rounds.min(first + ROUNDS_PER_STORE) {
             let life = moments.next();
             let place = format!("{backend}, seed {seed}, round {round}, {death:?} after {life:?}");
-            let before = ledger.acknowledged();
             let cast = |number: u64| Cast {
                 number,
                 round,
@@ -132,7 +129,7 @@ async fn every_acknowledged_change_survives(death: Death, backend: &str, rounds:
             let writing: Vec<_> =
                 (0..WRITERS).map(|it| tokio::spawn(write_until_the_server_is_gone(cast(it)))).collect();
             tokio::time::sleep(life).await;
-            while ledger.acknowledged() < before + LEAST_CHANGES {
+            while !ledger.is_worth_a_crash() {
                 tokio::time::sleep(Duration::from_millis(1)).await; // a slow machine
             }
             match death {
@@ -156,6 +153,9 @@ async fn every_acknowledged_change_survives(death: Death, backend: &str, rounds:
             completed += ledger.settle(&found, &place);
         }
         acknowledged += ledger.acknowledged();
+        if rounds > ROUNDS_PER_STORE {
+            eprintln!("{backend}: {} of {rounds} rounds, {acknowledged} changes", first + ROUNDS_PER_STORE);
+        }
     }
     eprintln!(
         "{backend}, {death:?}: {rounds} rounds, {acknowledged} acknowledged changes, none lost; {completed} more were stored \

@@ -7,6 +7,11 @@ use std::{
 
 use crate::{found::Found, support::User};
 
+/// Changes that a round must see acknowledged to be worth anything.
+const LEAST_CHANGES: usize = 50;
+/// Kinds of which something can be deleted: messages, channels, sessions.
+const DELETABLE: usize = 3;
+
 /// What a client can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
@@ -47,6 +52,9 @@ struct Book {
     newest: String,
     newest_at_start: String,
     acknowledged: usize,
+    /// Of these, since the last restart; and of what kinds something was deleted in that time.
+    acknowledged_lately: usize,
+    deleted_lately: HashSet<Kind>,
 }
 
 impl Ledger {
@@ -75,6 +83,7 @@ impl Ledger {
             book.newest = book.newest.clone().max(id.to_owned());
         }
         book.acknowledged += 1;
+        book.acknowledged_lately += 1;
         let fact = Fact { told: Some(what.to_owned()), asked: None, channel: channel.to_owned(), is_fresh: true };
         let before = book.facts.insert((kind, id.to_owned()), fact);
         assert!(before.is_none_or(|it| kind == Kind::User && it.told.is_some()), "{kind:?} {id} was given out twice");
@@ -91,12 +100,22 @@ impl Ledger {
     pub(crate) fn told(&self, kind: Kind, id: &str) {
         let mut book = self.0.lock().unwrap();
         book.acknowledged += 1;
+        book.acknowledged_lately += 1;
         let fact = book.facts.get_mut(&(kind, id.to_owned())).unwrap();
         fact.told = fact.asked.take().unwrap();
+        if fact.told.is_none() {
+            book.deleted_lately.insert(kind);
+        }
     }
 
     pub(crate) fn acknowledged(&self) -> usize {
         self.0.lock().unwrap().acknowledged
+    }
+
+    /// Whether enough was acknowledged since the last restart for a crash to be worth something: deletions of each kind too.
+    pub(crate) fn is_worth_a_crash(&self) -> bool {
+        let book = self.0.lock().unwrap();
+        book.acknowledged_lately >= LEAST_CHANGES && book.deleted_lately.len() == DELETABLE
     }
 
     /// Things of a kind to ask the server for one by one: all that were touched, and some others.
@@ -117,7 +136,7 @@ impl Ledger {
     /// not; answers how often it did. From then on that is what counts as told.
     pub(crate) fn settle(&self, found: &Found, place: &str) -> usize {
         let mut book = self.0.lock().unwrap();
-        let Book { facts, begun, buried, newest, .. } = &mut *book;
+        let Book { facts, begun, buried, newest, acknowledged_lately, deleted_lately, .. } = &mut *book;
         let mut happened = 0;
         for ((kind, id), fact) in facts.iter_mut() {
             let channel_is_gone = *kind == Kind::Message && !found.channels.contains(&fact.channel);
@@ -156,6 +175,8 @@ impl Ledger {
             facts.insert((kind, id.to_owned()), fact);
         }
         begun.clear();
+        deleted_lately.clear();
+        *acknowledged_lately = 0;
         book.newest_at_start = book.newest.clone();
         happened
     }
