@@ -8,6 +8,7 @@ use crate::{
     explain::{self, ByteRange, Explanation, KeyKind},
     key::Key,
     record::{Field, Record},
+    snapshot::decode_row,
     source::RawSource,
     store::Store,
     table::Table,
@@ -53,6 +54,8 @@ pub trait AnyTable: Send + Sync {
     fn describe(&self) -> TableInfo;
     /// Checks every row and index entry; each thing found wrong goes to `report`.
     fn verify(&self, source: &dyn RawSource, report: &mut dyn FnMut(Finding)) -> Result<(), Error>;
+    /// The bytes that this program writes for the row that `value` is under `key`: of an old record version, the latest.
+    fn rewrite(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, Error>;
     /// Makes every index anew from the records, in bounded commits. Answers how many rows it read.
     fn rebuild_indexes(&self, store: &Store) -> Result<u64, Error>;
     /// What each byte of a row means, or of an entry of its index `name`; `None` where it has no such index.
@@ -89,6 +92,11 @@ impl<T: Table> AnyTable for Declared<T> {
 
     fn verify(&self, source: &dyn RawSource, report: &mut dyn FnMut(Finding)) -> Result<(), Error> {
         verify::table::<T>(source, report)
+    }
+
+    fn rewrite(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, Error> {
+        let (_, record) = decode_row::<T>(key, value)?;
+        record.to_bytes(key).map_err(Error::too_large(T::NAME))
     }
 
     fn rebuild_indexes(&self, store: &Store) -> Result<u64, Error> {

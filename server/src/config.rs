@@ -56,6 +56,14 @@ pub struct Network {
     pub bind_address: SocketAddr,
     /// Origins that browsers may call from; empty for all.
     pub allowed_origins: Vec<String>,
+    /// Connections open at once, the gateway's among them; whoever comes then waits until one ends.
+    pub max_connections: usize,
+    /// A connection on which no whole request head arrives for this long is closed.
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
+    /// A client that takes nothing of its answer for this long is cut off.
+    #[serde(with = "duration")]
+    pub write_timeout: Duration,
     /// A request that takes longer is answered 503.
     #[serde(with = "duration")]
     pub request_timeout: Duration,
@@ -187,6 +195,9 @@ impl Default for Network {
         Self {
             bind_address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             allowed_origins: Vec::new(),
+            max_connections: 16_384,
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(30),
         }
@@ -302,21 +313,33 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let default_path = Path::new(DEFAULT_PATH);
         let path = path.or_else(|| default_path.exists().then_some(default_path));
-        let mut table = match path {
-            Some(path) => read(path)?,
-            None => toml::Table::new(),
+        let text = match path {
+            Some(path) => {
+                fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?
+            }
+            None => String::new(),
         };
+        let origin = path.map_or("the configuration".into(), |path| path.display().to_string());
+        Self::from_text(&text, &origin, environment)
+    }
+
+    /// The same with a file's text at hand; `origin` is what errors call it.
+    pub fn from_text(
+        text: &str,
+        origin: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut table = parse(text, origin)?;
         for (variable, value) in environment {
             if let Some(name) = variable.strip_prefix(ENV_PREFIX) {
                 apply_override(&mut table, &variable, name, &value)?;
             }
         }
-        let origin = path.map_or("the configuration".into(), |path| path.display().to_string());
         let file: File = table.try_into().map_err(|error: toml::de::Error| ConfigError::Malformed {
-            path: origin.clone().into(),
+            path: origin.into(),
             message: error.to_string(),
         })?;
-        file.validate(&origin)
+        file.validate(origin)
     }
 }
 
@@ -326,12 +349,13 @@ impl Default for Config {
     }
 }
 
-fn read(path: &Path) -> Result<toml::Table, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-    let malformed =
-        |error: toml::de::Error| ConfigError::Malformed { path: path.into(), message: error.to_string().trim().into() };
-    toml::from_str::<File>(&text).map_err(malformed)?; // for messages with line numbers
-    toml::from_str(&text).map_err(malformed)
+fn parse(text: &str, origin: &str) -> Result<toml::Table, ConfigError> {
+    let malformed = |error: toml::de::Error| ConfigError::Malformed {
+        path: origin.into(),
+        message: error.to_string().trim().into(),
+    };
+    toml::from_str::<File>(text).map_err(malformed)?; // for messages with line numbers
+    toml::from_str(text).map_err(malformed)
 }
 
 /// Sets one key. The value is tried as TOML (`["a", "b"]`, `4000`), then as plain text.
@@ -387,6 +411,8 @@ impl File {
         for (key, duration) in [
             ("[sessions] ttl", self.sessions.ttl),
             ("[sessions] sweep_interval", self.sessions.sweep_interval),
+            ("[network] idle_timeout", self.network.idle_timeout),
+            ("[network] write_timeout", self.network.write_timeout),
             ("[network] request_timeout", self.network.request_timeout),
             ("[gateway] heartbeat_interval", self.gateway.heartbeat_interval),
             ("[gateway] heartbeat_timeout", self.gateway.heartbeat_timeout),
@@ -395,6 +421,9 @@ impl File {
                 let given = humantime::format_duration(duration);
                 return impossible(key, format!("is {given}; allowed are 1s to 100 years"));
             }
+        }
+        if self.network.max_connections == 0 {
+            return impossible("[network] max_connections", "is 0; at least 1 is needed to serve anybody".into());
         }
         let longest = MAX_CONTENT_BYTES / MAX_CHARACTER_BYTES;
         if !(1..=longest).contains(&self.content.max_message_length) {

@@ -45,6 +45,8 @@ struct Arguments {
 
 /// Wrong usage or configuration; clap uses the same.
 const USAGE: u8 = 2;
+/// Files that the server opens besides connections: the database, its log, listeners; with plenty to spare.
+const FILES_BESIDES_CONNECTIONS: usize = 256;
 /// What shells call a program that was interrupted.
 const INTERRUPTED: i32 = 130;
 
@@ -91,7 +93,7 @@ fn start_logging(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-async fn run(config: Config) -> Result<(), String> {
+async fn run(mut config: Config) -> Result<(), String> {
     // The port comes before the database: a second start by mistake must not create or migrate anything.
     let listener = listen(config.network.bind_address, "network").await?;
     let metrics = match config.metrics.bind_address {
@@ -102,6 +104,9 @@ async fn run(config: Config) -> Result<(), String> {
     let stop = stop_signal().map_err(|error| format!("cannot wait for signals: {error}"))?;
 
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{config}");
+    let open_files = raise_limit_on_open_files();
+    config.network.max_connections = config.network.max_connections.min(connections_within(open_files));
+    tracing::info!(open_files, "up to {} connections at once", config.network.max_connections);
     let clock = Arc::new(SystemClock);
     let store = storage::open(&config.storage, clock.clone()).await.map_err(|error| error.to_string())?;
     let store = match metrics {
@@ -123,6 +128,21 @@ async fn listen(address: SocketAddr, section: &str) -> Result<TcpListener, Strin
     TcpListener::bind(address).await.map_err(|error| {
         format!("cannot listen on {address}: {error}. Stop what uses the port, or change `bind_address` in [{section}]")
     })
+}
+
+/// Raises the soft limit on open files, often 1024, to the hard one, and answers what holds now. Each connection takes one.
+fn raise_limit_on_open_files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// How many connections leave the database enough files to open.
+fn connections_within(open_files: usize) -> usize {
+    open_files.saturating_sub(FILES_BESIDES_CONNECTIONS).max(open_files / 2).max(1)
 }
 
 /// Resolves at the first SIGINT or SIGTERM; the second one ends the process at once.

@@ -10,6 +10,8 @@
 
 pub mod context;
 mod contract;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod reopening;
 
 use futures::future::LocalBoxFuture;

@@ -7,6 +7,7 @@ mod admins;
 mod auth;
 mod categories;
 mod channels;
+mod connections;
 mod error;
 mod extract;
 mod gateway;

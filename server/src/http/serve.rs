@@ -4,7 +4,7 @@ use std::{future::Future, io, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch};
 
-use super::App;
+use super::{App, connections};
 
 /// Counter of expired sessions removed.
 const SESSIONS_SWEPT: &str = "decentcom_sessions_swept_total";
@@ -22,18 +22,15 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
         tracing::info!("stopping: no new connections, requests under way may finish");
         let _ = stopping.send(true);
     };
-    let requests = axum::serve(listener, app.clone().router()).with_graceful_shutdown(graceful).into_future();
+    let requests = connections::serve(listener, app.clone().router(), &app.config.network, graceful);
     let deadline = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
         tokio::time::sleep(grace).await;
     };
-    let served = tokio::select! {
-        served = requests => served,
-        () = deadline => {
-            tracing::warn!("some requests did not finish in time and are cut off");
-            Ok(())
-        }
-    };
+    tokio::select! {
+        () = requests => {}
+        () = deadline => tracing::warn!("some requests did not finish in time and are cut off"),
+    }
     sweeper.abort();
     if let Err(error) = app.store.close().await {
         tracing::error!(error = &error as &dyn std::error::Error, "closing the store failed");
@@ -46,7 +43,7 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
     };
     let _ = tokio::time::timeout(GOODBYE, sockets_gone).await;
     tracing::info!("stopped: everything acknowledged is stored");
-    served
+    Ok(())
 }
 
 /// Removes expired sessions, now and every `sweep_interval`. A failed sweep is logged; the next one does its work.

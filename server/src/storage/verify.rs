@@ -37,6 +37,11 @@ pub fn rebuild_redb_indexes(path: &Path) -> Result<u64, OpenError> {
     redb::rebuild_indexes(path, RedbOptions::default())
 }
 
+/// The tables of the key-value layout, to work on without a store.
+pub fn redb_catalogue() -> decentcom_kvstore::Catalogue {
+    redb::CATALOGUE
+}
+
 /// The tables of the key-value layout, from their declarations.
 pub fn redb_tables() -> Vec<decentcom_kvstore::TableInfo> {
     redb::CATALOGUE.iter().map(|table| table.describe()).collect()

@@ -3,9 +3,11 @@
 #![allow(dead_code, unused_imports)] // each test program uses its own part
 
 pub(crate) mod disk;
+pub(crate) mod files;
 pub(crate) mod gateway;
 pub(crate) mod ledger;
 pub(crate) mod power_cuts;
+pub(crate) mod process;
 pub(crate) mod small_disk;
 pub(crate) mod town;
 
@@ -52,7 +54,7 @@ pub(crate) struct Server {
 
 /// The built program, to run in `directory` with nothing of this process's environment that configures it.
 pub(crate) fn program(directory: &Path) -> Command {
-    let mut command = prepared(PROGRAM);
+    let mut command = prepared(Command::new(PROGRAM));
     command.current_dir(directory);
     command
 }
@@ -60,9 +62,8 @@ pub(crate) fn program(directory: &Path) -> Command {
 /// The built program's path.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_decentcom-server");
 
-/// A command that runs the built program, or becomes it.
-pub(crate) fn prepared(command: &str) -> Command {
-    let mut command = Command::new(command);
+/// A command that runs the built program, or becomes it, with nothing of this process's environment that configures it.
+pub(crate) fn prepared(mut command: Command) -> Command {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("DECENTCOM_") {
@@ -80,7 +81,11 @@ impl Server {
 
     /// The same, with further settings by environment variables.
     pub(crate) fn start_with(directory: &Path, backend: &str, settings: &[(&str, &str)]) -> Self {
-        let mut command = program(directory);
+        Self::start_command(program(directory), backend, settings)
+    }
+
+    /// The same, with a command that ends up as the built program.
+    pub(crate) fn start_command(mut command: Command, backend: &str, settings: &[(&str, &str)]) -> Self {
         command.envs(settings.iter().copied());
         Self::launch(command, backend).unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
@@ -152,16 +157,13 @@ impl Server {
 
     /// A user of this server with a key made from `seed`, logged in.
     pub(crate) async fn log_in(&self, seed: u64) -> User {
+        self.stranger(seed).try_log_in().await.expect("the server answers a log-in")
+    }
+
+    /// Somebody with a key made from `seed`, not logged in.
+    pub(crate) fn stranger(&self, seed: u64) -> User {
         let http = Client::builder().timeout(PATIENCE).build().unwrap();
-        let mut user = User { http, base: self.base.clone(), key: key(seed), token: String::new(), id: String::new() };
-        let pubkey = user.pubkey();
-        let challenge = user.ok(Method::POST, "/auth/challenge", json!({ "pubkey": pubkey })).await;
-        let challenge = challenge["challenge"].as_str().unwrap().to_owned();
-        let signature = user.sign(&challenge);
-        let verified = user.ok(Method::POST, "/auth/verify", json!({ "pubkey": pubkey, "signature": signature })).await;
-        user.token = verified["token"].as_str().unwrap().to_owned();
-        user.id = verified["user_id"].as_str().unwrap().to_owned();
-        user
+        User { http, base: self.base.clone(), key: key(seed), token: String::new(), id: String::new() }
     }
 }
 
@@ -224,7 +226,7 @@ impl User {
         STANDARD.encode(self.key.sign(text.as_bytes()).to_bytes())
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}/api/v1{path}", self.base));
         if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
     }
@@ -259,9 +261,52 @@ impl User {
         Some(Reply { status, retry_after, body })
     }
 
-    /// A DELETE, when the server may go away meanwhile.
-    pub(crate) async fn try_delete(&self, path: &str) -> Option<StatusCode> {
-        Some(self.request(Method::DELETE, path).send().await.ok()?.status())
+    /// Like [`ok`](Self::ok), when the server may go away meanwhile: `None` then, and only then.
+    pub(crate) async fn try_ok(&self, method: Method, path: &str, body: Value) -> Option<Value> {
+        let reply = self.request(method.clone(), path).json(&body).send().await.ok()?;
+        let status = reply.status();
+        let text = reply.text().await.ok()?;
+        assert!(status.is_success(), "{method} {path} answers {status}: {text}");
+        Some(if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() })
+    }
+
+    /// Logs in, when the server may go away meanwhile.
+    pub(crate) async fn try_log_in(mut self) -> Option<Self> {
+        let pubkey = self.pubkey();
+        let asked = self.try_ok(Method::POST, "/auth/challenge", json!({ "pubkey": pubkey })).await?;
+        let signature = self.sign(asked["challenge"].as_str().unwrap());
+        let body = json!({ "pubkey": pubkey, "signature": signature });
+        let verified = self.try_ok(Method::POST, "/auth/verify", body).await?;
+        self.token = verified["token"].as_str().unwrap().to_owned();
+        self.id = verified["user_id"].as_str().unwrap().to_owned();
+        Some(self)
+    }
+
+    /// Asks for a text to sign.
+    pub(crate) async fn challenge(&self) -> String {
+        let asked = self.ok(Method::POST, "/auth/challenge", json!({ "pubkey": self.pubkey() })).await;
+        asked["challenge"].as_str().unwrap().to_owned()
+    }
+
+    /// Answers with a signature over `text`.
+    pub(crate) async fn verify(&self, text: &str) -> (StatusCode, Value) {
+        let body = json!({ "pubkey": self.pubkey(), "signature": self.sign(text) });
+        self.call(Method::POST, "/auth/verify", body).await
+    }
+
+    /// Somebody else, not logged in, over the same connections.
+    pub(crate) fn with_key(&self, seed: u64) -> Self {
+        Self { key: key(seed), token: String::new(), id: String::new(), ..self.clone() }
+    }
+
+    /// The holder of another token.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
+    /// The same user and session, at another run of the server.
+    pub(crate) fn at(&self, server: &Server) -> Self {
+        Self { base: server.base.clone(), ..self.clone() }
     }
 
     /// Like [`call`](Self::call), for calls that must succeed.

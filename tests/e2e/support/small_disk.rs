@@ -51,7 +51,7 @@ impl SmallDisk {
 
     /// Starts the built server on this disk; what it answers if it stops instead.
     pub(crate) fn try_start(&self, backend: &str, settings: &[(&str, &str)]) -> Result<Server, String> {
-        let mut command = prepared("nsenter");
+        let mut command = prepared(Command::new("nsenter"));
         command.args(&self.enter).args(["sh", "-c", r#"cd "$0" && exec "$1""#]).arg(self.place.path()).arg(PROGRAM);
         command.envs(settings.iter().copied());
         Server::launch(command, backend)

@@ -49,6 +49,8 @@ mod close {
 
 /// Bytes of a frame from a client; their operations are short.
 const MAX_FRAME_BYTES: usize = 16 * 1024;
+/// Bytes read from a socket at a time. The library's default is 128 KiB, which every socket would hold, used or not.
+const READ_BYTES: usize = 4 * 1024;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -82,5 +84,6 @@ pub(super) async fn open(
     Ok(upgrade
         .max_message_size(MAX_FRAME_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
+        .read_buffer_size(READ_BYTES)
         .on_upgrade(move |socket| socket::serve(app, socket, token)))
 }

@@ -1,0 +1,24 @@
+//! The database's files, as they lie on disk.
+
+use std::{fs, path::Path};
+
+use decentcom_server::storage::verify::{self, Finding};
+
+/// What verification finds in a copy of the files below `directory`, which no server has open.
+pub(crate) async fn verify_copy(directory: &Path, backend: &str) -> Vec<Finding> {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(directory.join("data")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap();
+        if !name.to_string_lossy().ends_with("-shm") {
+            fs::copy(&path, copy.path().join(name)).unwrap();
+        }
+    }
+    let path = copy.path().join(format!("decentcom.{backend}"));
+    let mut findings = Vec::new();
+    match backend {
+        "redb" => verify::verify_redb(&path, |finding| findings.push(finding)).unwrap(),
+        _ => verify::verify_sqlite(&path, |finding| findings.push(finding)).await.unwrap(),
+    }
+    findings
+}

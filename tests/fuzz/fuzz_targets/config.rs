@@ -1,0 +1,5 @@
+#![no_main]
+
+use decentcom_tests::fuzz::CONFIG;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (CONFIG.run)(bytes));
