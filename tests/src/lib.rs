@@ -10,6 +10,7 @@
 
 pub mod context;
 mod contract;
+pub mod model;
 mod reopening;
 
 use futures::future::LocalBoxFuture;

@@ -1,0 +1,191 @@
+//! Runs a script over a store and holds every answer and every announcement to the model.
+
+use std::sync::Arc;
+
+use decentcom_server::storage::{
+    Backend, Change, ChangeFeed, FeedError, Storage, StorageError, Timestamp,
+    verify::{verify_redb, verify_sqlite},
+};
+use futures::FutureExt;
+
+use super::{Answer, Call, Kind, Names, Step, Text, state::Model, together};
+use crate::{
+    Context, Place, Setup,
+    context::{NOBODY, at},
+};
+
+/// Sees every answer of a store before it is judged, and may replace it.
+pub type Observer<'a> = dyn Fn(&Call, Answer) -> Answer + Send + Sync + 'a;
+
+/// Runs a script over a fresh store. The error says what was answered, and what the contract says instead.
+pub async fn run(setup: Setup, script: &[Step], observer: &Observer<'_>) -> Result<(), String> {
+    let mut runner = Runner::new(setup, observer).await;
+    for (number, step) in script.iter().enumerate() {
+        let place = format!("{}, {:?}, step {}: {step:?}", setup.backend.name(), setup.place, number + 1);
+        runner.step(step).await.map_err(|problem| format!("{place}\n{problem}"))?;
+    }
+    let last = format!("{}, {:?}, after the script", setup.backend.name(), setup.place);
+    runner.finish().await.map_err(|problem| format!("{last}\n{problem}"))
+}
+
+pub(super) struct Runner<'a> {
+    t: Context,
+    feed: ChangeFeed,
+    pub(super) model: Model,
+    pub(super) names: Arc<Names>,
+    observer: &'a Observer<'a>,
+}
+
+impl<'a> Runner<'a> {
+    async fn new(setup: Setup, observer: &'a Observer<'a>) -> Self {
+        let t = Context::in_quick_directory(setup).await;
+        let feed = t.store.changes();
+        let model = Model::new(t.now());
+        Self { t, feed, model, names: Arc::default(), observer }
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Call(call) => {
+                let answer = call.perform(&*self.t.store, &self.names, self.t.now()).await;
+                let answer = (self.observer)(call, answer);
+                self.judge(call, &answer)
+            }
+            Step::Together(callers) => {
+                let events = together::make(&self.t.store, callers, &self.names, self.t.now()).await;
+                together::judge(self, events).await
+            }
+            Step::Later(millis) => {
+                let now = self.t.now().as_millis().saturating_add(*millis).min(Timestamp::MAX.as_millis());
+                self.set_clock(now);
+                Ok(())
+            }
+            Step::Earlier(millis) => {
+                self.set_clock(self.t.now().as_millis().saturating_sub(*millis));
+                Ok(())
+            }
+            Step::Reopen => self.reopen().await,
+            Step::DropAndOpen => {
+                self.t.drop_and_open().await;
+                self.feed = self.t.store.changes();
+                Ok(())
+            }
+        }
+    }
+
+    fn set_clock(&mut self, millis: u64) {
+        self.t.clock.set(at(millis));
+        self.model.now = at(millis);
+    }
+
+    /// Everything once more, also from the files alone; and nothing in them that verification finds.
+    async fn finish(mut self) -> Result<(), String> {
+        self.read_everything().await?;
+        if self.t.setup().place == Place::Memory {
+            return Ok(());
+        }
+        self.reopen().await?;
+        self.read_everything().await?;
+        self.t.store.close().await.unwrap();
+        let mut findings = Vec::new();
+        let file = self.t.store_file();
+        match self.t.setup().backend {
+            Backend::Redb => verify_redb(&file, |finding| findings.push(finding.to_string())).unwrap(),
+            Backend::Sqlite => verify_sqlite(&file, |finding| findings.push(finding.to_string())).await.unwrap(),
+        }
+        if findings.is_empty() { Ok(()) } else { Err(format!("verification finds {findings:#?}")) }
+    }
+
+    async fn read_everything(&mut self) -> Result<(), String> {
+        for call in everything(&self.names) {
+            self.step(&Step::Call(call.clone())).await.map_err(|problem| format!("{call:?}\n{problem}"))?;
+        }
+        Ok(())
+    }
+
+    /// What is closed takes no more calls, and has announced everything it will.
+    async fn reopen(&mut self) -> Result<(), String> {
+        let closed = self.t.store.clone();
+        self.t.reopen().await;
+        let refused = [closed.ping().await, closed.create_category("late", 0).await.map(drop)];
+        if !refused.iter().all(|result| matches!(result, Err(StorageError::Unavailable { .. }))) {
+            return Err(format!("a closed store answered {refused:?}"));
+        }
+        let last = self.feed.next().await;
+        if last != Err(FeedError::Closed) {
+            return Err(format!("a closed store announced {last:?}"));
+        }
+        self.feed = self.t.store.changes();
+        Ok(())
+    }
+
+    fn judge(&mut self, call: &Call, answer: &Answer) -> Result<(), String> {
+        self.model.changes.clear();
+        let expected = self.model.step(call, &self.names, answer);
+        self.compare("answered", &expected, answer, expected.allows(answer))?;
+        if let Some((kind, name)) = answer.made().filter(|_| call.makes()) {
+            Arc::make_mut(&mut self.names).learn(kind, name);
+        }
+        let (announced, due) = (self.announced(), in_order(self.model.changes.clone()));
+        self.compare("announced", &due, &announced, due == announced)
+    }
+
+    fn compare<T: std::fmt::Debug>(&self, verb: &str, due: &T, given: &T, agree: bool) -> Result<(), String> {
+        if agree {
+            return Ok(());
+        }
+        let text = format!("  {verb:9} {given:?}\n  instead of {due:?}");
+        Err(self.names.readable(text))
+    }
+
+    /// What the store has announced and nobody has looked at yet.
+    pub(super) fn announced(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        while let Some(Ok(change)) = self.feed.next().now_or_never() {
+            changes.push(change);
+        }
+        in_order(changes)
+    }
+
+    pub(super) fn observe(&self, call: &Call, answer: Answer) -> Answer {
+        (self.observer)(call, answer)
+    }
+
+    pub(super) fn store(&self) -> &Arc<dyn Storage> {
+        &self.t.store
+    }
+}
+
+/// The changes of a deleted category's channels come before its own, in an order that the contract leaves open; here it
+/// is that of the ids.
+fn in_order(mut changes: Vec<Change>) -> Vec<Change> {
+    let mut start = 0;
+    for index in 0..changes.len() {
+        if matches!(changes[index], Change::CategoryDeleted(_)) {
+            changes[start..index].sort_by_key(|change| match change {
+                Change::ChannelUpdated(channel) if channel.category_id.is_none() => Some(channel.id),
+                _ => None,
+            });
+        }
+        if !matches!(changes[index], Change::ChannelUpdated(_)) {
+            start = index + 1;
+        }
+    }
+    changes
+}
+
+/// Calls that together read all there is.
+pub(super) fn everything(names: &Names) -> Vec<Call> {
+    let made = |kind| (0..names.count(kind)).map(move |number| Text::Made(kind, number));
+    let mut calls = vec![Call::ListUsers, Call::ListUsersPage(None, 500), Call::ListChannels, Call::ListCategories];
+    calls.extend(made(Kind::User).map(Call::GetUserById));
+    calls.extend(made(Kind::Category).map(Call::GetCategory));
+    calls.extend(made(Kind::Message).map(Call::GetMessage));
+    calls.extend(made(Kind::Token).map(Call::GetSession));
+    for channel in made(Kind::Channel) {
+        calls.push(Call::GetChannel(channel.clone()));
+        calls.push(Call::ListMessages(channel.clone(), None, 500));
+        calls.push(Call::ListMessagesAfter(channel, Text::Is(NOBODY), 500));
+    }
+    calls
+}

@@ -1,0 +1,257 @@
+//! Random scripts.
+
+use proptest::{collection::vec, option, prelude::*, sample::select, strategy::Union};
+
+use super::{Call, Kind, Lasting, Text};
+use crate::context::{MALFORMED, NOBODY};
+
+/// One step of a script. The debug text is the code that makes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A call, with nothing else under way.
+    Call(Call),
+    /// Several callers at once, each making its calls in turn.
+    Together(Vec<Vec<Call>>),
+    /// The clock goes forward by so many milliseconds, at most to the end of the year 9999.
+    Later(u64),
+    /// The clock goes back, at most to 1970.
+    Earlier(u64),
+    /// The store is closed and opened again.
+    Reopen,
+    /// The store is dropped without closing it, and opened again.
+    DropAndOpen,
+}
+
+/// Scripts of 50 to 100 calls, one after the other, with the clock moving between them; with `reopening`, also with the
+/// store opened again. `is_shrinking` says when a shorter one will do.
+pub fn calls_in_turn(reopening: bool, is_shrinking: impl Fn() -> bool + 'static) -> impl Strategy<Value = Vec<Step>> {
+    let mut steps = vec![(80, call().prop_map(Step::Call).boxed()), (8, clock().boxed())];
+    if reopening {
+        steps.push((4, reopen().boxed()));
+    }
+    long_enough(vec(Union::new_weighted(steps), 0..=110), is_shrinking)
+}
+
+/// The same with up to eight calls at once, by two to eight callers.
+pub fn calls_at_once(reopening: bool, is_shrinking: impl Fn() -> bool + 'static) -> impl Strategy<Value = Vec<Step>> {
+    let callers =
+        prop_oneof![vec(vec(call(), 1..=1), 2..=8), vec(vec(call(), 1..=2), 2..=4), vec(vec(call(), 1..=4), 2..=2),];
+    let mut steps = vec![
+        (8, callers.prop_map(Step::Together).boxed()),
+        (10, call().prop_map(Step::Call).boxed()),
+        (2, clock().boxed()),
+    ];
+    if reopening {
+        steps.push((1, reopen().boxed()));
+    }
+    long_enough(vec(Union::new_weighted(steps), 0..=36), is_shrinking)
+}
+
+fn long_enough(
+    scripts: impl Strategy<Value = Vec<Step>>,
+    is_shrinking: impl Fn() -> bool + 'static,
+) -> impl Strategy<Value = Vec<Step>> {
+    scripts.prop_filter("fewer than 50 calls", move |script| is_shrinking() || 50 <= calls(script))
+}
+
+fn calls(script: &[Step]) -> usize {
+    let calls = |step: &Step| match step {
+        Step::Call(_) => 1,
+        Step::Together(callers) => callers.iter().map(Vec::len).sum(),
+        _ => 0,
+    };
+    script.iter().map(calls).sum()
+}
+
+/// A script as code: what stands between the brackets of a regression test.
+pub fn listing(script: &[Step]) -> String {
+    script.iter().map(|step| format!("    {step:?},\n")).collect()
+}
+
+fn clock() -> impl Strategy<Value = Step> {
+    let (soon, hour) = (prop_oneof![1..20u64, Just(1_000)], Just(3_600_000u64));
+    prop_oneof![
+        20 => soon.clone().prop_map(Step::Later),
+        5 => hour.prop_map(Step::Later),
+        8 => soon.prop_map(Step::Earlier),
+        3 => hour.prop_map(Step::Earlier),
+        1 => Just(Step::Earlier(u64::MAX)),
+        1 => Just(Step::Later(366 * 24 * 3_600_000)),
+    ]
+}
+
+fn reopen() -> impl Strategy<Value = Step> {
+    prop_oneof![2 => Just(Step::Reopen), 1 => Just(Step::DropAndOpen)]
+}
+
+fn number() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => 0..3usize, 2 => 0..20usize]
+}
+
+/// An id of this kind: of something that was made, live or deleted, or of something else, or none.
+fn id(kind: Kind) -> impl Strategy<Value = Text> {
+    let ids = [Kind::User, Kind::Channel, Kind::Category, Kind::Message];
+    prop_oneof![
+        80 => number().prop_map(move |number| Text::Made(kind, number)),
+        8 => number().prop_map(move |number| Text::OtherCase(kind, number)),
+        5 => (select(ids.to_vec()), number()).prop_map(|(kind, number)| Text::Made(kind, number)),
+        2 => Just(Text::Is(NOBODY)),
+        1 => Just(Text::Is("7zzzzzzzzzzzzzzzzzzzzzzzzz")),
+        4 => malformed(),
+    ]
+}
+
+/// Crockford's alphabet leaves out I, L, O and U; long texts are shortened in errors.
+fn malformed() -> impl Strategy<Value = Text> {
+    let mut texts: Vec<_> = MALFORMED.into_iter().map(Text::Is).collect();
+    texts.extend(
+        ["0000000000000000000000000I", "0000000000000000000000000l", "O0000000000000000000000000"].map(Text::Is),
+    );
+    texts.extend([" 0000000000000000000000000", "00000000000000000000000000\0"].map(Text::Is));
+    texts.push(Text::Long(5_000));
+    select(texts)
+}
+
+fn cursor(kind: Kind) -> impl Strategy<Value = Text> {
+    prop_oneof![
+        9 => id(kind),
+        1 => Just(Text::Is("7ZZZZZZZZZZZZZZZZZZZZZZZZZ")),
+    ]
+}
+
+fn pubkey() -> impl Strategy<Value = Text> {
+    prop_oneof![
+        20 => select(vec!["a", "b", "c", "d", "e", "A", "a ", "a\0", "\u{e9}", "e\u{301}"]).prop_map(Text::Is),
+        1 => Just(Text::Is("")),
+        1 => Just(Text::Long(256)),
+        1 => Just(Text::Long(257)),
+    ]
+}
+
+fn name() -> impl Strategy<Value = Text> {
+    prop_oneof![
+        20 => select(vec!["x", "y", "X", "\0", "\u{1F600}"]).prop_map(Text::Is),
+        2 => Just(Text::Is("")),
+        1 => Just(Text::Long(1024)),
+        1 => Just(Text::Long(1025)),
+    ]
+}
+
+fn content() -> impl Strategy<Value = Text> {
+    prop_oneof![
+        200 => select(vec!["one", "two", "", "%_'\"\\", "\u{202e}\0"]).prop_map(Text::Is),
+        1 => Just(Text::Long(1 << 20)),
+        1 => Just(Text::Long((1 << 20) + 1)),
+    ]
+}
+
+fn category() -> impl Strategy<Value = Text> {
+    prop_oneof![8 => id(Kind::Category), 2 => name()]
+}
+
+fn position() -> impl Strategy<Value = i32> {
+    prop_oneof![10 => -2..3i32, 1 => select(vec![i32::MIN, i32::MAX])]
+}
+
+fn limit() -> impl Strategy<Value = u32> {
+    prop_oneof![6 => 1..6u32, 1 => Just(0), 2 => select(vec![50, 500, 501, u32::MAX])]
+}
+
+fn lasting() -> impl Strategy<Value = Lasting> {
+    prop_oneof![
+        10 => select(vec![1, 2, 5, 10, 1_000, 3_600_000]).prop_map(|millis| Lasting::Nanos(millis * 1_000_000)),
+        1 => select(vec![0, 1, 1_000_001]).prop_map(Lasting::Nanos),
+        1 => select(vec![0, 1]).prop_map(Lasting::ToTheEndAnd),
+        1 => Just(Lasting::Longest),
+    ]
+}
+
+fn token() -> impl Strategy<Value = Text> {
+    prop_oneof![
+        12 => number().prop_map(|number| Text::Made(Kind::Token, number)),
+        1 => number().prop_map(|number| Text::OtherCase(Kind::Token, number)),
+        1 => id(Kind::User),
+        1 => malformed(),
+    ]
+}
+
+/// Any call, the ones that change something more often.
+fn call() -> impl Strategy<Value = Call> {
+    Union::new_weighted(vec![
+        (6, (pubkey(), option::of(name())).prop_map(|(key, name)| Call::CreateUser(key, name)).boxed()),
+        (2, id(Kind::User).prop_map(Call::GetUserById).boxed()),
+        (2, pubkey().prop_map(Call::GetUserByPubkey).boxed()),
+        (
+            5,
+            (id(Kind::User), option::of(name()), option::of(name()))
+                .prop_map(|(id, name, avatar)| Call::UpdateUser(id, name, avatar))
+                .boxed(),
+        ),
+        (1, Just(Call::ListUsers).boxed()),
+        (
+            3,
+            (option::of(cursor(Kind::User)), limit())
+                .prop_map(|(after, limit)| Call::ListUsersPage(after, limit))
+                .boxed(),
+        ),
+        (
+            16,
+            (id(Kind::Channel), id(Kind::User), content())
+                .prop_map(|(channel, author, content)| Call::CreateMessage(channel, author, content))
+                .boxed(),
+        ),
+        (4, id(Kind::Message).prop_map(Call::GetMessage).boxed()),
+        (
+            6,
+            (id(Kind::Channel), option::of(cursor(Kind::Message)), limit())
+                .prop_map(|(channel, before, limit)| Call::ListMessages(channel, before, limit))
+                .boxed(),
+        ),
+        (
+            5,
+            (id(Kind::Channel), cursor(Kind::Message), limit())
+                .prop_map(|(channel, after, limit)| Call::ListMessagesAfter(channel, after, limit))
+                .boxed(),
+        ),
+        (8, (id(Kind::Message), content()).prop_map(|(id, content)| Call::UpdateMessage(id, content)).boxed()),
+        (6, id(Kind::Message).prop_map(Call::DeleteMessage).boxed()),
+        (
+            8,
+            (name(), option::of(category()), position())
+                .prop_map(|(name, category, position)| Call::CreateChannel(name, category, position))
+                .boxed(),
+        ),
+        (2, id(Kind::Channel).prop_map(Call::GetChannel).boxed()),
+        (2, Just(Call::ListChannels).boxed()),
+        (
+            4,
+            (id(Kind::Channel), option::of(name()), option::of(name()), option::of(position()))
+                .prop_map(|(id, name, topic, position)| Call::UpdateChannel(id, name, topic, position))
+                .boxed(),
+        ),
+        (
+            4,
+            (id(Kind::Channel), option::of(name()), option::of(name()), option::of(category()), option::of(position()))
+                .prop_map(|(id, name, topic, category, position)| {
+                    Call::EditChannel(id, name, topic, category, position)
+                })
+                .boxed(),
+        ),
+        (3, id(Kind::Channel).prop_map(Call::DeleteChannel).boxed()),
+        (5, (name(), position()).prop_map(|(name, position)| Call::CreateCategory(name, position)).boxed()),
+        (2, id(Kind::Category).prop_map(Call::GetCategory).boxed()),
+        (2, Just(Call::ListCategories).boxed()),
+        (
+            4,
+            (id(Kind::Category), option::of(name()), option::of(position()))
+                .prop_map(|(id, name, position)| Call::UpdateCategory(id, name, position))
+                .boxed(),
+        ),
+        (4, id(Kind::Category).prop_map(Call::DeleteCategory).boxed()),
+        (6, (id(Kind::User), lasting()).prop_map(|(user, lasting)| Call::CreateSession(user, lasting)).boxed()),
+        (4, token().prop_map(Call::GetSession).boxed()),
+        (3, token().prop_map(Call::DeleteSession).boxed()),
+        (3, Just(Call::DeleteExpiredSessions).boxed()),
+        (1, Just(Call::Ping).boxed()),
+    ])
+}

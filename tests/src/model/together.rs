@@ -1,0 +1,136 @@
+//! Callers at the same time: what they saw must have a sequential explanation.
+
+use std::sync::{Arc, Mutex};
+
+use decentcom_server::storage::{Change, Storage, Timestamp};
+use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
+use tokio::sync::Barrier;
+
+use super::{
+    Answer, Call, Names,
+    run::{Runner, everything},
+    state::Model,
+};
+
+/// What happened, in the order in which it was seen: a call is noted before it starts and after it has ended, so one
+/// that is noted as ended before another started really was.
+pub(super) enum Event {
+    Started(usize, Call),
+    Ended(usize, Answer),
+}
+
+/// Makes the calls, each caller's in turn, all callers at once.
+pub(super) async fn make(
+    store: &Arc<dyn Storage>,
+    callers: &[Vec<Call>],
+    names: &Arc<Names>,
+    now: Timestamp,
+) -> Vec<Event> {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let start = Arc::new(Barrier::new(callers.len().max(1)));
+    let calling = callers.iter().cloned().enumerate().map(|(caller, calls)| {
+        let (store, names, events, start) = (store.clone(), names.clone(), events.clone(), start.clone());
+        tokio::spawn(async move {
+            start.wait().await;
+            for call in calls {
+                events.lock().unwrap().push(Event::Started(caller, call.clone()));
+                let answer = call.perform(&*store, &names, now).await;
+                events.lock().unwrap().push(Event::Ended(caller, answer));
+            }
+        })
+    });
+    for caller in futures::future::join_all(calling).await {
+        caller.unwrap();
+    }
+    std::mem::take(&mut *events.lock().unwrap())
+}
+
+/// Calls that happen in one step: one call, or the reading of everything when all is quiet again.
+#[derive(Clone, Debug)]
+struct Op {
+    calls: Arc<[Call]>,
+    names: Arc<Names>,
+    is_last: bool,
+}
+
+/// The model as a sequential specification, which knows what was announced: what a call changes must come next there.
+#[derive(Clone)]
+struct Specification {
+    model: Model,
+    announced: Arc<[Change]>,
+    explained: usize,
+}
+
+impl SequentialSpec for Specification {
+    type Op = Op;
+    type Ret = Arc<[Answer]>;
+
+    fn invoke(&mut self, op: &Op) -> Self::Ret {
+        unreachable!("every call has ended before it is judged, {op:?} has not")
+    }
+
+    fn is_valid_step(&mut self, op: &Op, told: &Self::Ret) -> bool {
+        for (call, told) in op.calls.iter().zip(told.iter()) {
+            self.model.changes.clear();
+            if !self.model.step(call, &op.names, told).allows(told) {
+                return false;
+            }
+            if !self.announced[self.explained..].starts_with(&self.model.changes) {
+                return false;
+            }
+            self.explained += self.model.changes.len();
+        }
+        !op.is_last || self.explained == self.announced.len()
+    }
+}
+
+/// Looks for an order of the calls that explains every answer, everything there is to read afterwards, and what was
+/// announced meanwhile; the model goes on from there.
+pub(super) async fn judge(runner: &mut Runner<'_>, events: Vec<Event>) -> Result<(), String> {
+    let before = runner.names.clone();
+    let announced = runner.announced();
+    let mut specification =
+        Specification { model: runner.model.clone(), announced: announced.clone().into(), explained: 0 };
+    let mut tester = LinearizabilityTester::new(specification.clone());
+    let mut calls: Vec<Option<Call>> = Vec::new();
+    let (mut story, mut made) = (String::new(), Vec::new());
+    for event in events {
+        match event {
+            Event::Started(caller, call) => {
+                story += &format!("  {caller} starts {call:?}\n");
+                calls.resize(calls.len().max(caller + 1), None);
+                calls[caller] = Some(call.clone());
+                tester.on_invoke(caller, Op { calls: [call].into(), names: before.clone(), is_last: false })?;
+            }
+            Event::Ended(caller, answer) => {
+                let call = calls[caller].take().unwrap();
+                let answer = runner.observe(&call, answer);
+                story += &format!("  {caller} hears  {answer:?}\n");
+                made.extend(answer.made().filter(|_| call.makes()));
+                tester.on_return(caller, [answer].into())?;
+            }
+        }
+    }
+    made.sort();
+    for (kind, name) in made {
+        Arc::make_mut(&mut runner.names).learn(kind, name);
+    }
+
+    let reads = everything(&runner.names);
+    let mut answers = Vec::new();
+    for call in &reads {
+        answers.push(call.perform(&**runner.store(), &runner.names, runner.model.now).await);
+    }
+    story += &format!("  announced: {announced:#?}\n  there is: {answers:#?}\n");
+    let last = Op { calls: reads.into(), names: runner.names.clone(), is_last: true };
+    tester.on_invret(calls.len(), last, answers.into())?;
+
+    let explanation = tester.serialized_history();
+    let explanation =
+        explanation.ok_or_else(|| runner.names.readable(format!("no order of the calls explains\n{story}")))?;
+    for (op, told) in explanation {
+        assert!(specification.is_valid_step(&op, &told));
+    }
+    runner.model = specification.model;
+    Ok(())
+}
