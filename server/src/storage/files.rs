@@ -1,7 +1,7 @@
 //! What every backend checks and prepares before its engine touches a file.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -14,6 +14,9 @@ const FILE_MODE: u32 = 0o600;
 /// Only the owner may look into a directory made for a database.
 const DIRECTORY_MODE: u32 = 0o700;
 
+/// Symbolic links that Linux follows before it gives up.
+const MOST_LINKS: usize = 40;
+
 /// The first bytes of each backend's files.
 const SIGNATURES: [(Backend, &[u8]); 2] =
     [(Backend::Sqlite, b"SQLite format 3\0"), (Backend::Redb, b"redb\x1A\x0A\xA9\x0D\x0A")];
@@ -22,7 +25,8 @@ const SIGNATURES: [(Backend, &[u8]); 2] =
 /// missing directories (0700). Answers whether the file has content.
 pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> {
     let mut start = Vec::new();
-    match File::open(path) {
+    let file = File::open(path);
+    match &file {
         Ok(file) => {
             if file.metadata().map_err(|error| path_error(path, &error))?.is_dir() {
                 return Err(path_error(path, &io::ErrorKind::IsADirectory.into()));
@@ -38,7 +42,7 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
                 .map_err(|error| path_error(directory, &error))?;
             return Ok(false);
         }
-        Err(error) => return Err(path_error(path, &error)),
+        Err(error) => return Err(path_error(path, error)),
     }
     if start.is_empty() {
         return Ok(false);
@@ -54,6 +58,10 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
                 Backend::Redb => "Set `backend = \"redb\"` in [storage], or name another file in `database_path`",
             },
         }),
+        // redb locks a new file before it writes, and its signature comes last.
+        None if file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))) => {
+            Err(OpenError::InUse { path: path.into() })
+        }
         None => Err(OpenError::WrongFormat {
             path: path.into(),
             expected: expected(backend),
@@ -65,7 +73,7 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
 
 /// Makes sure that `path` is a file of `backend` with content, and creates nothing.
 pub(super) fn require(path: &Path, backend: Backend) -> Result<(), OpenError> {
-    std::fs::metadata(path).map_err(|error| path_error(path, &error))?;
+    fs::metadata(path).map_err(|error| path_error(path, &error))?;
     if prepare(path, backend)? {
         return Ok(());
     }
@@ -108,6 +116,17 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// The file that `path` names in the end, through any symbolic links; it need not exist yet. Whoever locks a file by a
+/// name beside it has to lock the same one, whatever it was called.
+pub(super) fn target(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(link) = fs::read_link(&path) else { break };
+        path = directory_of(&path).join(link);
+    }
+    path
 }
 
 fn directory_of(path: &Path) -> &Path {

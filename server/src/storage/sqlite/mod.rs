@@ -54,7 +54,7 @@ const CACHE_KIB: u32 = 16 * 1024;
 
 /// Opens the store in the SQLite file at `path`, creating and migrating it as needed.
 pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    let lock_path = beside(path, ".lock");
+    let lock_path = beside(&files::target(path), ".lock");
     // The lock comes before a look into the file: closing any descriptor of it would drop the POSIX locks that another
     // store in this process holds on it, see "How To Corrupt An SQLite Database File", section 2.2.
     let held = if lock_path.exists() { Some(lock(path, &lock_path)?) } else { None };
