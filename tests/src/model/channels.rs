@@ -6,7 +6,7 @@ use decentcom_server::storage::{Category, CategoryId, Change, Channel, ChannelId
 
 use super::{
     Answer, Refusal,
-    state::{Checks, Model, Outcome, canonical, not_found, unless_empty},
+    state::{Checks, Model, Outcome, canonical, not_found, time_of, unless_empty},
 };
 
 impl Model {
@@ -28,8 +28,8 @@ impl Model {
         told: &Answer,
     ) -> Outcome {
         Checks::default().name(Some(&name)).optional(category.as_ref(), "category_id").done()?;
-        let id = ChannelId::parse(&self.new_id(told)?).unwrap();
-        let created_at = id.timestamp().unwrap();
+        let id = self.new_id(told)?;
+        let (id, created_at) = (ChannelId::parse(&id).unwrap(), time_of(&id));
         let category_id = category.and_then(unless_empty);
         let channel = Channel { id, name, topic: None, category_id, position, created_at, updated_at: created_at };
         Arc::make_mut(&mut self.channels).insert(id.to_string(), channel.clone());
@@ -93,8 +93,9 @@ impl Model {
 
     pub(super) fn create_category(&mut self, name: String, position: i32, told: &Answer) -> Outcome {
         Checks::default().name(Some(&name)).done()?;
-        let id = CategoryId::parse(&self.new_id(told)?).unwrap();
-        let category = Category { id, name, position, created_at: id.timestamp().unwrap() };
+        let id = self.new_id(told)?;
+        let (id, created_at) = (CategoryId::parse(&id).unwrap(), time_of(&id));
+        let category = Category { id, name, position, created_at };
         Arc::make_mut(&mut self.categories).insert(id.to_string(), category.clone());
         self.changes.push(Change::CategoryCreated(category.clone().into()));
         Ok(Answer::Categories(vec![category]))

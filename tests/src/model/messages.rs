@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use decentcom_server::storage::{Change, ChannelId, Entity, Message, MessageId, UserId, limits::MAX_PAGE};
+use decentcom_server::storage::{Change, Entity, Message, MessageId, limits::MAX_PAGE};
 
 use super::{
     Answer, Refusal,
-    state::{Checks, Model, Outcome, canonical, not_found},
+    state::{Checks, Model, Outcome, canonical, not_found, time_of},
 };
 
 impl Model {
@@ -21,18 +21,11 @@ impl Model {
 
     pub(super) fn create_message(&mut self, channel: &str, author: &str, content: String, told: &Answer) -> Outcome {
         Checks::default().content(&content).done()?;
-        self.channel(channel)?;
-        self.user(author).ok_or_else(|| not_found(Entity::User, author))?;
-        let id = MessageId::parse(&self.new_id(told)?).unwrap();
-        let message = Message {
-            id,
-            channel_id: ChannelId::parse(channel).unwrap(),
-            author_id: UserId::parse(author).unwrap(),
-            content,
-            edited_at: None,
-            deleted: false,
-            created_at: id.timestamp().unwrap(),
-        };
+        let channel_id = self.channel(channel)?.id;
+        let author_id = self.user(author)?.id;
+        let id = self.new_id(told)?;
+        let (id, created_at) = (MessageId::parse(&id).unwrap(), time_of(&id));
+        let message = Message { id, channel_id, author_id, content, edited_at: None, deleted: false, created_at };
         self.store_message(&message);
         self.changes.push(Change::MessageCreated(message.clone().into()));
         Ok(Answer::Messages(vec![message]))

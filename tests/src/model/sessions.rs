@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use decentcom_server::storage::{Change, Entity, Session, SessionDigest};
+use decentcom_server::storage::{Change, Session, SessionDigest, Timestamp};
 
 use super::{
     Answer, Lasting, Refusal,
-    state::{Checks, Model, Outcome, not_found},
+    state::{Checks, Model, Outcome},
 };
 
 impl Model {
     pub(super) fn create_session(&mut self, user: &str, lasting: Lasting, told: &Answer) -> Outcome {
         let duration = lasting.from(self.now);
-        let expires_at = self.now.checked_add(duration).filter(|_| !duration.is_zero());
+        // Rounded up to whole milliseconds, and within the year 9999.
+        let millis = duration.as_nanos().div_ceil(1_000_000) + u128::from(self.now.as_millis());
+        let expires_at = u64::try_from(millis).ok().and_then(Timestamp::from_millis).filter(|_| !duration.is_zero());
         Checks::default().that(expires_at.is_some(), "duration").done()?;
-        let user_id = self.user(user).ok_or_else(|| not_found(Entity::User, user))?.id;
+        let user_id = self.user(user)?.id;
         let token = match told.made() {
             Some((_, token)) if is_new_token(&token) && !self.sessions.contains_key(&token) => token,
             _ => return Err(Refusal::Unexpected("a new token was due".into())),

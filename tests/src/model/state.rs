@@ -125,7 +125,7 @@ pub(super) fn canonical(text: &str) -> Option<String> {
 const CROCKFORD: &[u8] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// The time in a canonical id, its first ten characters; the earliest for no id.
-fn time_of(id: &str) -> Timestamp {
+pub(super) fn time_of(id: &str) -> Timestamp {
     let digit = |byte| CROCKFORD.iter().position(|it| *it == byte).unwrap() as u64;
     at(id.bytes().take(10).fold(0, |millis, byte| millis * 32 + digit(byte)))
 }

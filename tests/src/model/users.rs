@@ -6,12 +6,13 @@ use decentcom_server::storage::{Change, Entity, User, UserId, limits::MAX_PAGE};
 
 use super::{
     Answer, Refusal,
-    state::{Checks, Model, Outcome, canonical, not_found, unless_empty},
+    state::{Checks, Model, Outcome, canonical, not_found, time_of, unless_empty},
 };
 
 impl Model {
-    pub(super) fn user(&self, id: &str) -> Option<&User> {
-        self.users.get(&canonical(id)?)
+    pub(super) fn user(&self, id: &str) -> Result<User, Refusal> {
+        let found = canonical(id).and_then(|id| self.users.get(&id)).cloned();
+        found.ok_or_else(|| not_found(Entity::User, id))
     }
 
     pub(super) fn create_user(&mut self, pubkey: String, name: Option<String>, told: &Answer) -> Outcome {
@@ -19,8 +20,8 @@ impl Model {
         if self.users.values().any(|user| user.pubkey == pubkey) {
             return Err(Refusal::Conflict(Entity::User, "pubkey"));
         }
-        let id = UserId::parse(&self.new_id(told)?).unwrap();
-        let created_at = id.timestamp().unwrap();
+        let id = self.new_id(told)?;
+        let (id, created_at) = (UserId::parse(&id).unwrap(), time_of(&id));
         let display_name = name.and_then(unless_empty);
         let user = User { id, pubkey, display_name, avatar_hash: None, created_at, updated_at: created_at };
         Arc::make_mut(&mut self.users).insert(id.to_string(), user.clone());
@@ -29,7 +30,7 @@ impl Model {
     }
 
     pub(super) fn get_user_by_id(&self, id: &str) -> Outcome {
-        Ok(Answer::Users(self.user(id).cloned().into_iter().collect()))
+        Ok(Answer::Users(self.user(id).into_iter().collect()))
     }
 
     pub(super) fn get_user_by_pubkey(&self, pubkey: &str) -> Outcome {
@@ -38,7 +39,7 @@ impl Model {
 
     pub(super) fn update_user(&mut self, id: &str, name: Option<String>, avatar: Option<String>) -> Outcome {
         Checks::default().optional(name.as_ref(), "display_name").optional(avatar.as_ref(), "avatar_hash").done()?;
-        let before = self.user(id).ok_or_else(|| not_found(Entity::User, id))?.clone();
+        let before = self.user(id)?;
         let mut user = before.clone();
         if let Some(name) = name {
             user.display_name = unless_empty(name);
