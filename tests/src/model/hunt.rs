@@ -19,6 +19,9 @@ const CASES: u32 = 2_400;
 /// Attempts at making a shorter script of callers at once fail: what a race shows once, it does not show every time.
 const ATTEMPTS: usize = 20;
 
+/// A failing script may be made shorter for this long.
+const PATIENCE_MILLIS: u32 = 120_000;
+
 /// This many in a hundred of the scripts to run.
 pub fn cases(percent: u32) -> u32 {
     let cases = env::var("MODEL_CASES").map_or(CASES, |cases| cases.parse().expect("MODEL_CASES is a number"));
@@ -70,7 +73,7 @@ impl Hunt {
             false => tokio::runtime::Builder::new_current_thread(),
         };
         let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
-        let config = Config { cases, failure_persistence: None, max_shrink_iters: 10_000, ..Config::default() };
+        let config = Config { cases, failure_persistence: None, max_shrink_time: PATIENCE_MILLIS, ..Config::default() };
         let is_shrinking = Arc::new(AtomicBool::new(false));
         let check = |script: Vec<Step>| {
             let shrinking = is_shrinking.load(Ordering::SeqCst);

@@ -6,13 +6,17 @@ use decentcom_server::storage::{
     Backend, Change, ChangeFeed, FeedError, Storage, StorageError, Timestamp,
     verify::{verify_redb, verify_sqlite},
 };
-use futures::FutureExt;
+use futures::{FutureExt, future::join_all};
+use tokio::task::unconstrained;
 
 use super::{Answer, Call, Kind, Names, Step, Text, state::Model, together};
 use crate::{
     Context, Place, Setup,
     context::{NOBODY, at},
 };
+
+/// Characters of an answer that are shown.
+const LONGEST: usize = 4_000;
 
 /// Sees every answer of a store before it is judged, and may replace it.
 pub type Observer<'a> = dyn Fn(&Call, Answer) -> Answer + Send + Sync + 'a;
@@ -49,7 +53,13 @@ impl<'a> Runner<'a> {
             Step::Call(call) => {
                 let answer = call.perform(&*self.t.store, &self.names, self.t.now()).await;
                 let answer = (self.observer)(call, answer);
-                self.judge(call, &answer)
+                self.judge(call, [answer])
+            }
+            Step::Many(count, call) => {
+                let calls = (0..*count).map(|_| call.perform(&*self.t.store, &self.names, self.t.now()));
+                let mut answers = join_all(calls).await;
+                answers.sort_by_key(Answer::made);
+                self.judge(call, answers)
             }
             Step::Together(callers) => {
                 let events = together::make(&self.t.store, callers, &self.names, self.t.now()).await;
@@ -64,6 +74,7 @@ impl<'a> Runner<'a> {
                 self.set_clock(self.t.now().as_millis().saturating_sub(*millis));
                 Ok(())
             }
+            Step::Reopen | Step::DropAndOpen if self.t.setup().place == Place::Memory => Ok(()),
             Step::Reopen => self.reopen().await,
             Step::DropAndOpen => {
                 self.t.drop_and_open().await;
@@ -119,12 +130,16 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    fn judge(&mut self, call: &Call, answer: &Answer) -> Result<(), String> {
+    /// Judges the answers to the same call, in the order in which the store must have given them.
+    fn judge(&mut self, call: &Call, answers: impl IntoIterator<Item = Answer>) -> Result<(), String> {
         self.model.changes.clear();
-        let expected = self.model.step(call, &self.names, answer);
-        self.compare("answered", &expected, answer, expected.allows(answer))?;
-        if let Some((kind, name)) = answer.made().filter(|_| call.makes()) {
-            Arc::make_mut(&mut self.names).learn(kind, name);
+        let names = self.names.clone();
+        for answer in answers {
+            let expected = self.model.step(call, &names, &answer);
+            self.compare("answered", &expected, &answer, expected.allows(&answer))?;
+            if let Some((kind, name)) = answer.made().filter(|_| call.makes()) {
+                Arc::make_mut(&mut self.names).learn(kind, name);
+            }
         }
         let (announced, due) = (self.announced(), in_order(self.model.changes.clone()));
         self.compare("announced", &due, &announced, due == announced)
@@ -134,14 +149,15 @@ impl<'a> Runner<'a> {
         if agree {
             return Ok(());
         }
-        let text = format!("  {verb:9} {given:?}\n  instead of {due:?}");
-        Err(self.names.readable(text))
+        let shown = |it: &T| self.names.readable(format!("{it:?}").chars().take(LONGEST).collect());
+        Err(format!("  {verb:10} {}\n  instead of {}", shown(given), shown(due)))
     }
 
     /// What the store has announced and nobody has looked at yet.
     pub(super) fn announced(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
-        while let Some(Ok(change)) = self.feed.next().now_or_never() {
+        // Tokio would have a task pause after so many.
+        while let Some(Ok(change)) = unconstrained(self.feed.next()).now_or_never() {
             changes.push(change);
         }
         in_order(changes)
@@ -177,15 +193,16 @@ fn in_order(mut changes: Vec<Change>) -> Vec<Change> {
 /// Calls that together read all there is.
 pub(super) fn everything(names: &Names) -> Vec<Call> {
     let made = |kind| (0..names.count(kind)).map(move |number| Text::Made(kind, number));
-    let mut calls = vec![Call::ListUsers, Call::ListUsersPage(None, 500), Call::ListChannels, Call::ListCategories];
+    let mut calls =
+        vec![Call::ListUsers, Call::ListUsersPage(None, u32::MAX), Call::ListChannels, Call::ListCategories];
     calls.extend(made(Kind::User).map(Call::GetUserById));
     calls.extend(made(Kind::Category).map(Call::GetCategory));
     calls.extend(made(Kind::Message).map(Call::GetMessage));
     calls.extend(made(Kind::Token).map(Call::GetSession));
     for channel in made(Kind::Channel) {
         calls.push(Call::GetChannel(channel.clone()));
-        calls.push(Call::ListMessages(channel.clone(), None, 500));
-        calls.push(Call::ListMessagesAfter(channel, Text::Is(NOBODY), 500));
+        calls.push(Call::ListMessages(channel.clone(), None, u32::MAX));
+        calls.push(Call::ListMessagesAfter(channel, Text::Is(NOBODY), u32::MAX));
     }
     calls
 }

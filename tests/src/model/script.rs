@@ -10,24 +10,27 @@ use crate::context::{MALFORMED, NOBODY};
 pub enum Step {
     /// A call, with nothing else under way.
     Call(Call),
+    /// So many times the same call at once, of those that make something which is not unique: more than fit a page, or
+    /// a step of a sweep.
+    Many(usize, Call),
     /// Several callers at once, each making its calls in turn.
     Together(Vec<Vec<Call>>),
     /// The clock goes forward by so many milliseconds, at most to the end of the year 9999.
     Later(u64),
     /// The clock goes back, at most to 1970.
     Earlier(u64),
-    /// The store is closed and opened again.
+    /// The store is closed and opened again, unless it is in memory.
     Reopen,
-    /// The store is dropped without closing it, and opened again.
+    /// The store is dropped without closing it, and opened again, unless it is in memory.
     DropAndOpen,
 }
 
 /// Scripts of 50 to 100 calls, one after the other, with the clock moving between them; with `reopening`, also with the
 /// store opened again. `is_shrinking` says when a shorter one will do.
 pub fn calls_in_turn(reopening: bool, is_shrinking: impl Fn() -> bool + 'static) -> impl Strategy<Value = Vec<Step>> {
-    let mut steps = vec![(80, call().prop_map(Step::Call).boxed()), (8, clock().boxed())];
+    let mut steps = vec![(4000, call().prop_map(Step::Call).boxed()), (400, clock().boxed()), (1, many().boxed())];
     if reopening {
-        steps.push((4, reopen().boxed()));
+        steps.push((200, reopen().boxed()));
     }
     long_enough(vec(Union::new_weighted(steps), 0..=110), is_shrinking)
 }
@@ -57,6 +60,7 @@ fn long_enough(
 fn calls(script: &[Step]) -> usize {
     let calls = |step: &Step| match step {
         Step::Call(_) => 1,
+        Step::Many(count, _) => *count,
         Step::Together(callers) => callers.iter().map(Vec::len).sum(),
         _ => 0,
     };
@@ -82,6 +86,18 @@ fn clock() -> impl Strategy<Value = Step> {
 
 fn reopen() -> impl Strategy<Value = Step> {
     prop_oneof![2 => Just(Step::Reopen), 1 => Just(Step::DropAndOpen)]
+}
+
+/// Rare, because each takes as long as a whole script.
+fn many() -> impl Strategy<Value = Step> {
+    let (messages, sessions) = (select(vec![260, 510]), select(vec![260, 520]));
+    prop_oneof![
+        (messages, id(Kind::Channel), id(Kind::User)).prop_map(|(count, channel, author)| {
+            Step::Many(count, Call::CreateMessage(channel, author, Text::Is("many")))
+        }),
+        (sessions, id(Kind::User), lasting())
+            .prop_map(|(count, user, lasting)| Step::Many(count, Call::CreateSession(user, lasting))),
+    ]
 }
 
 fn number() -> impl Strategy<Value = usize> {
@@ -139,9 +155,9 @@ fn name() -> impl Strategy<Value = Text> {
 
 fn content() -> impl Strategy<Value = Text> {
     prop_oneof![
-        200 => select(vec!["one", "two", "", "%_'\"\\", "\u{202e}\0"]).prop_map(Text::Is),
+        400 => select(vec!["one", "two", "", "%_'\"\\", "\u{202e}\0"]).prop_map(Text::Is),
         1 => Just(Text::Long(1 << 20)),
-        1 => Just(Text::Long((1 << 20) + 1)),
+        8 => Just(Text::Long((1 << 20) + 1)),
     ]
 }
 
