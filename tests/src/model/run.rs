@@ -41,7 +41,7 @@ pub(super) struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    async fn new(setup: Setup, observer: &'a Observer<'a>) -> Self {
+    pub(super) async fn new(setup: Setup, observer: &'a Observer<'a>) -> Self {
         let t = Context::in_quick_directory(setup).await;
         let feed = t.store.changes();
         let model = Model::new(t.now());

@@ -134,3 +134,38 @@ pub(super) async fn judge(runner: &mut Runner<'_>, events: Vec<Event>) -> Result
     runner.model = specification.model;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use decentcom_server::storage::Backend;
+
+    use super::*;
+    use crate::{Place, Setup, model::Text};
+
+    /// A channel is made while another caller lists the channels and, of the answers `true`, finds it.
+    async fn listing_while_a_channel_is_made(lists_after_the_end: bool, finds_it: bool) -> Result<(), String> {
+        let setup = Setup { backend: Backend::Redb, place: Place::Memory };
+        let mut runner = Runner::new(setup, &|_, answer| answer).await;
+        let (names, now) = (runner.names.clone(), runner.model.now);
+        let create = Call::CreateChannel(Text::Is("x"), None, 0);
+        let created = create.perform(&**runner.store(), &names, now).await;
+        let listed = if finds_it { created.clone() } else { Answer::Channels(Vec::new()) };
+        let list = Event::Started(1, Call::ListChannels);
+        let ended = Event::Ended(0, created);
+        let (second, third) = if lists_after_the_end { (ended, list) } else { (list, ended) };
+        judge(&mut runner, vec![Event::Started(0, create), second, third, Event::Ended(1, listed)]).await
+    }
+
+    #[tokio::test]
+    async fn a_read_at_the_same_time_may_or_may_not_see_a_change() {
+        listing_while_a_channel_is_made(false, true).await.unwrap();
+        listing_while_a_channel_is_made(false, false).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_read_that_misses_what_was_acknowledged_before_it_has_no_explanation() {
+        listing_while_a_channel_is_made(true, true).await.unwrap();
+        let problem = listing_while_a_channel_is_made(true, false).await.unwrap_err();
+        assert!(problem.starts_with("no order of the calls explains"), "{problem}");
+    }
+}
