@@ -75,12 +75,13 @@ pub fn listing(script: &[Step]) -> String {
 fn clock() -> impl Strategy<Value = Step> {
     let (soon, hour) = (prop_oneof![1..20u64, Just(1_000)], Just(3_600_000u64));
     prop_oneof![
-        20 => soon.clone().prop_map(Step::Later),
-        5 => hour.prop_map(Step::Later),
-        8 => soon.prop_map(Step::Earlier),
-        3 => hour.prop_map(Step::Earlier),
-        1 => Just(Step::Earlier(u64::MAX)),
-        1 => Just(Step::Later(366 * 24 * 3_600_000)),
+        100 => soon.clone().prop_map(Step::Later),
+        25 => hour.prop_map(Step::Later),
+        40 => soon.prop_map(Step::Earlier),
+        15 => hour.prop_map(Step::Earlier),
+        5 => Just(Step::Earlier(u64::MAX)),
+        5 => Just(Step::Later(366 * 24 * 3_600_000)),
+        1 => Just(Step::Later(u64::MAX)),
     ]
 }
 
