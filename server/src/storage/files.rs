@@ -21,6 +21,9 @@ const MOST_LINKS: usize = 40;
 const SIGNATURES: [(Backend, &[u8]); 2] =
     [(Backend::Sqlite, b"SQLite format 3\0"), (Backend::Redb, b"redb\x1A\x0A\xA9\x0D\x0A")];
 
+/// Bytes that every signature has.
+const SHORTEST_SIGNATURE: usize = 9;
+
 /// Makes sure that `path` is, or can become, a file of `backend`: refuses directories and foreign files, and creates
 /// missing directories (0700). Answers whether the file has content.
 pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> {
@@ -62,6 +65,13 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
         None if file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))) => {
             Err(OpenError::InUse { path: path.into() })
         }
+        // What a first start leaves behind that was killed within the milliseconds before the signature is written.
+        None if start.iter().take(SHORTEST_SIGNATURE).all(|byte| *byte == 0) => Err(OpenError::WrongFormat {
+            path: path.into(),
+            expected: expected(backend),
+            found: "it begins with zeros, so its creation was cut short, or its start was overwritten".into(),
+            remedy: "If no server has run on it yet, remove it; else restore it from a backup",
+        }),
         None => Err(OpenError::WrongFormat {
             path: path.into(),
             expected: expected(backend),
@@ -154,4 +164,45 @@ pub(super) fn path_error(path: &Path, error: &io::Error) -> OpenError {
         _ => error.to_string(),
     };
     OpenError::Path { path: path.into(), problem, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// redb makes the file long, writes its header without the signature, syncs, and writes the signature.
+    #[test]
+    fn a_store_whose_creation_was_cut_short_is_refused_with_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        for header in [&[0; 16][..], b"\0\0\0\0\0\0\0\0\0\x04\0\0\0\x10\0\0"] {
+            let mut bytes = vec![0; 73_728];
+            bytes.splice(..header.len(), header.iter().copied());
+            fs::write(&path, &bytes).unwrap();
+            let error = prepare(&path, Backend::Redb).unwrap_err().to_string();
+            assert!(error.contains("its creation was cut short"), "{error}");
+            assert!(error.contains("If no server has run on it yet, remove it"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), bytes, "it is left as it is");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_being_created_is_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        fs::write(&path, [0; 4096]).unwrap();
+        let held = File::open(&path).unwrap();
+        held.lock().unwrap();
+        assert!(matches!(prepare(&path, Backend::Redb), Err(OpenError::InUse { .. })));
+    }
+
+    #[test]
+    fn every_name_of_a_file_has_the_same_target() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, link) = (directory.path().join("store"), directory.path().join("link"));
+        std::os::unix::fs::symlink("store", &link).unwrap();
+        assert_eq!((target(&link), target(&store)), (store.clone(), store.clone()), "also before it exists");
+        fs::write(&store, "x").unwrap();
+        assert_eq!(target(&link), store);
+    }
 }
