@@ -23,13 +23,13 @@ pub type Observer<'a> = dyn Fn(&Call, Answer) -> Answer + Send + Sync + 'a;
 
 /// Runs a script over a fresh store. The error says what was answered, and what the contract says instead.
 pub async fn run(setup: Setup, script: &[Step], observer: &Observer<'_>) -> Result<(), String> {
+    let place = format!("{}, {:?}", setup.backend.name(), setup.place);
     let mut runner = Runner::new(setup, observer).await;
     for (number, step) in script.iter().enumerate() {
-        let place = format!("{}, {:?}, step {}: {step:?}", setup.backend.name(), setup.place, number + 1);
-        runner.step(step).await.map_err(|problem| format!("{place}\n{problem}"))?;
+        let told = |problem| format!("{place}, step {}: {step:?}\n{problem}", number + 1);
+        runner.step(step).await.map_err(told)?;
     }
-    let last = format!("{}, {:?}, after the script", setup.backend.name(), setup.place);
-    runner.finish().await.map_err(|problem| format!("{last}\n{problem}"))
+    runner.finish().await.map_err(|problem| format!("{place}, after the script\n{problem}"))
 }
 
 pub(super) struct Runner<'a> {
