@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use decentcom_server::storage::{Change, Entity, Message, MessageId, limits::MAX_PAGE};
+use decentcom_server::storage::{Change, Entity, Message, MessageId};
 
 use super::{
     Answer, Refusal,
-    state::{Checks, Model, Outcome, canonical, not_found, time_of},
+    state::{Checks, Model, Outcome, canonical, not_found, page, time_of},
 };
 
 impl Model {
@@ -48,13 +48,13 @@ impl Model {
             Some(before) => Some(canonical(&before).ok_or(Refusal::InvalidInput(vec!["before"]))?),
         };
         let below = |message: &&Message| before.as_ref().is_none_or(|before| *message.id < **before);
-        let page = self.history(channel).filter(below).rev().take(limit.min(MAX_PAGE) as usize);
+        let page = self.history(channel).filter(below).rev().take(page(limit));
         Ok(Answer::Messages(page.cloned().collect()))
     }
 
     pub(super) fn list_messages_after(&self, channel: &str, after: &str, limit: u32) -> Outcome {
         let after = canonical(after).ok_or(Refusal::InvalidInput(vec!["after"]))?;
-        let page = self.history(channel).filter(|message| *message.id > *after).take(limit.min(MAX_PAGE) as usize);
+        let page = self.history(channel).filter(|message| *message.id > *after).take(page(limit));
         Ok(Answer::Messages(page.cloned().collect()))
     }
 

@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use decentcom_server::storage::{
-    Category, Change, Channel, Entity, Message, Session, Timestamp, User,
-    limits::{MAX_CONTENT_BYTES, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
-};
+use decentcom_server::storage::{Category, Change, Channel, Entity, Message, Session, Timestamp, User};
 
 use super::{Answer, Call, Names, Refusal, calls::shown};
 use crate::context::at;
+
+/// The limits, as the contract has them in words.
+const MAX_PUBKEY_BYTES: usize = 256;
+const MAX_TEXT_BYTES: usize = 1024;
+const MAX_CONTENT_BYTES: usize = 1 << 20;
 
 /// Rows by their canonical id or token. Shared until changed, because the search for an explanation copies the model.
 pub(super) type Rows<T> = Arc<BTreeMap<String, T>>;
@@ -138,6 +140,11 @@ pub(super) fn not_found(entity: Entity, id: &str) -> Refusal {
 /// An empty optional text is none.
 pub(super) fn unless_empty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// As much of a page as the caller asked for, and never more than 500.
+pub(super) fn page(limit: u32) -> usize {
+    limit.min(500) as usize
 }
 
 /// Collects the fields that break a rule.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use decentcom_server::storage::{Change, Entity, User, UserId, limits::MAX_PAGE};
+use decentcom_server::storage::{Change, Entity, User, UserId};
 
 use super::{
     Answer, Refusal,
-    state::{Checks, Model, Outcome, canonical, not_found, time_of, unless_empty},
+    state::{Checks, Model, Outcome, canonical, not_found, page, time_of, unless_empty},
 };
 
 impl Model {
@@ -61,6 +61,6 @@ impl Model {
             Some(after) => canonical(&after).ok_or(Refusal::InvalidInput(vec!["after"]))?,
         };
         let above = self.users.values().filter(|user| *user.id > *after);
-        Ok(Answer::Users(above.take(limit.min(MAX_PAGE) as usize).cloned().collect()))
+        Ok(Answer::Users(above.take(page(limit)).cloned().collect()))
     }
 }
