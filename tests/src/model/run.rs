@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Characters of an answer that are shown.
-const LONGEST: usize = 4_000;
+const LONGEST: usize = 1_000;
 
 /// Sees every answer of a store before it is judged, and may replace it.
 pub type Observer<'a> = dyn Fn(&Call, Answer) -> Answer + Send + Sync + 'a;
@@ -141,7 +141,7 @@ impl<'a> Runner<'a> {
                 Arc::make_mut(&mut self.names).learn(kind, name);
             }
         }
-        let (announced, due) = (self.announced(), in_order(self.model.changes.clone()));
+        let (announced, due) = (in_order(self.announced()), in_order(self.model.changes.clone()));
         self.compare("announced", &due, &announced, due == announced)
     }
 
@@ -149,8 +149,12 @@ impl<'a> Runner<'a> {
         if agree {
             return Ok(());
         }
-        let shown = |it: &T| self.names.readable(format!("{it:?}").chars().take(LONGEST).collect());
-        Err(format!("  {verb:10} {}\n  instead of {}", shown(given), shown(due)))
+        Err(format!("  {verb:10} {}\n  instead of {}", self.shown(given), self.shown(due)))
+    }
+
+    /// An answer in words.
+    pub(super) fn shown(&self, it: &impl std::fmt::Debug) -> String {
+        self.names.readable(format!("{it:?}").chars().take(LONGEST).collect())
     }
 
     /// What the store has announced and nobody has looked at yet.
@@ -160,7 +164,7 @@ impl<'a> Runner<'a> {
         while let Some(Ok(change)) = unconstrained(self.feed.next()).now_or_never() {
             changes.push(change);
         }
-        in_order(changes)
+        changes
     }
 
     pub(super) fn observe(&self, call: &Call, answer: Answer) -> Answer {
@@ -172,20 +176,14 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// The changes of a deleted category's channels come before its own, in an order that the contract leaves open; here it
-/// is that of the ids.
-fn in_order(mut changes: Vec<Change>) -> Vec<Change> {
-    let mut start = 0;
-    for index in 0..changes.len() {
-        if matches!(changes[index], Change::CategoryDeleted(_)) {
-            changes[start..index].sort_by_key(|change| match change {
-                Change::ChannelUpdated(channel) if channel.category_id.is_none() => Some(channel.id),
-                _ => None,
-            });
-        }
-        if !matches!(changes[index], Change::ChannelUpdated(_)) {
-            start = index + 1;
-        }
+/// The changes of one call. Those of a deleted category's channels come before its own, in an order that the contract
+/// leaves open; here it is that of the ids.
+pub(super) fn in_order(mut changes: Vec<Change>) -> Vec<Change> {
+    if let [channels @ .., Change::CategoryDeleted(_)] = &mut changes[..] {
+        channels.sort_by_key(|change| match change {
+            Change::ChannelUpdated(channel) => Some(channel.id),
+            _ => None,
+        });
     }
     changes
 }

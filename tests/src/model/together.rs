@@ -8,7 +8,7 @@ use tokio::sync::Barrier;
 
 use super::{
     Answer, Call, Names,
-    run::{Runner, everything},
+    run::{Runner, everything, in_order},
     state::Model,
 };
 
@@ -75,10 +75,12 @@ impl SequentialSpec for Specification {
             if !self.model.step(call, &op.names, told).allows(told) {
                 return false;
             }
-            if !self.announced[self.explained..].starts_with(&self.model.changes) {
+            let due = in_order(std::mem::take(&mut self.model.changes));
+            let end = self.explained + due.len();
+            if self.announced.get(self.explained..end).is_none_or(|next| in_order(next.to_vec()) != due) {
                 return false;
             }
-            self.explained += self.model.changes.len();
+            self.explained = end;
         }
         !op.is_last || self.explained == self.announced.len()
     }
@@ -89,15 +91,14 @@ impl SequentialSpec for Specification {
 pub(super) async fn judge(runner: &mut Runner<'_>, events: Vec<Event>) -> Result<(), String> {
     let before = runner.names.clone();
     let announced = runner.announced();
-    let mut specification =
-        Specification { model: runner.model.clone(), announced: announced.clone().into(), explained: 0 };
+    let mut specification = Specification { model: runner.model.clone(), announced: announced.into(), explained: 0 };
     let mut tester = LinearizabilityTester::new(specification.clone());
     let mut calls: Vec<Option<Call>> = Vec::new();
-    let (mut story, mut made) = (String::new(), Vec::new());
+    let (mut story, mut made) = (Vec::new(), Vec::new());
     for event in events {
         match event {
             Event::Started(caller, call) => {
-                story += &format!("  {caller} starts {call:?}\n");
+                story.push(format!("{caller} starts {call:?}"));
                 calls.resize(calls.len().max(caller + 1), None);
                 calls[caller] = Some(call.clone());
                 tester.on_invoke(caller, Op { calls: [call].into(), names: before.clone(), is_last: false })?;
@@ -105,7 +106,7 @@ pub(super) async fn judge(runner: &mut Runner<'_>, events: Vec<Event>) -> Result
             Event::Ended(caller, answer) => {
                 let call = calls[caller].take().unwrap();
                 let answer = runner.observe(&call, answer);
-                story += &format!("  {caller} hears  {answer:?}\n");
+                story.push(format!("{caller} hears {answer:?}"));
                 made.extend(answer.made().filter(|_| call.makes()));
                 tester.on_return(caller, [answer].into())?;
             }
@@ -121,13 +122,15 @@ pub(super) async fn judge(runner: &mut Runner<'_>, events: Vec<Event>) -> Result
     for call in &reads {
         answers.push(call.perform(&**runner.store(), &runner.names, runner.model.now).await);
     }
-    story += &format!("  announced: {announced:#?}\n  there is: {answers:#?}\n");
+    story.extend(specification.announced.iter().map(|change| format!("announced {change:?}")));
+    story.extend(reads.iter().zip(&answers).map(|(call, answer)| format!("then {call:?} is {answer:?}")));
     let last = Op { calls: reads.into(), names: runner.names.clone(), is_last: true };
     tester.on_invret(calls.len(), last, answers.into())?;
 
-    let explanation = tester.serialized_history();
-    let explanation =
-        explanation.ok_or_else(|| runner.names.readable(format!("no order of the calls explains\n{story}")))?;
+    let Some(explanation) = tester.serialized_history() else {
+        let story: String = story.iter().map(|line| format!("  {}\n", runner.shown(&format_args!("{line}")))).collect();
+        return Err(format!("no order of the calls explains\n{story}"));
+    };
     for (op, told) in explanation {
         assert!(specification.is_valid_step(&op, &told));
     }
