@@ -7,9 +7,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use tokio::time::timeout;
 
 use super::{Observer, Step, calls_at_once, calls_in_turn, listing, run};
 use crate::{Place, Setup};
@@ -18,9 +20,10 @@ use crate::{Place, Setup};
 const CASES: u32 = 2_400;
 /// Attempts at making a shorter script of callers at once fail: what a race shows once, it does not show every time.
 const ATTEMPTS: usize = 20;
-
+/// A script over a store that never answers fails instead of hanging; the longest takes seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// A failing script may be made shorter for this long.
-const PATIENCE_MILLIS: u32 = 120_000;
+const SHRINKING_MILLIS: u32 = 120_000;
 
 /// This many in a hundred of the scripts to run.
 pub fn cases(percent: u32) -> u32 {
@@ -73,7 +76,8 @@ impl Hunt {
             false => tokio::runtime::Builder::new_current_thread(),
         };
         let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
-        let config = Config { cases, failure_persistence: None, max_shrink_time: PATIENCE_MILLIS, ..Config::default() };
+        let config =
+            Config { cases, failure_persistence: None, max_shrink_time: SHRINKING_MILLIS, ..Config::default() };
         let is_shrinking = Arc::new(AtomicBool::new(false));
         let check = |script: Vec<Step>| {
             let shrinking = is_shrinking.load(Ordering::SeqCst);
@@ -82,7 +86,8 @@ impl Hunt {
             }
             let attempts = if shrinking && self.at_once { ATTEMPTS } else { 1 };
             for setup in self.setups.iter().cycle().take(attempts * self.setups.len()) {
-                if let Err(problem) = runtime.block_on(run(*setup, &script, observer)) {
+                let result = runtime.block_on(async { timeout(PATIENCE, run(*setup, &script, observer)).await });
+                if let Err(problem) = result.unwrap_or_else(|_| Err("the store kept the script waiting".into())) {
                     is_shrinking.store(true, Ordering::SeqCst);
                     has_failed.store(true, Ordering::SeqCst);
                     return Err(TestCaseError::fail(problem));
