@@ -1,14 +1,9 @@
 //! Callers at the same time: every history they see has a sequential explanation.
 
-use decentcom_server::storage::Backend;
 use decentcom_tests::{
-    Place, Setup,
-    model::{Hunt, cases},
+    Place,
+    model::{Hunt, both, cases},
 };
-
-fn both(place: Place) -> Vec<Setup> {
-    [Backend::Sqlite, Backend::Redb].map(|backend| Setup { backend, place }).to_vec()
-}
 
 #[test]
 fn every_history_of_concurrent_callers_is_linearizable() {

@@ -16,13 +16,9 @@ use decentcom_tests::{
         Lasting,
         Step::{self, *},
         Text::*,
-        cases, listing, run,
+        both, cases, listing, run,
     },
 };
-
-fn both(place: Place) -> Vec<Setup> {
-    [Backend::Sqlite, Backend::Redb].map(|backend| Setup { backend, place }).to_vec()
-}
 
 /// Scripts among which each call has each outcome.
 const ENOUGH: u32 = 200;

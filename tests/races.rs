@@ -170,16 +170,18 @@ async fn no_edit_comes_after_the_deletion_of_its_message(mut t: Context) {
     for _ in 0..rounds() {
         let message = t.post(&channel, &author, "first").await;
         let mut feed = t.store.changes();
+        let deleted = Arc::new(AtomicBool::new(false));
         let editing: Vec<_> = (0..4)
             .map(|editor| {
-                let (store, id) = (t.store.clone(), message.id);
+                let (store, id, deleted) = (t.store.clone(), message.id, deleted.clone());
                 spawn(async move {
                     let mut edits = Vec::new();
                     loop {
+                        let is_late = deleted.load(Ordering::SeqCst);
                         match store.update_message(&id, &format!("{editor} {}", edits.len())).await {
-                            Ok(edited) => edits.push(edited),
+                            Ok(edited) if !is_late => edits.push(edited),
                             Err(StorageError::NotFound { entity: Entity::Message, .. }) => return edits,
-                            Err(other) => panic!("{other:?}"),
+                            other => panic!("after the deletion: {is_late}; {other:?}"),
                         }
                     }
                 })
@@ -189,6 +191,7 @@ async fn no_edit_comes_after_the_deletion_of_its_message(mut t: Context) {
             yield_now().await;
         }
         t.store.delete_message(&message.id).await.unwrap();
+        deleted.store(true, Ordering::SeqCst);
         let mut edits = Vec::new();
         for editor in join_all(editing).await {
             edits.extend(editor.unwrap());

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use decentcom_server::storage::Backend;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use tokio::time::timeout;
 
@@ -29,6 +30,11 @@ const SHRINKING_MILLIS: u32 = 120_000;
 pub fn cases(percent: u32) -> u32 {
     let cases = env::var("MODEL_CASES").map_or(CASES, |cases| cases.parse().expect("MODEL_CASES is a number"));
     cases.saturating_mul(percent).div_ceil(100)
+}
+
+/// Every backend, in one place.
+pub fn both(place: Place) -> Vec<Setup> {
+    [Backend::Sqlite, Backend::Redb].map(|backend| Setup { backend, place }).to_vec()
 }
 
 /// What to run random scripts over.
