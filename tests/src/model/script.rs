@@ -5,7 +5,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select, strategy::Un
 use super::{Call, Kind, Lasting, Text};
 use crate::context::{MALFORMED, NOBODY};
 
-/// One step of a script. The debug text is the code that makes it.
+/// One step of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A call, with nothing else under way.
@@ -69,7 +69,14 @@ fn calls(script: &[Step]) -> usize {
 
 /// A script as code: what stands between the brackets of a regression test.
 pub fn listing(script: &[Step]) -> String {
-    script.iter().map(|step| format!("    {step:?},\n")).collect()
+    let code = |step: &Step| match step {
+        Step::Together(callers) => {
+            let callers: Vec<_> = callers.iter().map(|calls| format!("vec!{calls:?}")).collect();
+            format!("Together(vec![{}])", callers.join(", "))
+        }
+        step => format!("{step:?}"),
+    };
+    script.iter().map(|step| format!("    {},\n", code(step))).collect()
 }
 
 fn clock() -> impl Strategy<Value = Step> {
@@ -271,4 +278,22 @@ fn call() -> impl Strategy<Value = Call> {
         (3, Just(Call::DeleteExpiredSessions).boxed()),
         (1, Just(Call::Ping).boxed()),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_is_the_code_of_its_steps() {
+        let get = Call::GetSession(Text::OtherCase(Kind::Token, 2));
+        let create = Call::CreateSession(Text::Is("\0\u{e9}"), Lasting::Nanos(1));
+        let script =
+            [Step::Call(get), Step::Together(vec![vec![create, Call::Ping], vec![Call::Ping]]), Step::Later(3)];
+        let code = "    Call(GetSession(OtherCase(Token, 2))),
+    Together(vec![vec![CreateSession(Is(\"\\0\u{e9}\"), Nanos(1)), Ping], vec![Ping]]),
+    Later(3),
+";
+        assert_eq!(listing(&script), code);
+    }
 }
