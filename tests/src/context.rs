@@ -1,6 +1,10 @@
 //! What a test gets: a store, its clock, and the usual things to put into it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use decentcom_server::storage::{
     self, Backend, Channel, Clock, ManualClock, Message, RedbOptions, Storage, StorageOptions, Timestamp, User,
@@ -39,14 +43,27 @@ pub struct Context {
     directory: TempDir,
 }
 
+/// The name of the store's file.
+const STORE: &str = "store";
+
 /// The time at which every test's clock starts: 2024-01-01T00:00:00.000Z.
 pub const START: u64 = 1_704_067_200_000;
 
 impl Context {
     /// A fresh store of this setup.
     pub async fn new(setup: Setup) -> Self {
+        Self::in_directory(setup, tempfile::tempdir().expect("a temporary directory")).await
+    }
+
+    /// The same, with its files in memory where the system has such a place: for tests that are not about the disk.
+    pub async fn in_quick_directory(setup: Setup) -> Self {
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self::in_directory(setup, directory.expect("a temporary directory")).await
+    }
+
+    async fn in_directory(setup: Setup, directory: TempDir) -> Self {
         let clock = Arc::new(ManualClock::at(at(START)));
-        let directory = tempfile::tempdir().expect("a temporary directory");
         let store = open(setup, directory.path(), clock.clone()).await;
         Self { store, clock, setup, directory }
     }
@@ -69,6 +86,11 @@ impl Context {
     /// The directory with the store's files; empty for one in memory.
     pub fn files(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The store's file; there is none for one in memory.
+    pub fn store_file(&self) -> PathBuf {
+        self.directory.path().join(STORE)
     }
 
     /// Which store this is.
@@ -132,8 +154,7 @@ pub const MALFORMED: [&str; 7] = [
 ];
 
 async fn open(setup: Setup, directory: &Path, clock: Arc<ManualClock>) -> Arc<dyn Storage> {
-    let options =
-        StorageOptions { backend: setup.backend, path: directory.join("store"), redb: RedbOptions::default() };
+    let options = StorageOptions { backend: setup.backend, path: directory.join(STORE), redb: RedbOptions::default() };
     match setup.place {
         Place::Memory => storage::open_in_memory(setup.backend, clock).await.unwrap(),
         Place::Disk => storage::open(&options, clock).await.unwrap(),

@@ -12,6 +12,7 @@ pub mod context;
 mod contract;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+pub mod model;
 mod reopening;
 
 use futures::future::LocalBoxFuture;

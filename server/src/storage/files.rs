@@ -1,7 +1,7 @@
 //! What every backend checks and prepares before its engine touches a file.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -17,6 +17,9 @@ const DIRECTORY_MODE: u32 = 0o700;
 /// Written last when a file is created, before a header that exists already.
 const REDB_SIGNATURE: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
+/// Symbolic links that Linux follows before it gives up.
+const MOST_LINKS: usize = 40;
+
 /// The first bytes of each backend's files.
 const SIGNATURES: [(Backend, &[u8]); 2] = [(Backend::Sqlite, b"SQLite format 3\0"), (Backend::Redb, REDB_SIGNATURE)];
 
@@ -24,7 +27,8 @@ const SIGNATURES: [(Backend, &[u8]); 2] = [(Backend::Sqlite, b"SQLite format 3\0
 /// missing directories (0700). Answers whether the file has content.
 pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> {
     let mut start = Vec::new();
-    match File::open(path) {
+    let file = File::open(path);
+    match &file {
         Ok(file) => {
             if file.metadata().map_err(|error| path_error(path, &error))?.is_dir() {
                 return Err(path_error(path, &io::ErrorKind::IsADirectory.into()));
@@ -36,7 +40,7 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
             create_directories(directory).map_err(|error| path_error(directory, &error))?;
             return Ok(false);
         }
-        Err(error) => return Err(path_error(path, &error)),
+        Err(error) => return Err(path_error(path, error)),
     }
     if start.is_empty() {
         return Ok(false);
@@ -72,7 +76,7 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
 
 /// Makes sure that `path` is a file of `backend` with content, and creates nothing.
 pub(super) fn require(path: &Path, backend: Backend) -> Result<(), OpenError> {
-    std::fs::metadata(path).map_err(|error| path_error(path, &error))?;
+    fs::metadata(path).map_err(|error| path_error(path, &error))?;
     if prepare(path, backend)? {
         return Ok(());
     }
@@ -159,6 +163,17 @@ pub(super) fn sizes(path: &Path) -> (u64, u64) {
     std::fs::metadata(path).map_or((0, 0), |it| (it.len(), it.blocks() * 512))
 }
 
+/// The file that `path` names in the end, through any symbolic links; it need not exist yet. Whoever locks a file by a
+/// name beside it has to lock the same one, whatever it was called.
+pub(super) fn target(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(link) = fs::read_link(&path) else { break };
+        path = directory_of(&path).join(link);
+    }
+    path
+}
+
 pub(super) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -184,4 +199,19 @@ pub(super) fn path_error(path: &Path, error: &io::Error) -> OpenError {
         _ => error.to_string(),
     };
     OpenError::Path { path: path.into(), problem, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_a_file_has_the_same_target() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, link) = (directory.path().join("store"), directory.path().join("link"));
+        std::os::unix::fs::symlink("store", &link).unwrap();
+        assert_eq!((target(&link), target(&store)), (store.clone(), store.clone()), "also before it exists");
+        fs::write(&store, "x").unwrap();
+        assert_eq!(target(&link), store);
+    }
 }

@@ -8,9 +8,12 @@ mod power;
 mod random;
 mod workload;
 
-use std::{fs, path::Path};
+use std::{fs, ops::Bound, path::Path};
 
-use decentcom_kvstore::{Record, Schema};
+use decentcom_kvstore::{
+    Record, Schema,
+    redb::{StorageBackend as _, backends::FileBackend},
+};
 
 use self::disk::Disk;
 use super::{
@@ -195,4 +198,18 @@ async fn nothing_is_acknowledged_before_it_is_synced() {
     store.update_user("00000000000000000000000000", None, None).await.unwrap_err();
     store.delete_session("unknown").await.unwrap();
     assert_eq!(disk.syncs(), before, "what changes nothing commits nothing");
+}
+
+/// redb makes a new file long, writes its header, and its signature last, all under its lock.
+#[tokio::test]
+async fn a_file_that_another_process_is_creating_is_in_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    fs::write(&path, [0; 4096]).unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let creator = FileBackend::new(file).unwrap();
+    assert!(creator.try_lock_range(Bound::Unbounded, Bound::Unbounded).unwrap());
+    let refused = open(&path, RedbOptions::default(), Arc::new(SystemClock));
+    assert!(matches!(refused, Err(crate::storage::OpenError::InUse { .. })));
+    assert_eq!(fs::read(&path).unwrap(), [0; 4096]);
 }

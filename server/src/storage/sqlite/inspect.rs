@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use super::{
     BUSY_TIMEOUT, CLOSED_AT, HIGH_WATER, MIGRATIONS, channels,
     error::{primary_code, storage_error},
-    messages, open_error, refuse_foreign_schema, refuse_newer_schema, sessions, users,
+    lock_path, messages, open_error, refuse_foreign_schema, refuse_newer_schema, sessions, users,
 };
 use crate::storage::{
     Backend, Entity, OpenError, StorageError, Timestamp,
@@ -112,7 +112,7 @@ pub(in crate::storage) fn open(path: &Path) -> Result<Box<dyn Inspection>, OpenE
 
 /// The server that has the store open.
 fn holder(path: &Path) -> Option<String> {
-    let lock_path = beside(path, ".lock");
+    let lock_path = lock_path(path);
     let lock = File::open(&lock_path).ok()?;
     let is_free = lock.try_lock_shared().is_ok();
     (!is_free).then(|| files::holder_of(&lock_path).unwrap_or_else(|| "another process".into()))
@@ -191,7 +191,7 @@ impl Drop for SqliteInspection {
         if let Some(connection) = self.connection.take() {
             let _ = self.runtime.block_on(connection.close());
         }
-        let lock = File::open(beside(&self.path, ".lock"));
+        let lock = File::open(lock_path(&self.path));
         let is_alone = lock.as_ref().map_or(true, |lock| lock.try_lock().is_ok());
         if is_alone && self.holder.is_none() {
             for companion in &self.new_companions {

@@ -15,7 +15,7 @@ mod writer;
 
 use std::{
     fs::{File, TryLockError},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -81,7 +81,7 @@ pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn S
 /// The writing half of the store in the SQLite file at `path`, created and migrated as needed, and the largest id ever
 /// given out.
 pub(super) async fn open_writer(path: &Path) -> Result<(Box<dyn Writer>, Ulid), OpenError> {
-    let lock_path = beside(path, ".lock");
+    let lock_path = lock_path(path);
     // The lock comes before a look into the file: closing any descriptor of it would drop the POSIX locks that another
     // store in this process holds on it, see "How To Corrupt An SQLite Database File", section 2.2.
     let held = if lock_path.exists() { Some(lock(path, &lock_path)?) } else { None };
@@ -134,6 +134,11 @@ fn options(path: &Path) -> SqliteConnectOptions {
 /// About one per core; more would only queue inside SQLite.
 fn read_connections() -> u32 {
     std::thread::available_parallelism().map_or(4, |cores| cores.get() as u32).clamp(2, 16)
+}
+
+/// The file whose lock says that a server has the store in the file at `path`, whatever name that is called by.
+fn lock_path(path: &Path) -> PathBuf {
+    beside(&files::target(path), ".lock")
 }
 
 /// Makes sure that no other process has this store open: ids are given out in memory, by one process.
