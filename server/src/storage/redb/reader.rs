@@ -18,21 +18,37 @@ impl RedbReader {
     fn snapshot(&self) -> Result<Arc<Snapshot>, StorageError> {
         self.0.snapshot().map_err(storage_error("begin to read"))
     }
+
+    /// Reads from the newest snapshot. After a disk error redb answers only from memory, until the file is opened again:
+    /// reads that need more have that done, as the next change would.
+    async fn read<T>(&self, call: impl Fn(&Snapshot) -> Result<T, StorageError>) -> Result<T, StorageError> {
+        match call(&*self.snapshot()?) {
+            Err(StorageError::Unavailable { .. }) => {
+                let store = self.0.clone();
+                tokio::task::spawn_blocking(move || store.recover())
+                    .await
+                    .map_err(|error| StorageError::internal("open the file again", error))?
+                    .map_err(storage_error("open the file again after a disk error"))?;
+                call(&*self.snapshot()?)
+            }
+            result => result,
+        }
+    }
 }
 
 impl Reader for RedbReader {
     async fn user(&self, id: UserId) -> Result<Option<User>, StorageError> {
-        users::by_id(&*self.snapshot()?, id)
+        self.read(|snapshot| users::by_id(snapshot, id)).await
     }
 
     async fn user_by_pubkey(&self, pubkey: &str) -> Result<Option<User>, StorageError> {
-        users::by_pubkey(&*self.snapshot()?, pubkey)
+        self.read(|snapshot| users::by_pubkey(snapshot, pubkey)).await
     }
 
     async fn users(&self, after: Option<UserId>, limit: Option<u32>) -> Result<Vec<User>, StorageError> {
         let snapshot = self.snapshot()?;
         if limit.is_some() {
-            return users::list(&snapshot, after, limit);
+            return self.read(|snapshot| users::list(snapshot, after, limit)).await;
         }
         tokio::task::spawn_blocking(move || users::list(&snapshot, after, limit))
             .await
@@ -40,31 +56,31 @@ impl Reader for RedbReader {
     }
 
     async fn channel(&self, id: ChannelId) -> Result<Option<Channel>, StorageError> {
-        channels::by_id(&*self.snapshot()?, id)
+        self.read(|snapshot| channels::by_id(snapshot, id)).await
     }
 
     async fn channels(&self) -> Result<Vec<Channel>, StorageError> {
-        channels::list(&*self.snapshot()?)
+        self.read(channels::list).await
     }
 
     async fn category(&self, id: CategoryId) -> Result<Option<Category>, StorageError> {
-        channels::category_by_id(&*self.snapshot()?, id)
+        self.read(|snapshot| channels::category_by_id(snapshot, id)).await
     }
 
     async fn categories(&self) -> Result<Vec<Category>, StorageError> {
-        channels::list_categories(&*self.snapshot()?)
+        self.read(channels::list_categories).await
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
-        messages::by_id(&*self.snapshot()?, id)
+        self.read(|snapshot| messages::by_id(snapshot, id)).await
     }
 
     async fn page(&self, channel_id: ChannelId, page: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
-        messages::page(&*self.snapshot()?, channel_id, page, limit)
+        self.read(|snapshot| messages::page(snapshot, channel_id, page, limit)).await
     }
 
     async fn session(&self, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
-        sessions::by_digest(&*self.snapshot()?, digest)
+        self.read(|snapshot| sessions::by_digest(snapshot, digest)).await
     }
 
     async fn ping(&self) -> Result<(), StorageError> {

@@ -10,7 +10,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::Path,
 };
 
@@ -88,7 +88,8 @@ fn each_below(root: &Path, directory: &Path, visit: &mut impl FnMut(String, &Pat
     for entry in fs::read_dir(directory).unwrap() {
         let file = entry.unwrap().path();
         let path = file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-        if path.ends_with("-shm") {
+        let is_socket = file.symlink_metadata().unwrap().file_type().is_socket();
+        if path.ends_with("-shm") || is_socket {
             continue;
         }
         visit(path, &file);
