@@ -8,9 +8,10 @@ use decentcom_server::storage::verify::{self, Finding};
 pub(crate) async fn verify_copy(directory: &Path, backend: &str) -> Vec<Finding> {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(directory.join("data")).unwrap() {
-        let path = entry.unwrap().path();
+        let entry = entry.unwrap();
+        let (path, is_file) = (entry.path(), entry.file_type().unwrap().is_file());
         let name = path.file_name().unwrap();
-        if !name.to_string_lossy().ends_with("-shm") {
+        if is_file && !name.to_string_lossy().ends_with("-shm") {
             fs::copy(&path, copy.path().join(name)).unwrap();
         }
     }
