@@ -111,6 +111,16 @@ pub struct Stored {
     pub(super) content: Content,
 }
 
+impl Stored {
+    /// The bytes under the key, where the engine keeps keys and values.
+    pub fn value(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::KeyValue(value) => Some(value),
+            Content::Sql(_) => None,
+        }
+    }
+}
+
 /// What a backend keeps of a row that was read.
 pub(super) enum Content {
     /// The value under the key.
