@@ -26,6 +26,7 @@ mod scan;
 mod schema;
 mod select;
 mod show;
+mod space;
 mod stats;
 mod verify;
 

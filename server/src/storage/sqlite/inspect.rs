@@ -177,6 +177,28 @@ impl SqliteInspection {
         })
     }
 
+    /// Names the rows that no reading shows, because their keys are no text.
+    fn verify_keys(&mut self, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
+        for table in TABLES {
+            let Some(key) = table.columns.first() else { continue };
+            if !self.has(table.name)? {
+                continue;
+            }
+            let statement = format!(
+                "SELECT typeof({key}), count(*) FROM {} WHERE typeof({key}) <> 'text' GROUP BY 1 ORDER BY 1",
+                table.name
+            );
+            let kinds: Vec<(String, i64)> = self.run("look for keys that are no text", async |connection| {
+                sqlx::query_as(AssertSqlSafe(statement)).fetch_all(connection).await
+            })?;
+            for (kind, rows) in kinds {
+                let problem = format!("the {key} of {rows} rows is a {kind}, not text; nothing finds them");
+                report(Finding { level: Level::Records, table: table.name.into(), key: String::new(), problem });
+            }
+        }
+        Ok(())
+    }
+
     fn migration(&mut self) -> Result<u64, StorageError> {
         if !self.has("_sqlx_migrations")? {
             return Ok(0);
@@ -310,9 +332,14 @@ impl Inspection for SqliteInspection {
         })?;
         for problem in problems.into_iter().filter(|problem| problem != "ok") {
             // `row 5 missing from index idx_…`, `wrong # of entries in index …`
-            let level = if problem.contains(" index ") { Level::Indexes } else { Level::Pages };
+            let level = match () {
+                () if problem.contains(" index ") => Level::Indexes,
+                () if problem.starts_with("NULL value in ") || problem.starts_with("non-") => Level::Records,
+                () => Level::Pages,
+            };
             report(Finding { level, table: "file".into(), key: String::new(), problem });
         }
+        self.verify_keys(report)?;
         let facts = self.facts()?;
         if facts.format == facts.current_format && facts.fingerprint.as_ref() != Some(&facts.current_fingerprint) {
             let problem = "its tables or indexes were altered: they are not those that its migrations made".into();
@@ -345,8 +372,11 @@ async fn page(
     let bounds: Vec<_> =
         [compare(&range.start, ">=", ">"), compare(&range.end, "<=", "<")].into_iter().flatten().collect();
     // Keys are text, bounds bytes; as text they compare as bytes too.
-    let conditions: Vec<_> = bounds.iter().map(|(operator, _)| format!("{key} {operator} CAST(? AS TEXT)")).collect();
-    let condition = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    let mut conditions: Vec<_> =
+        bounds.iter().map(|(operator, _)| format!("{key} {operator} CAST(? AS TEXT)")).collect();
+    // A blob sorts after every text, so a page would never get past one.
+    conditions.push(format!("typeof({key}) = 'text'"));
+    let condition = format!("WHERE {}", conditions.join(" AND "));
     let (columns, name) = (table.columns.join(", "), table.name);
     let statement = format!("SELECT {columns} FROM {name} {condition} ORDER BY {key} {order} LIMIT {limit}");
     let mut query = sqlx::query(AssertSqlSafe(statement));
