@@ -23,6 +23,10 @@ pub(super) fn storage_error(attempt: &'static str) -> impl FnOnce(Error) -> Stor
             Error::MustReopen(_) => {
                 unavailable("an earlier disk error stopped the store; check the disk and start the server again", error)
             }
+            Error::Transfer(_) => unavailable(
+                "the server that has the store open has stopped or hung up, or the copy of what it has failed; try again",
+                error,
+            ),
             Error::Corrupt { table, key, problem } => StorageError::Corrupt {
                 place: format!("the redb file, table {table}, key {key}"),
                 problem: format!("while trying to {attempt}: {problem}"),

@@ -350,14 +350,16 @@ impl Inspection for SqliteInspection {
         let problems: Vec<String> = self.run(attempt, async |connection| {
             sqlx::query_scalar("PRAGMA integrity_check").fetch_all(connection).await
         })?;
-        for problem in problems.into_iter().filter(|problem| problem != "ok") {
+        // The b-tree layer says all it finds in one answer, a line each under a title.
+        let lines = problems.iter().flat_map(|problem| problem.lines());
+        for problem in lines.filter(|line| *line != "ok" && !line.starts_with("*** in database ")) {
             // `row 5 missing from index idx_…`, `wrong # of entries in index …`
             let level = match () {
-                () if problem.contains(" index ") => Level::Indexes,
+                () if problem.contains(" index ") => Level::Indexes, // first: `non-unique entry in index …`
                 () if problem.starts_with("NULL value in ") || problem.starts_with("non-") => Level::Records,
                 () => Level::Pages,
             };
-            report(Finding { level, table: "file".into(), key: String::new(), problem });
+            report(Finding { level, table: "file".into(), key: String::new(), problem: problem.into() });
         }
         self.verify_keys(report)?;
         let facts = self.facts()?;
@@ -441,6 +443,8 @@ fn cell(row: &SqliteRow, at: usize, name: &str) -> Cell {
     let (layout, bytes) = (kind_of(row, at), bytes_of(row, at));
     let value = match (layout.as_str(), std::str::from_utf8(&bytes)) {
         ("NULL", _) => CellValue::Nothing,
+        ("INTEGER", Ok("0")) if name == "deleted" => CellValue::Bool(false),
+        ("INTEGER", Ok("1")) if name == "deleted" => CellValue::Bool(true),
         ("INTEGER" | "BOOLEAN", Ok(digits)) => {
             digits.parse().map_or_else(|_| CellValue::Text(digits.into()), CellValue::Number)
         }
