@@ -112,11 +112,15 @@ fn check(options: &cli::Verify, session: &Session, out: &mut dyn Write) -> Resul
 struct Report {
     levels: BTreeMap<Level, (u64, Vec<Finding>)>,
     mendable: u64,
+    /// Pages that hold something else than was written.
+    bad_pages: u64,
 }
 
 impl Report {
     fn take(&mut self, finding: Finding) {
         self.mendable += u64::from(is_mendable(&finding));
+        // A page that SQLite has lost holds nothing.
+        self.bad_pages += u64::from(finding.level == Level::Pages && !finding.problem.ends_with(": never used"));
         let (count, shown) = self.levels.entry(finding.level).or_default();
         *count += 1;
         if shown.len() < SHOWN {
@@ -126,10 +130,6 @@ impl Report {
 
     fn total(&self) -> u64 {
         self.levels.values().map(|(count, _)| count).sum()
-    }
-
-    fn count(&self, level: Level) -> u64 {
-        self.levels.get(&level).map_or(0, |(count, _)| *count)
     }
 
     fn outcome(&self) -> Outcome {
@@ -193,7 +193,7 @@ struct Plan {
 impl Plan {
     fn of(report: &Report, options: &cli::Verify) -> Self {
         let cannot_mend = report.total() - report.mendable;
-        let refusal = (report.count(Level::Pages) > 0).then_some(
+        let refusal = (report.bad_pages > 0).then_some(
             "pages are damaged, so indexes made from them could be wrong too: restore a backup, or save what can be read \
              with `dcstore dump --skip-damaged` and load it into a new store",
         );

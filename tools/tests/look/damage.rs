@@ -3,7 +3,7 @@
 use decentcom_kvstore::redb::ReadableTable as _;
 use decentcom_server::storage::Backend;
 
-use crate::support::{BOTH, Place, Said};
+use crate::support::{BOTH, Place, Said, with_store};
 
 /// What verify says as JSON: level, table, key and problem of each finding.
 fn found(place: &Place) -> Vec<[String; 4]> {
@@ -47,14 +47,7 @@ fn a_missing_index_entry_is_found() {
     only(&place, "indexes", "users_by_pubkey", "6b6579206f6620616e6e", "no such index entry");
 
     let (place, _) = Place::filled(Backend::Sqlite);
-    // Rows in the table that its index has not: the index is emptied by way of another one's definition.
-    place.sql(
-        "PRAGMA writable_schema = ON;
-         CREATE TABLE spare (a, b); CREATE INDEX spare_index ON spare (a, b);
-         UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master WHERE name = 'spare_index')
-             WHERE name = 'idx_sessions_user';
-         DELETE FROM sqlite_master WHERE name IN ('spare', 'spare_index');",
-    );
+    place.sql_row_that_an_index_lacks();
     let findings = found(&place);
     assert!(findings.iter().any(|it| it[0] == "indexes" && it[3].contains("idx_sessions_user")), "{findings:?}");
 }
@@ -188,14 +181,11 @@ fn a_high_water_id_below_the_largest_id_is_found() {
 /// A file with enough pages for one to be flipped that is not the first.
 fn large(backend: Backend) -> Place {
     let (place, content) = Place::filled(backend);
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let clock = std::sync::Arc::new(decentcom_server::storage::SystemClock);
-        let store = decentcom_server::storage::open(&place.options(), clock).await.unwrap();
+    with_store(&place, async |store| {
         for number in 0..300 {
             let text = format!("{number} ").repeat(100);
             store.create_message(&content.hall.id, &content.ann.id, &text).await.unwrap();
         }
-        store.close().await.unwrap();
     });
     place
 }

@@ -3,7 +3,7 @@
 use decentcom_server::storage::Backend;
 use tokio::runtime::Runtime;
 
-use crate::support::{BOTH, Place, Said};
+use crate::support::{BOTH, Place, Said, close};
 
 /// Runs `check` while a server has the store open.
 fn while_open(backend: Backend, check: impl FnOnce(&Place)) {
@@ -11,7 +11,7 @@ fn while_open(backend: Backend, check: impl FnOnce(&Place)) {
     let runtime = Runtime::new().unwrap();
     let (store, _) = runtime.block_on(place.fill());
     check(&place);
-    runtime.block_on(store.close()).unwrap();
+    close(&runtime, &store);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_repair_of_a_running_store_is_refused() {
     let said = place.run("verify", &["--repair", "--yes"]);
     assert_eq!(said.code, 3, "{}{}", said.out, said.err);
     assert!(said.err.contains(&std::process::id().to_string()) && said.err.contains("Stop it first"), "{}", said.err);
-    runtime.block_on(store.close()).unwrap();
+    close(&runtime, &store);
 }
 
 #[test]

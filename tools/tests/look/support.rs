@@ -2,14 +2,14 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
-    sync::Arc,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use decentcom_kvstore::redb::{Database, TableDefinition};
 use decentcom_server::storage::{
-    self, Backend, Channel, ManualClock, Message, RedbOptions, Storage, StorageOptions, Timestamp, User,
+    self, Backend, Channel, ManualClock, Message, RedbOptions, Storage, StorageOptions, SystemClock, Timestamp, User,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
@@ -30,9 +30,37 @@ impl Said {
     }
 }
 
+/// Held while a process is started and while a store is closed. A process that another test is just starting has for a
+/// moment every file of this one open, and so keeps the locks of a store that is being closed.
+static STARTING: Mutex<()> = Mutex::new(());
+
+fn nobody_starts() -> MutexGuard<'static, ()> {
+    STARTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn close(runtime: &Runtime, store: &Arc<dyn Storage>) {
+    let _guard = nobody_starts();
+    runtime.block_on(store.close()).unwrap();
+}
+
+/// Opens a store, lets `work` use it, and closes it.
+pub(crate) fn with_store<T>(place: &Place, work: impl AsyncFnOnce(&dyn Storage) -> T) -> T {
+    let runtime = Runtime::new().unwrap();
+    let opened = runtime.block_on(async { storage::open(&place.options(), Arc::new(SystemClock)).await });
+    let store = opened.unwrap();
+    let result = runtime.block_on(work(&*store));
+    close(&runtime, &store);
+    result
+}
+
 /// Runs the program to its end.
 pub(crate) fn dcstore(arguments: &[&str]) -> Said {
-    let ran = Command::new(env!("CARGO_BIN_EXE_dcstore")).args(arguments).output().unwrap();
+    let started = {
+        let _guard = nobody_starts();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dcstore"));
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    };
+    let ran = started.unwrap().wait_with_output().unwrap();
     Said {
         code: ran.status.code().unwrap(),
         out: String::from_utf8(ran.stdout).unwrap(),
@@ -87,11 +115,8 @@ impl Place {
     pub(crate) fn filled(backend: Backend) -> (Self, Content) {
         let place = Self::new(backend);
         let runtime = Runtime::new().unwrap();
-        let content = runtime.block_on(async {
-            let (store, content) = place.fill().await;
-            store.close().await.unwrap();
-            content
-        });
+        let (store, content) = runtime.block_on(place.fill());
+        close(&runtime, &store);
         (place, content)
     }
 
@@ -117,16 +142,14 @@ impl Place {
     /// The files of a store that was killed, in a place of their own.
     pub(crate) fn crashed(backend: Backend) -> (Self, Content) {
         let (open, killed) = (Self::new(backend), Self::new(backend));
-        let content = Runtime::new().unwrap().block_on(async {
-            let (store, content) = open.fill().await;
-            for file in std::fs::read_dir(open.directory.path()).unwrap().map(Result::unwrap) {
-                if file.file_type().unwrap().is_file() {
-                    std::fs::copy(file.path(), killed.directory.path().join(file.file_name())).unwrap();
-                }
+        let runtime = Runtime::new().unwrap();
+        let (store, content) = runtime.block_on(open.fill());
+        for file in std::fs::read_dir(open.directory.path()).unwrap().map(Result::unwrap) {
+            if file.file_type().unwrap().is_file() {
+                std::fs::copy(file.path(), killed.directory.path().join(file.file_name())).unwrap();
             }
-            store.close().await.unwrap();
-            content
-        });
+        }
+        close(&runtime, &store);
         (killed, content)
     }
 
@@ -151,9 +174,26 @@ impl Place {
         let transaction = database.begin_write().unwrap();
         change(&mut transaction.open_table(TableDefinition::<&[u8], &[u8]>::new(table)).unwrap());
         transaction.commit().unwrap();
+        let _guard = nobody_starts();
+        drop(database);
     }
 
-    /// Runs a statement behind the store's back.
+    /// Adds a log-in that an index of an SQLite store does not have: it comes while the index is another one.
+    pub(crate) fn sql_row_that_an_index_lacks(&self) {
+        let change_index = |sql| {
+            self.sql(&format!(
+                "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = {sql} WHERE name = 'idx_sessions_user'"
+            ));
+        };
+        change_index("sql || ' WHERE user_id IS NULL'");
+        self.sql(&format!(
+            "INSERT INTO sessions SELECT '{}', id, created_at, '2030-01-01T00:00:00.000Z' FROM users LIMIT 1",
+            "0".repeat(64)
+        ));
+        change_index("replace(sql, ' WHERE user_id IS NULL', '')");
+    }
+
+    /// Runs statements behind the store's back.
     pub(crate) fn sql(&self, statements: &str) {
         Runtime::new().unwrap().block_on(async {
             let options = SqliteConnectOptions::new().filename(&self.path).foreign_keys(false);
@@ -166,7 +206,10 @@ impl Place {
 
 /// A copy of a text in which ids, which are drawn at random, are the same in every run.
 pub(crate) fn without_ids(text: &str) -> String {
-    let is_id = |word: &str| word.len() == 26 && word.starts_with("01") && word.chars().all(char::is_alphanumeric);
+    let is_id = |word: &str| {
+        (word.len() == 26 && word.starts_with("01") && word.chars().all(char::is_alphanumeric))
+            || (word.len() == 64 && word.chars().all(|digit| digit.is_ascii_hexdigit()))
+    };
     let mut known = Vec::<String>::new();
     let mut out = String::new();
     for piece in text.split_inclusive(|character: char| !character.is_alphanumeric()) {
@@ -176,7 +219,7 @@ pub(crate) fn without_ids(text: &str) -> String {
                 known.push(word.into());
                 known.len() - 1
             });
-            out += &format!("(id {at:20})");
+            out += &format!("(id {at:width$})", width = word.len() - 5);
             out += &piece[word.len()..];
         } else {
             out += piece;
