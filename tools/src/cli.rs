@@ -9,10 +9,14 @@ use crate::address::Address;
 
 /// See into a decentcom store, check it, repair it, move it.
 ///
-/// A STORE is `sqlite:PATH`, `redb:PATH`, or `config:FILE` for the one that a configuration of the server names; `--config
-/// FILE` in place of the first STORE means the same. Nothing is changed by a command whose purpose is not to change.
+/// A STORE is `redb:PATH` or `sqlite:PATH`, where PATH is the database file, or `config:FILE`, where FILE is the server's
+/// configuration, which names the database file. `--config FILE` in place of the first STORE means the same.
+///
+/// Only load, copy (of its second store), verify --repair --yes and compact change a store. The others leave every byte as
+/// it is, of a store left by a crash too.
 ///
 /// The server may be running: info, stats, get, scan, dump, checksum, diff, verify and copying from it work beside it.
+/// load, compact, copying to it and a repair need it stopped.
 #[derive(Parser)]
 #[command(
     name = "dcstore",
@@ -27,8 +31,11 @@ Examples:
   dcstore copy sqlite:data/decentcom.sqlite redb:data/decentcom.redb
   dcstore verify redb:data/decentcom.redb --repair          says what it would do; --yes does it
 
-Exit codes: 0 fine, 1 findings or differences, 2 wrong usage, 3 in use by another process, 4 damaged or no store,
-5 written by a newer version, 6 input/output error, 130 interrupted"
+Exit codes:
+    0  fine                             4  damaged, or no store at all
+    1  findings, differences, no row    5  written by a newer version
+    2  wrong usage                      6  input/output error, or no such file
+    3  in use by another process      130  interrupted (Ctrl-C)"
 )]
 pub struct Cli {
     /// No progress, no remarks: results and errors only.
@@ -46,9 +53,9 @@ pub enum Command {
     Info(Info),
     /// How much is in it: rows and bytes per table, the largest rows, messages per channel and day.
     Stats(Stats),
-    /// One record or index entry.
+    /// Show one record or index entry.
     Get(Get),
-    /// Records or index entries of a table, in key order.
+    /// Show, search or count the records of a table, or the entries of an index, in key order.
     Scan(Scan),
     /// Write the whole store, as of one moment, in a format that any backend can load.
     Dump(Dump),
@@ -60,9 +67,9 @@ pub enum Command {
     Checksum(Checksum),
     /// The records that differ between two stores.
     Diff(Diff),
-    /// Check everything that can be checked, and mend what can be mended.
+    /// Check file, pages, records, indexes, references and times; --repair mends indexes.
     Verify(Verify),
-    /// Give unused space back to the file system. The server must not run.
+    /// Give unused space back to the file system. The server must be stopped.
     Compact(Compact),
     /// The tables, keys, records and indexes of a backend.
     Schema(Schema),
@@ -98,9 +105,9 @@ pub struct Stats {
 pub struct Get {
     /// The store.
     pub store: Address,
-    /// The table or index.
+    /// The table or index, such as `messages`; `dcstore stats STORE` lists them.
     pub table: String,
-    /// The key: an id, a name, a digest; `/` between the parts of an index's key.
+    /// The key: an id, a name, a digest, or enough of its beginning; `/` between the parts of an index's key.
     pub key: String,
     /// Show the bytes, and what each of them means.
     #[arg(long)]
@@ -112,10 +119,17 @@ pub struct Get {
 
 /// `dcstore scan`
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  dcstore scan redb:data/decentcom.redb messages --channel general --reverse --limit 20     the newest
+  dcstore scan redb:data/decentcom.redb messages --since 2024-12-31 --search breakfast
+  dcstore scan redb:data/decentcom.redb users --format json | jq .display_name
+
+A damaged row is shown as such, whatever was asked for, and makes the exit code 1; --raw shows its bytes.")]
 pub struct Scan {
     /// The store.
     pub store: Address,
-    /// The table or index.
+    /// The table or index, such as `messages`; `dcstore stats STORE` lists them.
     pub table: String,
     /// Only keys that begin so.
     #[arg(long)]
@@ -129,7 +143,7 @@ pub struct Scan {
     /// From the last key down.
     #[arg(long)]
     pub reverse: bool,
-    /// Pass over so many.
+    /// Pass over so many of those that would be shown.
     #[arg(long, default_value_t = 0)]
     pub skip: u64,
     /// Show at most so many.
@@ -144,10 +158,10 @@ pub struct Scan {
     /// Only messages of this author: an id or a public key.
     #[arg(long)]
     pub author: Option<String>,
-    /// Only what was created at this time or later: `2024-12-31` or `2024-12-31T23:59:59Z`.
+    /// Only what was created at this time or later, in UTC: `2024-12-31` or `2024-12-31T23:59:59Z`.
     #[arg(long)]
     pub since: Option<String>,
-    /// Only what was created before this time.
+    /// Only what was created before this time, in UTC.
     #[arg(long)]
     pub until: Option<String>,
     /// Only records with this text in them, in upper or lower case.
@@ -240,13 +254,21 @@ pub struct Diff {
 
 /// `dcstore verify`
 #[derive(Args)]
+#[command(after_help = "\
+What it looks at: the file, its pages, whether every record can be read, whether indexes and records agree, whether
+what is referred to exists, whether ids and times are in order. Without --yes, nothing is changed.
+
+With --repair --yes, a copy of the files is kept first, beside them. Lost or damaged records do not come back: for those
+there are backups, and `dcstore dump --skip-damaged` to save the rest.
+
+Exit codes: 0 nothing wrong, or all of it mended; 1 something is wrong; 4 so damaged that it does not open")]
 pub struct Verify {
     /// The store.
     pub store: Address,
-    /// Say what would mend the store: indexes are made anew from the records.
+    /// Say what would mend the store (indexes are made anew from the records), and what nothing can mend.
     #[arg(long)]
     pub repair: bool,
-    /// Do it, after keeping a copy of the files.
+    /// Do it, after keeping a copy of the files. The server must be stopped.
     #[arg(long, requires = "repair")]
     pub yes: bool,
     /// For people, or an object a line.
@@ -256,6 +278,8 @@ pub struct Verify {
 
 /// `dcstore compact`
 #[derive(Args)]
+#[command(after_help = "\
+Free space is checked first: SQLite needs twice the size of the file, redb a tenth of it.")]
 pub struct Compact {
     /// The store.
     pub store: Address,

@@ -3,7 +3,7 @@
 //! ```text
 //!  main.rs ─ cli.rs (every command and option) ─> run() ─> a module per command ─> storage::inspect
 //!            address.rs (sqlite:PATH …)                    session.rs (progress, Ctrl-C, opening)
-//!            outcome.rs (exit codes)
+//!            outcome.rs (exit codes)                         select.rs (which rows), show.rs (how they look)
 //! ```
 //!
 //! Commands write results to a writer, so that tests can read them, and nothing else to stdout.
@@ -24,6 +24,9 @@ mod info;
 mod load;
 mod scan;
 mod schema;
+mod select;
+mod show;
+mod space;
 mod stats;
 mod verify;
 
@@ -33,6 +36,7 @@ pub use self::{
     address::{Address, with_config_as_store},
     outcome::{Code, Failure, Outcome},
     session::Session,
+    show::terminal_safe,
 };
 use crate::cli::Command;
 

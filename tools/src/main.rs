@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser;
-use dcstore::{Code, Failure, Outcome, Session, cli::Cli, run, with_config_as_store};
+use dcstore::{Code, Failure, Outcome, Session, cli::Cli, run, terminal_safe, with_config_as_store};
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(with_config_as_store(std::env::args_os()));
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Findings) => ExitCode::from(1),
         Err(Failure { code: Code::ReaderGone, .. }) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
-            let _ = writeln!(io::stderr(), "dcstore: {message}");
+            let _ = writeln!(io::stderr(), "dcstore: {}", terminal_safe(&message));
             ExitCode::from(code as u8)
         }
     }

@@ -45,8 +45,9 @@ impl Live {
         };
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        send(&mut stream, &Call::Hello)?;
-        match receive(&mut stream)? {
+        // Whoever is refused may be told so, and hung up on, before the call is sent.
+        let sent = send(&mut stream, &Call::Hello);
+        match receive(&mut stream).map_err(|error| sent.err().unwrap_or(error))? {
             Answer::Hello { about, process, fingerprint: theirs } if theirs == fingerprint(catalogue) => {
                 Ok(Some(Self { stream: Mutex::new(stream), about, process }))
             }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -36,6 +36,8 @@ const MAX_READERS: usize = 8;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a reader may be silent between two calls.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long to wait when a reader cannot be accepted, for want of descriptors for example.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Steps down from normal priority for the threads that answer, see `nice(2)`.
 const NICENESS: i32 = 10;
 
@@ -43,6 +45,7 @@ const NICENESS: i32 = 10;
 pub struct LiveServer {
     path: PathBuf,
     listener: Arc<UnixListener>,
+    stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,17 +55,19 @@ impl LiveServer {
     pub fn start(store: Arc<Store>, path: &Path, about: String) -> io::Result<Self> {
         let path = socket_path(path);
         let listener = Arc::new(listen(&path)?);
-        let accepting = listener.clone();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (accepting, asked_to_stop) = (listener.clone(), stopping.clone());
         let thread = std::thread::Builder::new()
             .name("store-live".into())
-            .spawn(move || accept(&accepting, &store, &Arc::from(about)))?;
-        Ok(Self { path, listener, thread: Some(thread) })
+            .spawn(move || accept(&accepting, &asked_to_stop, &store, &Arc::from(about)))?;
+        Ok(Self { path, listener, stopping, thread: Some(thread) })
     }
 }
 
 impl Drop for LiveServer {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
+        self.stopping.store(true, Ordering::SeqCst);
         // Wakes the thread: accepting on a socket that was shut down is an error.
         let _ = rustix::net::shutdown(&self.listener, Shutdown::Both);
         if let Some(thread) = self.thread.take() {
@@ -89,20 +94,46 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(socket.into())
 }
 
-fn accept(listener: &UnixListener, store: &Arc<Store>, about: &Arc<str>) {
+/// A reader being served; one less when dropped, in whatever way that comes about.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    /// `None` where there are enough.
+    fn one_of(readers: &Arc<AtomicUsize>) -> Option<Self> {
+        let counted = Self(readers.clone());
+        (readers.fetch_add(1, Ordering::SeqCst) < MAX_READERS).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn accept(listener: &UnixListener, stopping: &AtomicBool, store: &Arc<Store>, about: &Arc<str>) {
     let readers = Arc::new(AtomicUsize::new(0));
-    while let Ok((mut stream, _)) = listener.accept() {
+    while !stopping.load(Ordering::SeqCst) {
+        let mut stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            // A reader that has gone already, or no descriptor left: the next one may be served.
+            Err(_) => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+        };
         let _ = stream.set_write_timeout(Some(WRITE_TIMEOUT));
         let _ = stream.set_read_timeout(Some(IDLE_TIMEOUT));
-        if readers.fetch_add(1, Ordering::SeqCst) >= MAX_READERS {
-            readers.fetch_sub(1, Ordering::SeqCst);
+        let Some(counted) = Counted::one_of(&readers) else {
             let _ =
                 send(&mut stream, &Answer::Refused(format!("{MAX_READERS} readers are at work already; try again")));
             continue;
-        }
+        };
         // Weak: a reader must not keep the file open.
-        let (store, about, counted) = (Arc::downgrade(store), about.clone(), readers.clone());
-        let started = std::thread::Builder::new().name("store-live-reader".into()).spawn(move || {
+        let (store, about) = (Arc::downgrade(store), about.clone());
+        // Where no thread can be started, the reader is hung up on.
+        let _ = std::thread::Builder::new().name("store-live-reader".into()).spawn(move || {
+            let _counted = counted;
             let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
             // A reader that hangs up, in whatever way, is no concern of the store.
             let _ = std::iter::repeat_with(|| {
@@ -111,11 +142,7 @@ fn accept(listener: &UnixListener, store: &Arc<Store>, about: &Arc<str>) {
                 respond(&store, &about, call, &mut stream)
             })
             .find(Result::is_err);
-            counted.fetch_sub(1, Ordering::SeqCst);
         });
-        if started.is_err() {
-            readers.fetch_sub(1, Ordering::SeqCst);
-        }
     }
 }
 

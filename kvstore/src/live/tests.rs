@@ -121,3 +121,67 @@ fn too_many_readers_are_refused_and_a_closed_store_says_so() {
     store.close().unwrap();
     assert!(readers.pop().unwrap().count("words").is_err());
 }
+
+#[test]
+fn one_reader_too_many_is_told_so_and_a_place_that_is_left_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let _server = LiveServer::start(a_store(&path), &path, "a test".into()).unwrap();
+    let mut readers = Vec::new();
+    let refused = loop {
+        match Live::connect(&path, SCHEMA.catalogue) {
+            Ok(reader) => readers.push(reader.unwrap()),
+            Err(error) => break error,
+        }
+        assert!(readers.len() < 100);
+    };
+    assert!(refused.to_string().contains("8 readers are at work"), "{refused}");
+    assert_eq!(readers.len(), 8);
+    drop(readers.pop());
+    // The server notices in its own time.
+    let again = (0..1000).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        Live::connect(&path, SCHEMA.catalogue).ok().flatten()
+    });
+    assert!(again.is_some());
+}
+
+#[test]
+fn a_store_that_stops_in_the_middle_of_a_scan_ends_it_with_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = a_store(&path);
+    let server = LiveServer::start(store.clone(), &path, "a test".into()).unwrap();
+    let live = Live::connect(&path, SCHEMA.catalogue).unwrap().unwrap();
+    let mut rows = live.scan("words", RawRange::ALL, Direction::Forward).unwrap();
+    assert!(rows.next().unwrap().is_ok());
+    drop(server);
+    store.close().unwrap();
+    assert!(rows.any(|row| row.is_err()));
+    // Nobody is there any more, and the reader that is still connected keeps nobody from opening the file.
+    assert!(Live::connect(&path, SCHEMA.catalogue).unwrap().is_none());
+    drop(store);
+    drop(Options::default().open(&path, &SCHEMA).unwrap());
+}
+
+#[test]
+fn a_reader_that_breaks_the_conversation_off_harms_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let _server = LiveServer::start(a_store(&path), &path, "a test".into()).unwrap();
+    let connect = || {
+        let (_directory, short) = short_name(&socket_path(&path)).unwrap();
+        std::os::unix::net::UnixStream::connect(short).unwrap()
+    };
+    use std::io::Write as _;
+    for said in [&[][..], &[1], &[0xFF; 4], &[3, 0, 0, 0, 9, 9, 9], &[200, 0, 0, 0, 1]] {
+        for _ in 0..8 {
+            connect().write_all(said).unwrap();
+        }
+        let reader = (0..1000).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            Live::connect(&path, SCHEMA.catalogue).ok().flatten()
+        });
+        assert_eq!(reader.unwrap().count("words").unwrap(), 2500);
+    }
+}

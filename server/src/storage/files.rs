@@ -140,22 +140,57 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// The process that holds a lock on the file at `path`, as Linux tells in `/proc/locks`: its program and number.
+/// The process that holds a lock on the file at `path`, as far as Linux tells: its program and number.
 pub(super) fn holder_of(path: &Path) -> Option<String> {
     let inode = std::fs::metadata(path).ok()?.ino();
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     // `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, see proc_locks(5); locks of open files name no process.
     let process = locks.lines().find_map(|line| {
         let mut words = line.split_whitespace();
         let process: u32 = words.nth(4)?.parse().ok()?;
         let held: u64 = words.next()?.rsplit(':').next()?.parse().ok()?;
         (held == inode).then_some(process)
-    })?;
+    });
+    let process = process.or_else(|| who_has_open(path))?;
     let program = std::fs::read_link(format!("/proc/{process}/exe")).ok();
     Some(match program.as_deref().and_then(Path::file_name) {
         Some(program) => format!("{} (process {process})", program.to_string_lossy()),
         None => format!("process {process}"),
     })
+}
+
+/// A process that has the file at `path` open, other than this one, as far as its descriptors can be seen: those of the
+/// same user. Only worth asking once it is known that somebody holds it.
+fn who_has_open(path: &Path) -> Option<u32> {
+    let file = std::fs::metadata(path).ok()?;
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    numbers.filter(|number| *number != std::process::id()).find(|number| {
+        let descriptors = std::fs::read_dir(format!("/proc/{number}/fd")).into_iter().flatten().flatten();
+        let mut opened = descriptors.filter_map(|descriptor| std::fs::metadata(descriptor.path()).ok());
+        opened.any(|it| it.ino() == file.ino() && it.dev() == file.dev())
+    })
+}
+
+/// Copies the files of the store at `path`, those with these suffixes that exist, to names beside them that are free;
+/// when this returns, the copies are on disk. Answers the name of the first. Nobody may write to the files meanwhile.
+pub(super) fn keep_copy(path: &Path, suffixes: &[&str]) -> Result<PathBuf, OpenError> {
+    let mut copy = beside(path, ".before-repair");
+    let mut number = 2;
+    while copy.exists() {
+        copy = beside(path, &format!(".before-repair-{number}"));
+        number += 1;
+    }
+    for suffix in suffixes {
+        let (from, to) = (beside(path, suffix), beside(&copy, suffix));
+        if from.exists() {
+            let copied = std::fs::copy(&from, &to).and_then(|_| File::open(&to)?.sync_all());
+            copied.map_err(|error| path_error(&to, &error))?;
+        }
+    }
+    let directory = directory_of(path);
+    File::open(directory).and_then(|it| it.sync_all()).map_err(|error| path_error(directory, &error))?;
+    Ok(copy)
 }
 
 /// Length of the file at `path`, and the bytes of the disk it takes; a missing file has none of either.

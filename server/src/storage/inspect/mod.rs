@@ -1,4 +1,4 @@
-//! Looking into a store: what lies in it, as it lies there. Nothing here changes a store.
+//! Looking into a store: what lies in it, as it lies there. Looking changes nothing.
 //!
 //! ```text
 //!  dcstore ──> Inspection ┬ redb/inspect.rs    ── kvstore: the file (a crash repaired in memory) │ a running server,
@@ -6,12 +6,14 @@
 //!                         └ sqlite/inspect.rs  ── a read-only connection, one read transaction
 //!  rows.rs     streams over pages; the records that the contract shows
 //!  verify.rs   what both backends check alike
+//!  maintain.rs mending and compacting, the only part that writes to a store
 //! ```
 //!
 //! Calls block; they are for tools, not for the server's own threads. Reading goes in pages, so memory stays constant
 //! whatever the store's size, and two stores can be read side by side.
 
 mod import;
+pub mod maintain;
 mod rows;
 mod verify;
 
@@ -109,6 +111,16 @@ pub struct Stored {
     /// Bytes of everything else.
     pub value_bytes: usize,
     pub(super) content: Content,
+}
+
+impl Stored {
+    /// The bytes under the key, where the engine keeps keys and values.
+    pub fn value(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::KeyValue(value) => Some(value),
+            Content::Sql(_) => None,
+        }
+    }
 }
 
 /// What a backend keeps of a row that was read.

@@ -19,8 +19,26 @@ pub fn verify(
     progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
 ) -> Result<(), StorageError> {
     progress(0)?;
-    store.verify_engine(report)?;
+    let checked = store.verify_engine(report).map(Some);
+    or_report(checked, "file", report)?;
     Check::default().run(store, report, progress)
+}
+
+/// What a call answered; `Some(None)` where damage kept it from answering, which is reported.
+#[allow(clippy::option_option)] // the outer one is the call's own
+fn or_report<T>(
+    answer: Result<Option<T>, StorageError>,
+    table: &str,
+    report: &mut dyn FnMut(Finding),
+) -> Result<Option<Option<T>>, StorageError> {
+    match answer {
+        Ok(answer) => Ok(answer.map(Some)),
+        Err(StorageError::Corrupt { problem, .. }) => {
+            report(Finding { level: Level::Pages, table: table.into(), key: String::new(), problem });
+            Ok(Some(None))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What has been seen so far.
@@ -30,6 +48,8 @@ struct Check {
     /// Those being purged too: their messages may still refer to them.
     channels: HashSet<ChannelId>,
     newest: Option<ulid::Ulid>,
+    /// Kinds of which some records could not be read, so that nobody can say that one does not exist.
+    incomplete: Vec<Entity>,
 }
 
 impl Check {
@@ -41,13 +61,21 @@ impl Check {
     ) -> Result<(), StorageError> {
         let mut checked = 0;
         let mut purges = Scan::new("purges", RawRange::ALL, Direction::Forward);
-        while let Some(stored) = purges.next(store)? {
+        while let Some(stored) = or_report(purges.next(store), "purges", report)? {
+            let Some(stored) = stored else {
+                self.incomplete.push(Entity::Channel);
+                break;
+            };
             self.channels.extend(ChannelId::parse(&key_of("purges", store, &stored)));
         }
         for entity in Entity::ALL {
             let table = entity.table();
             let mut rows = Scan::new(table, RawRange::ALL, Direction::Forward);
-            while let Some(stored) = rows.next(store)? {
+            while let Some(stored) = or_report(rows.next(store), table, report)? {
+                let Some(stored) = stored else {
+                    self.incomplete.push(entity);
+                    break;
+                };
                 let key = key_of(table, store, &stored);
                 let mut found = |level, problem: String| {
                     report(Finding { level, table: table.into(), key: key.clone(), problem });
@@ -55,7 +83,10 @@ impl Check {
                 match store.decode(table, &stored) {
                     Ok(Some(row)) => self.check(&row, &key, &mut found),
                     Ok(None) => {}
-                    Err(StorageError::Corrupt { problem, .. }) => found(Level::Records, problem),
+                    Err(StorageError::Corrupt { problem, .. }) => {
+                        self.remember_damaged(entity, &key);
+                        found(Level::Records, problem);
+                    }
                     Err(error) => return Err(error),
                 }
                 checked += 1;
@@ -63,6 +94,19 @@ impl Check {
             }
         }
         self.check_high_water(store, report)
+    }
+
+    /// A record that cannot be read is there all the same: what refers to it does not refer to nothing.
+    fn remember_damaged(&mut self, entity: Entity, key: &str) {
+        match entity {
+            Entity::User => self.users.extend(UserId::parse(key)),
+            Entity::Channel => self.channels.extend(ChannelId::parse(key)),
+            _ => {}
+        }
+    }
+
+    fn is_missing(&self, entity: Entity, is_known: bool) -> bool {
+        !is_known && !self.incomplete.contains(&entity)
     }
 
     fn check(&mut self, row: &Row, key: &str, found: &mut dyn FnMut(Level, String)) {
@@ -90,17 +134,17 @@ impl Check {
             }
             Row::Category(category) => self.check_times(category.id.ulid(), category.created_at, None, found),
             Row::Message(message) => {
-                if !self.channels.contains(&message.channel_id) {
+                if self.is_missing(Entity::Channel, self.channels.contains(&message.channel_id)) {
                     found(Level::References, format!("its channel {} does not exist", message.channel_id));
                 }
-                if !self.users.contains(&message.author_id) {
+                if self.is_missing(Entity::User, self.users.contains(&message.author_id)) {
                     found(Level::References, format!("its author {} does not exist", message.author_id));
                 }
                 let edited = message.edited_at.map(|time| ("edited_at", time));
                 self.check_times(message.id.ulid(), message.created_at, edited, found);
             }
             Row::Session(session) => {
-                if !self.users.contains(&session.user_id) {
+                if self.is_missing(Entity::User, self.users.contains(&session.user_id)) {
                     found(Level::References, format!("its user {} does not exist", session.user_id));
                 }
                 if session.expires_at <= session.created_at {
@@ -135,7 +179,11 @@ impl Check {
         store: &mut dyn Inspection,
         report: &mut dyn FnMut(Finding),
     ) -> Result<(), StorageError> {
-        let recorded = store.facts()?.high_water;
+        let Some(facts) = or_report(store.facts().map(Some), "meta", report)?.flatten() else { return Ok(()) };
+        if facts.format != facts.current_format {
+            return Ok(()); // it may be older than the record of the largest id; the next start makes one
+        }
+        let recorded = facts.high_water;
         if let Some(newest) = self.newest.filter(|newest| recorded.is_none_or(|recorded| recorded < *newest)) {
             let problem = format!("the largest id in the store is {newest}, which is not the one recorded");
             report(Finding { level: Level::Times, table: "meta".into(), key: "high_water_id".into(), problem });

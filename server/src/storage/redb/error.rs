@@ -22,6 +22,10 @@ pub(super) fn storage_error(attempt: &'static str) -> impl FnOnce(Error) -> Stor
             Error::DiskFull(_) => unavailable("the disk is full; free some space", error),
             Error::Io(_) => unavailable("the disk failed; see the log, and check it", error),
             Error::MustReopen(_) => unavailable("the disk failed a moment ago; try again, or check the disk", error),
+            Error::Transfer(_) => unavailable(
+                "the server that has the store open has stopped or hung up, or the copy of what it has failed; try again",
+                error,
+            ),
             Error::Corrupt { table, key, problem } => StorageError::Corrupt {
                 place: format!("the redb file, table {table}, key {key}"),
                 problem: format!("while trying to {attempt}: {problem}"),

@@ -71,19 +71,15 @@ pub(in crate::storage) fn open(
     progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
 ) -> Result<Box<dyn Inspection>, OpenError> {
     files::require(path, Backend::Redb)?;
-    let was_closed = was_closed(path).map_err(|error| files::path_error(path, &error))?;
-    let options = Options { progress: log_progress, ..Options::default() };
-    let in_use = match options.inspect(path, &SCHEMA) {
-        Ok(store) => {
-            let snapshot = store.snapshot().map_err(storage_error("begin to read"))?;
-            let state = if was_closed == Some(true) { State::Closed } else { State::Crashed };
-            let source = Source::File { snapshot, _store: store };
-            return Ok(Box::new(RedbInspection { source, path: path.into(), state, holder: None }));
-        }
-        Err(error @ decentcom_kvstore::OpenError::InUse { .. }) => error,
-        Err(error) => return Err(open_error(path, error)),
+    let (in_use, live) = match look(path)? {
+        Looked::Alone(inspection) => return Ok(inspection),
+        Looked::Held(in_use, Some(live)) => (in_use, Some(live)),
+        // Whoever had it may have stopped in between; then there is nobody to ask, and nobody who has it.
+        Looked::Held(..) => match look(path)? {
+            Looked::Alone(inspection) => return Ok(inspection),
+            Looked::Held(in_use, live) => (in_use, live),
+        },
     };
-    let live = Live::connect(path, CATALOGUE).map_err(storage_error("reach the server that has the store open"))?;
     let Some(live) = live else { return Err(open_error(path, in_use)) };
     let holder = Some(format!("{} (process {})", live.about(), live.process()));
     let source = match moment {
@@ -91,6 +87,32 @@ pub(in crate::storage) fn open(
         Moment::One => Source::Spool(spool(live, path, progress)?),
     };
     Ok(Box::new(RedbInspection { source, path: path.into(), state: State::Open, holder }))
+}
+
+/// How a file was met.
+enum Looked {
+    /// Nobody has it open.
+    Alone(Box<dyn Inspection>),
+    /// Somebody has, who may answer.
+    Held(decentcom_kvstore::OpenError, Option<Live>),
+}
+
+fn look(path: &Path) -> Result<Looked, OpenError> {
+    let was_closed = was_closed(path).map_err(|error| files::path_error(path, &error))?;
+    let options = Options { progress: log_progress, ..Options::default() };
+    let in_use = match options.inspect(path, &SCHEMA) {
+        Ok(store) => {
+            let snapshot = store.snapshot().map_err(storage_error("begin to read"))?;
+            let state = if was_closed == Some(true) { State::Closed } else { State::Crashed };
+            let source = Source::File { snapshot, _store: store };
+            let inspection = RedbInspection { source, path: path.into(), state, holder: None };
+            return Ok(Looked::Alone(Box::new(inspection)));
+        }
+        Err(error @ decentcom_kvstore::OpenError::InUse { .. }) => error,
+        Err(error) => return Err(open_error(path, error)),
+    };
+    let live = Live::connect(path, CATALOGUE).map_err(storage_error("reach the server that has the store open"))?;
+    Ok(Looked::Held(in_use, live))
 }
 
 /// Copies what a server has to a file without a name, beside the store if that is possible.

@@ -6,6 +6,7 @@
 mod channels;
 mod error;
 pub(super) mod inspect;
+pub(super) mod maintain;
 mod messages;
 mod reader;
 mod schema;

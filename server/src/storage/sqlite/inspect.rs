@@ -1,7 +1,7 @@
 //! Looking into an SQLite store: one read-only connection, one read transaction, beside a server or without one.
 //!
-//! SQLite rebuilds the index of a write-ahead log that a crash left (`-shm`) and leaves empty companions behind; where no
-//! server has the store open, those that were not there before are removed again.
+//! SQLite needs an index (`-shm`) of the write-ahead log that a crash left. One that is there is left as it is, and SQLite
+//! makes its own in memory; where no server has the store open, companions that were not there before are removed again.
 
 use std::{
     fs::File,
@@ -88,11 +88,13 @@ struct SqliteInspection {
     holder: Option<String>,
     /// Companions that were not there before.
     new_companions: Vec<PathBuf>,
+    /// Keeps servers out of a store left by a crash: an index in memory does not notice what they do to the log.
+    lock: Option<File>,
 }
 
 pub(in crate::storage) fn open(path: &Path) -> Result<Box<dyn Inspection>, OpenError> {
     files::require(path, Backend::Sqlite)?;
-    let holder = holder(path);
+    let (holder, lock) = holder(path);
     let log_bytes = files::sizes(&beside(path, "-wal")).0;
     let state = match (&holder, log_bytes) {
         (Some(_), _) => State::Open,
@@ -105,20 +107,35 @@ pub(in crate::storage) fn open(path: &Path) -> Result<Box<dyn Inspection>, OpenE
         .enable_all()
         .build()
         .map_err(|error| StorageError::internal("start a runtime", error))?;
-    let connection = runtime.block_on(connect(path))?;
-    let connection = Some(connection);
-    Ok(Box::new(SqliteInspection { path: path.into(), connection, runtime, state, holder, new_companions }))
+    let lock = lock.filter(|_| state == State::Crashed);
+    let connection = Some(runtime.block_on(connect(path, state == State::Crashed))?);
+    Ok(Box::new(SqliteInspection { path: path.into(), connection, runtime, state, holder, new_companions, lock }))
 }
 
-/// The server that has the store open.
-fn holder(path: &Path) -> Option<String> {
+/// The server that has the store open; or the lock, shared, if none has.
+fn holder(path: &Path) -> (Option<String>, Option<File>) {
     let lock_path = lock_path(path);
-    let lock = File::open(&lock_path).ok()?;
-    let is_free = lock.try_lock_shared().is_ok();
-    (!is_free).then(|| files::holder_of(&lock_path).unwrap_or_else(|| "another process".into()))
+    let Ok(lock) = File::open(&lock_path) else { return (None, None) };
+    match lock.try_lock_shared() {
+        Ok(()) => (None, Some(lock)),
+        Err(_) => (Some(files::holder_of(&lock_path).unwrap_or_else(|| "another process".into())), None),
+    }
 }
 
-async fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
+/// The name that makes SQLite leave an index of the log as it is, <https://www.sqlite.org/c3ref/open.html>.
+fn with_index_in_memory(path: &Path) -> PathBuf {
+    let mut name = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => name.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => name.push(char::from(*byte)),
+            byte => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    (name + "?readonly_shm=1").into()
+}
+
+async fn connect(path: &Path, is_crashed: bool) -> Result<SqliteConnection, OpenError> {
     let failed = |error| match primary_code(&error) {
         Some(14) => OpenError::Path {
             path: path.into(),
@@ -128,7 +145,9 @@ async fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
         },
         _ => open_error(path, error),
     };
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let has_index = is_crashed && files::sizes(&beside(path, "-shm")).0 > 0;
+    let name = if has_index { with_index_in_memory(path) } else { path.into() };
+    let options = SqliteConnectOptions::new().filename(name).read_only(true).busy_timeout(BUSY_TIMEOUT);
     let mut connection = options.connect().await.map_err(failed)?;
     refuse_foreign_schema(path, &mut connection).await?;
     refuse_newer_schema(path, &mut connection).await?;
@@ -177,6 +196,28 @@ impl SqliteInspection {
         })
     }
 
+    /// Names the rows that no reading shows, because their keys are no text.
+    fn verify_keys(&mut self, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
+        for table in TABLES {
+            let Some(key) = table.columns.first() else { continue };
+            if !self.has(table.name)? {
+                continue;
+            }
+            let statement = format!(
+                "SELECT typeof({key}), count(*) FROM {} WHERE typeof({key}) <> 'text' GROUP BY 1 ORDER BY 1",
+                table.name
+            );
+            let kinds: Vec<(String, i64)> = self.run("look for keys that are no text", async |connection| {
+                sqlx::query_as(AssertSqlSafe(statement)).fetch_all(connection).await
+            })?;
+            for (kind, rows) in kinds {
+                let problem = format!("the {key} of {rows} rows is a {kind}, not text; nothing finds them");
+                report(Finding { level: Level::Records, table: table.name.into(), key: String::new(), problem });
+            }
+        }
+        Ok(())
+    }
+
     fn migration(&mut self) -> Result<u64, StorageError> {
         if !self.has("_sqlx_migrations")? {
             return Ok(0);
@@ -191,6 +232,7 @@ impl Drop for SqliteInspection {
         if let Some(connection) = self.connection.take() {
             let _ = self.runtime.block_on(connection.close());
         }
+        self.lock = None;
         let lock = File::open(lock_path(&self.path));
         let is_alone = lock.as_ref().map_or(true, |lock| lock.try_lock().is_ok());
         if is_alone && self.holder.is_none() {
@@ -308,11 +350,18 @@ impl Inspection for SqliteInspection {
         let problems: Vec<String> = self.run(attempt, async |connection| {
             sqlx::query_scalar("PRAGMA integrity_check").fetch_all(connection).await
         })?;
-        for problem in problems.into_iter().filter(|problem| problem != "ok") {
+        // The b-tree layer says all it finds in one answer, a line each under a title.
+        let lines = problems.iter().flat_map(|problem| problem.lines());
+        for problem in lines.filter(|line| *line != "ok" && !line.starts_with("*** in database ")) {
             // `row 5 missing from index idx_…`, `wrong # of entries in index …`
-            let level = if problem.contains(" index ") { Level::Indexes } else { Level::Pages };
-            report(Finding { level, table: "file".into(), key: String::new(), problem });
+            let level = match () {
+                () if problem.contains(" index ") => Level::Indexes, // first: `non-unique entry in index …`
+                () if problem.starts_with("NULL value in ") || problem.starts_with("non-") => Level::Records,
+                () => Level::Pages,
+            };
+            report(Finding { level, table: "file".into(), key: String::new(), problem: problem.into() });
         }
+        self.verify_keys(report)?;
         let facts = self.facts()?;
         if facts.format == facts.current_format && facts.fingerprint.as_ref() != Some(&facts.current_fingerprint) {
             let problem = "its tables or indexes were altered: they are not those that its migrations made".into();
@@ -345,8 +394,11 @@ async fn page(
     let bounds: Vec<_> =
         [compare(&range.start, ">=", ">"), compare(&range.end, "<=", "<")].into_iter().flatten().collect();
     // Keys are text, bounds bytes; as text they compare as bytes too.
-    let conditions: Vec<_> = bounds.iter().map(|(operator, _)| format!("{key} {operator} CAST(? AS TEXT)")).collect();
-    let condition = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    let mut conditions: Vec<_> =
+        bounds.iter().map(|(operator, _)| format!("{key} {operator} CAST(? AS TEXT)")).collect();
+    // A blob sorts after every text, so a page would never get past one.
+    conditions.push(format!("typeof({key}) = 'text'"));
+    let condition = format!("WHERE {}", conditions.join(" AND "));
     let (columns, name) = (table.columns.join(", "), table.name);
     let statement = format!("SELECT {columns} FROM {name} {condition} ORDER BY {key} {order} LIMIT {limit}");
     let mut query = sqlx::query(AssertSqlSafe(statement));
@@ -391,6 +443,8 @@ fn cell(row: &SqliteRow, at: usize, name: &str) -> Cell {
     let (layout, bytes) = (kind_of(row, at), bytes_of(row, at));
     let value = match (layout.as_str(), std::str::from_utf8(&bytes)) {
         ("NULL", _) => CellValue::Nothing,
+        ("INTEGER", Ok("0")) if name == "deleted" => CellValue::Bool(false),
+        ("INTEGER", Ok("1")) if name == "deleted" => CellValue::Bool(true),
         ("INTEGER" | "BOOLEAN", Ok(digits)) => {
             digits.parse().map_or_else(|_| CellValue::Text(digits.into()), CellValue::Number)
         }

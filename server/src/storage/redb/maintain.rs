@@ -1,0 +1,66 @@
+//! Mending and compacting a redb store; see `inspect/maintain.rs`.
+
+use std::path::{Path, PathBuf};
+
+use decentcom_kvstore::{Options, Store, live::Live};
+use ulid::Ulid;
+
+use super::{
+    CATALOGUE,
+    error::{open_error, storage_error},
+    open_store,
+    schema::{Categories, Channels, HIGH_WATER, Messages, SCHEMA, Users},
+};
+use crate::storage::{OpenError, RedbOptions, files};
+
+pub(in crate::storage) fn repair(path: &Path) -> Result<PathBuf, OpenError> {
+    // Looking at the file keeps writers out of it while it is copied.
+    let looking = Options::default().inspect(path, &SCHEMA).map_err(|error| named(open_error(path, error)))?;
+    let copy = files::keep_copy(path, &[""])?;
+    drop(looking);
+    let store = open_store(path, RedbOptions::default()).map_err(named)?;
+    store.rebuild_indexes().map_err(storage_error("make the indexes anew"))?;
+    raise_high_water(&store)?;
+    store.close().map_err(storage_error("close the store"))?;
+    Ok(copy)
+}
+
+pub(in crate::storage) fn compact(path: &Path) -> Result<(), OpenError> {
+    let store = open_store(path, RedbOptions::default()).map_err(named)?;
+    // Each pass moves what it can; the next one finds what that has made possible.
+    while store.compact().map_err(storage_error("compact the file"))? {}
+    store.close().map_err(storage_error("close the store"))?;
+    Ok(())
+}
+
+/// Records the largest id that is there. Unlike at a start, a recorded one that cannot be read is no reason to stop.
+fn raise_high_water(store: &Store) -> Result<(), OpenError> {
+    let attempt = "record the largest id";
+    let recorded = store.meta(HIGH_WATER).map_err(storage_error(attempt))?;
+    let recorded = recorded.and_then(|bytes| bytes.try_into().ok()).map(Ulid::from_bytes);
+    let snapshot = store.snapshot().map_err(storage_error(attempt))?;
+    let newest = [
+        snapshot.last_key::<Users>(),
+        snapshot.last_key::<Channels>(),
+        snapshot.last_key::<Categories>(),
+        snapshot.last_key::<Messages>(),
+    ];
+    // A key that cannot be read is a finding of its own, which nobody can mend.
+    let newest = newest.into_iter().filter_map(|last| last.ok().flatten()).max();
+    if let Some(newest) = newest.filter(|newest| recorded.is_none_or(|recorded| recorded < *newest)) {
+        let stored = store.write(|batch| batch.run(|operation| operation.set_meta(HIGH_WATER, &newest.to_bytes())));
+        stored.and_then(|result| result).map_err(storage_error(attempt))?;
+    }
+    Ok(())
+}
+
+/// Asks whoever has the store who it is, where the operating system does not say.
+fn named(error: OpenError) -> OpenError {
+    match error {
+        OpenError::InUse { path, holder: None } => {
+            let live = Live::connect(&path, CATALOGUE).ok().flatten();
+            OpenError::InUse { holder: live.map(|it| format!("{} (process {})", it.about(), it.process())), path }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,347 @@
+//! Which rows a scan is about: its options as key ranges where keys can tell, as filters where only records can.
+
+use std::ops::Bound;
+
+use decentcom_server::storage::{
+    Backend, ChannelId, Message, Timestamp, UserId,
+    inspect::{ByteRange, CellValue, Direction, Explained, Inspection, RawRange, Row, Scan, Stored},
+};
+use ulid::Ulid;
+
+use crate::{Failure, cli, show::Looked};
+
+/// A channel with more than this part of all messages is found by reading all of them: in order, that is quicker than one
+/// by one through the index.
+const SHARE_FOR_INDEX: u64 = 8;
+/// A channel with no more messages than this is always found by the index.
+const FEW: u64 = 1000;
+/// Index entries read at once.
+const PAGE: usize = 1000;
+
+/// The table or index with this name.
+pub(crate) fn table_named(store: &dyn Inspection, name: &str) -> Result<&'static str, Failure> {
+    let tables = store.tables();
+    if let Some(table) = tables.iter().find(|table| table.name == name) {
+        return Ok(table.name);
+    }
+    let names: Vec<_> = tables.iter().map(|table| table.name).collect();
+    let backend = store.backend().name();
+    Err(Failure::usage(format!("a {backend} store has no table `{name}`; it has {}", names.join(", "))))
+}
+
+/// A time as people type it: a day, or a day and a time of it, in UTC.
+pub(crate) fn time_from(text: &str) -> Result<Timestamp, Failure> {
+    let bare = text.strip_suffix(['Z', 'z']).unwrap_or(text).replacen([' ', 't'], "T", 1);
+    let missing = match bare.len() {
+        10 => "T00:00:00.000Z",
+        16 => ":00.000Z",
+        19 => ".000Z",
+        _ => "Z",
+    };
+    let form = || format!("`{text}` is no time; write 2024-12-31 or 2024-12-31T23:59:59Z, which is UTC");
+    (bare + missing).parse().map_err(|_| Failure::usage(form()))
+}
+
+/// Keys from one up to, not including, another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Keys {
+    start: Vec<u8>,
+    end: Option<Vec<u8>>,
+}
+
+impl Keys {
+    pub(crate) fn is_all(&self) -> bool {
+        self.start.is_empty() && self.end.is_none()
+    }
+
+    fn narrow(&mut self, start: Option<Vec<u8>>, end: Option<Vec<u8>>) {
+        if let Some(start) = start {
+            self.start = std::mem::take(&mut self.start).max(start);
+        }
+        self.end = match (self.end.take(), end) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+
+    fn raw(&self) -> RawRange {
+        ByteRange { start: self.start.clone(), end: self.end.clone() }.into()
+    }
+}
+
+/// Tables whose keys are ids, and so begin with the time of creation.
+fn is_keyed_by_time(table: &str) -> bool {
+    matches!(table, "users" | "channels" | "categories" | "messages" | "purges")
+}
+
+/// The keys that `--prefix`, `--from`, `--to`, `--since` and `--until` leave.
+pub(crate) fn key_range(options: &cli::Scan, table: &str, store: &dyn Inspection) -> Result<Keys, Failure> {
+    let range_of = |text: &str| {
+        let form = || format!("`{text}` is not how keys of {table} begin");
+        store.range_of(table, text).ok_or_else(|| Failure::usage(form()))
+    };
+    let mut keys = Keys::default();
+    if let Some(prefix) = &options.prefix {
+        let range = range_of(prefix)?;
+        keys.narrow(Some(range.start), range.end);
+    }
+    if let Some(from) = &options.from {
+        keys.narrow(Some(range_of(from)?.start), None);
+    }
+    if let Some(to) = &options.to {
+        keys.narrow(None, Some(range_of(to)?.start));
+    }
+    if is_keyed_by_time(table) {
+        // The smallest id of a millisecond; ids are accepted as prefixes of keys in every backend.
+        let first_id = |text: &str| {
+            let id = Ulid::from_parts(time_from(text)?.as_millis(), 0);
+            range_of(&id.to_string()).map(|range| range.start)
+        };
+        keys.narrow(options.since.as_deref().map(first_id).transpose()?, None);
+        keys.narrow(None, options.until.as_deref().map(first_id).transpose()?);
+    }
+    Ok(keys)
+}
+
+/// What only a decoded row can tell.
+#[derive(Default)]
+pub(crate) struct Filter {
+    channel: Option<ChannelId>,
+    author: Option<UserId>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    search: Option<String>,
+}
+
+impl Filter {
+    pub(crate) fn new(options: &cli::Scan, table: &str, store: &mut dyn Inspection) -> Result<Self, Failure> {
+        let only = |option: &str, tables: &str| Failure::usage(format!("{option} is for {tables}, not for {table}"));
+        if options.channel.is_some() && table != "messages" {
+            return Err(only("--channel", "messages"));
+        }
+        if options.author.is_some() && table != "messages" {
+            return Err(only("--author", "messages"));
+        }
+        let has_time = is_keyed_by_time(table) || table == "sessions";
+        if (options.since.is_some() || options.until.is_some()) && !has_time {
+            return Err(Failure::usage(format!("--since and --until are for tables of records, not for {table}")));
+        }
+        // Where keys are ids, they tell the time.
+        let time = |text: &Option<String>| match text {
+            Some(text) if !is_keyed_by_time(table) => time_from(text).map(Some),
+            _ => Ok(None),
+        };
+        Ok(Self {
+            channel: options.channel.as_deref().map(|name| channel_named(name, store)).transpose()?,
+            author: options.author.as_deref().map(|name| author_named(name, store)).transpose()?,
+            since: time(&options.since)?,
+            until: time(&options.until)?,
+            search: options.search.as_ref().map(|text| text.to_lowercase()),
+        })
+    }
+
+    /// Whether it takes every row.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { channel, author, since, until, search } = self;
+        channel.is_none() && author.is_none() && since.is_none() && until.is_none() && search.is_none()
+    }
+
+    pub(crate) fn takes(&self, looked: &Looked) -> bool {
+        if let Some(Row::Message(message)) = &looked.record {
+            let Message { channel_id, author_id, .. } = &**message;
+            if self.channel.is_some_and(|it| it != *channel_id) || self.author.is_some_and(|it| it != *author_id) {
+                return false;
+            }
+        }
+        if let Some(Row::Session(session)) = &looked.record {
+            let created_at = session.created_at;
+            if self.since.is_some_and(|since| created_at < since) || self.until.is_some_and(|until| created_at >= until)
+            {
+                return false;
+            }
+        }
+        self.search.as_ref().is_none_or(|text| has_text(&looked.explained, text))
+    }
+}
+
+fn has_text(explained: &Explained, lowered: &str) -> bool {
+    explained.key.iter().chain(&explained.value).any(|cell| match &cell.value {
+        CellValue::Text(text) => text.to_lowercase().contains(lowered),
+        _ => false,
+    })
+}
+
+/// The channel with this id or name.
+fn channel_named(name: &str, store: &mut dyn Inspection) -> Result<ChannelId, Failure> {
+    if let Some(id) = ChannelId::parse(name) {
+        return Ok(id);
+    }
+    let mut found = Vec::new();
+    let mut rows = Scan::new("channels", RawRange::ALL, Direction::Forward);
+    while let Some(row) = rows.next(store)? {
+        if let Ok(Some(Row::Channel(channel))) = store.decode("channels", &row)
+            && channel.name == name
+        {
+            found.push(channel.id);
+        }
+    }
+    match found.as_slice() {
+        [id] => Ok(*id),
+        [] => Err(Failure::usage(format!("no channel has the id or name `{name}`"))),
+        several => {
+            let ids: Vec<_> = several.iter().map(ToString::to_string).collect();
+            Err(Failure::usage(format!("several channels are named `{name}`; give the id of one: {}", ids.join(", "))))
+        }
+    }
+}
+
+/// The user with this id or public key.
+fn author_named(name: &str, store: &mut dyn Inspection) -> Result<UserId, Failure> {
+    let mut rows = Scan::new("users", RawRange::ALL, Direction::Forward);
+    while let Some(row) = rows.next(store)? {
+        if let Ok(Some(Row::User(user))) = store.decode("users", &row)
+            && user.pubkey == name
+        {
+            return Ok(user.id);
+        }
+    }
+    // Messages may have an author who does not exist; looking for them is a reason to be here.
+    UserId::parse(name).ok_or_else(|| Failure::usage(format!("no user has the id or public key `{name}`")))
+}
+
+/// The rows of a scan, in key order.
+pub(crate) enum Rows {
+    /// A range of the table.
+    Range(Scan),
+    /// The messages of a channel: its live and its soft-deleted ones, each by the index that has them.
+    OfChannel { entries: [Entries; 2], direction: Direction },
+}
+
+/// Entries of an index of messages by channel.
+pub(crate) struct Entries {
+    scan: Scan,
+    /// The key of the next message; `None` before the first was read.
+    next: Option<Option<Vec<u8>>>,
+}
+
+impl Entries {
+    /// The key of the message that is next.
+    fn peek(&mut self, store: &mut dyn Inspection) -> Result<Option<Vec<u8>>, Failure> {
+        if let Some(next) = &self.next {
+            return Ok(next.clone());
+        }
+        let entry = self.scan.next(store)?;
+        let key = entry.and_then(|entry| entry.key.last_chunk::<16>().map(|key| key.to_vec()));
+        Ok(self.next.insert(key).clone())
+    }
+}
+
+impl Rows {
+    /// The quickest way to the rows.
+    pub(crate) fn choose(
+        options: &cli::Scan,
+        table: &'static str,
+        keys: Keys,
+        filter: &Filter,
+        store: &mut dyn Inspection,
+    ) -> Result<Self, Failure> {
+        let direction = if options.reverse { Direction::Reverse } else { Direction::Forward };
+        if let (Some(channel), Backend::Redb) = (filter.channel, store.backend()) {
+            let range = of_channel(channel, &keys);
+            if is_small(&range, store)? {
+                let entries = |index| Entries { scan: Scan::new(index, range.clone(), direction), next: None };
+                let entries = INDEXES.map(entries);
+                return Ok(Self::OfChannel { entries, direction });
+            }
+        }
+        Ok(Self::Range(Scan::new(table, keys.raw(), direction)))
+    }
+
+    pub(crate) fn next(&mut self, store: &mut dyn Inspection) -> Result<Option<Stored>, Failure> {
+        let (entries, direction) = match self {
+            Self::Range(scan) => return Ok(scan.next(store)?),
+            Self::OfChannel { entries, direction } => (entries, *direction),
+        };
+        loop {
+            let [live, deleted] = entries;
+            let (one, other) = (live.peek(store)?, deleted.peek(store)?);
+            let takes_one = match (&one, &other) {
+                (None, None) => return Ok(None),
+                (Some(one), Some(other)) => (one <= other) == (direction == Direction::Forward),
+                (one, _) => one.is_some(),
+            };
+            let (from, key) = if takes_one { (live, one) } else { (deleted, other) };
+            from.next = None;
+            let Some(key) = key else { continue };
+            let range = RawRange { start: Bound::Included(key.clone()), end: Bound::Included(key) };
+            // An entry without a message is for `verify` to name; beside a server, the message may just have gone.
+            if let Some(row) = store.read("messages", &range, Direction::Forward, 1)?.pop() {
+                return Ok(Some(row));
+            }
+        }
+    }
+}
+
+const INDEXES: [&str; 2] = ["messages_by_channel", "tombstones_by_channel"];
+
+/// The entries, in either index, of a channel's messages with these keys: the channel's id, then the message's.
+fn of_channel(channel: ChannelId, keys: &Keys) -> RawRange {
+    let channel = channel.ulid();
+    let prefix = channel.to_bytes();
+    let start = [prefix.as_slice(), &keys.start].concat();
+    let end = match (&keys.end, channel.0.checked_add(1)) {
+        (Some(end), _) => Some([prefix.as_slice(), end].concat()),
+        (None, next) => next.map(|next| Ulid(next).to_bytes().to_vec()),
+    };
+    ByteRange { start, end }.into()
+}
+
+/// Whether a channel has few enough messages for the index to be quicker. Looks at no more entries than that takes.
+fn is_small(range: &RawRange, store: &mut dyn Inspection) -> Result<bool, Failure> {
+    let few = (store.count("messages")? / SHARE_FOR_INDEX).max(FEW);
+    let mut seen = 0;
+    for index in INDEXES {
+        let mut range = range.clone();
+        loop {
+            let page = store.read(index, &range, Direction::Forward, PAGE)?;
+            seen += page.len() as u64;
+            if seen > few {
+                return Ok(false);
+            }
+            let Some(last) = page.last() else { break };
+            range = range.past(last.key.clone(), Direction::Forward);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_days_or_days_with_a_time() {
+        for (text, full) in [
+            ("2024-12-31", "2024-12-31T00:00:00.000Z"),
+            ("2024-12-31T23:59Z", "2024-12-31T23:59:00.000Z"),
+            ("2024-12-31 23:59:58", "2024-12-31T23:59:58.000Z"),
+            ("2024-12-31T23:59:58.007Z", "2024-12-31T23:59:58.007Z"),
+        ] {
+            assert_eq!(time_from(text).unwrap().to_string(), full);
+        }
+        for bad in ["", "yesterday", "2024-13-01", "2024-12-31T25:00", "1969-12-31", "2024-12-31T00:00:00+01:00", "é"]
+        {
+            assert!(time_from(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ranges_narrow_each_other() {
+        let mut keys = Keys::default();
+        assert!(keys.is_all());
+        keys.narrow(Some(vec![2]), Some(vec![9]));
+        keys.narrow(Some(vec![1]), Some(vec![7]));
+        keys.narrow(None, None);
+        assert_eq!(keys, Keys { start: vec![2], end: Some(vec![7]) });
+    }
+}

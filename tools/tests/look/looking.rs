@@ -1,0 +1,264 @@
+//! info, get, scan and stats on stores that nobody has open.
+
+use decentcom_server::storage::Backend;
+
+use crate::support::{BOTH, Place, dcstore, hex, without_ids};
+
+#[test]
+fn looking_changes_no_byte_of_a_store_however_it_was_left() {
+    for backend in BOTH {
+        for (how, place) in [("closed", Place::filled(backend).0), ("crashed", Place::crashed(backend).0)] {
+            for is_read_only in [false, true] {
+                for (name, _, _) in place.files() {
+                    let path = place.directory.path().join(name);
+                    let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+                    permissions.set_readonly(is_read_only);
+                    std::fs::set_permissions(&path, permissions).unwrap();
+                }
+                let before = place.files();
+                for (command, rest) in [
+                    ("info", &[][..]),
+                    ("stats", &[]),
+                    ("verify", &[]),
+                    ("scan", &["messages"]),
+                    ("verify", &["--repair"]),
+                ] {
+                    let said = place.run(command, rest);
+                    assert_eq!(said.code, 0, "{how} {command}: {}{}", said.out, said.err);
+                    let after = place.files();
+                    let names = |files: &[(String, _, _)]| files.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
+                    assert_eq!(names(&before), names(&after), "{how} {command}");
+                    for (one, other) in before.iter().zip(&after) {
+                        assert!(one == other, "{backend:?} {how}: {command} changed {}", one.0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn info_says_how_a_store_was_left_and_what_the_next_start_does() {
+    for backend in BOTH {
+        let (closed, content) = Place::filled(backend);
+        let said = closed.run("info", &[]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        for expected in ["that of this program", "closed in good order", "just opens it", "given out at 2024-06-0"] {
+            assert!(said.out.contains(expected), "{expected}: {}", said.out);
+        }
+        assert!(said.out.contains("WARNING        this computer's clock is"), "{}", said.out); // ids of 2024
+        let json = &closed.run("info", &["--format", "json"]).json()[0];
+        assert_eq!(json["state"], "closed");
+        assert_eq!(json["backend"], backend.name());
+        assert!(json["high_water_id"].as_str().unwrap() > content.messages[3].id.as_str());
+        assert!(json["closed_at"].is_string() && json["created_at"].is_string(), "{json}");
+        assert!(json["file_bytes"].as_u64().unwrap() > 0 && json["allocated_bytes"].as_u64().unwrap() > 0);
+
+        let (crashed, _) = Place::crashed(backend);
+        let said = crashed.run("info", &[]);
+        assert!(said.out.contains("left by a crash") && said.out.contains("repairs the file"), "{}", said.out);
+    }
+}
+
+#[test]
+fn info_says_plainly_that_a_schema_is_not_that_of_this_program() {
+    let (place, _) = Place::filled(Backend::Sqlite);
+    place.sql("DROP INDEX idx_messages_live");
+    let said = place.run("info", &[]);
+    assert!(said.out.contains("; this program's is ") && said.out.contains("does not mend"), "{}", said.out);
+
+    let (place, _) = Place::filled(Backend::Redb);
+    place.redb("meta", |meta| {
+        meta.insert(&b"catalogue"[..], &b"unfinished"[..]).unwrap();
+    });
+    let said = place.run("info", &[]);
+    assert!(said.out.contains("unfinished; this program's is "), "{}", said.out);
+    assert!(said.out.contains("makes the indexes anew"), "{}", said.out);
+}
+
+#[test]
+fn get_shows_a_record_in_full_or_says_that_there_is_none() {
+    for backend in BOTH {
+        let (place, content) = Place::filled(backend);
+        let id = content.messages[0].id.as_str();
+        let said = place.run("get", &["messages", id]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        assert!(said.out.contains("breakfast") && said.out.contains(content.ann.id.as_str()), "{}", said.out);
+        let json = &place.run("get", &["messages", &id.to_lowercase(), "--format", "json"]).json()[0];
+        assert_eq!(json["id"], id);
+        assert_eq!(json["content"], "breakfast");
+        assert_eq!(json["created_at"], "2024-06-01T12:00:00.000Z");
+
+        let missing = place.run("get", &["messages", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]);
+        assert_eq!(missing.code, 1);
+        assert!(missing.out.is_empty() && missing.err.contains("no row with the key"), "{}", missing.err);
+        let unknown = place.run("get", &["mesages", id]);
+        assert_eq!(unknown.code, 2);
+        assert!(unknown.err.contains("users, ") && unknown.err.contains("messages"), "{}", unknown.err);
+        let several = place.run("get", &["messages", "01"]);
+        assert_eq!(several.code, 2);
+        assert!(several.err.contains("--prefix 01"), "{}", several.err);
+    }
+    let (place, content) = Place::filled(Backend::Redb);
+    let entry = place.run("get", &["users_by_pubkey", "key of ann", "--format", "json"]);
+    assert_eq!(entry.json()[0]["record"], content.ann.id.as_str());
+}
+
+#[test]
+fn raw_json_has_the_bytes_as_they_lie() {
+    let (place, content) = Place::filled(Backend::Redb);
+    let said = place.run("scan", &["messages", "--raw", "--format", "json"]);
+    let first = &said.json()[0];
+    assert_eq!(first["table"], "messages");
+    assert_eq!(first["key"], hex(&content.messages[0].id.ulid().to_bytes()));
+    let mut stored = String::new();
+    place.redb("messages", |messages| {
+        let key = content.messages[0].id.ulid().to_bytes();
+        stored = hex(messages.remove(&key[..]).unwrap().unwrap().value());
+    });
+    assert_eq!(first["value"], stored);
+    assert_eq!(said.json().len(), 5);
+
+    let (place, content) = Place::filled(Backend::Sqlite);
+    let said = place.run("scan", &["messages", "--raw", "--format", "json"]);
+    let columns = &said.json()[0]["columns"];
+    assert_eq!(columns["id"]["hex"], hex(content.messages[0].id.as_bytes()));
+    assert_eq!(columns["id"]["type"], "TEXT");
+    assert_eq!(columns["deleted"]["type"], "INTEGER");
+    assert_eq!(columns["edited_at"]["type"], "NULL");
+}
+
+#[test]
+fn raw_text_names_every_byte() {
+    let (place, content) = Place::filled(Backend::Redb);
+    let said = place.run("get", &["messages", &content.messages[0].id, "--raw"]);
+    for expected in ["key", "ULID, 16 bytes", "version", "CRC-32C", "right", "channel_id", "breakfast", "deleted"] {
+        assert!(said.out.contains(expected), "{expected}: {}", said.out);
+    }
+    let parts: usize = said
+        .out
+        .lines()
+        .filter_map(|line| line.trim_end_matches(" bytes]").rsplit(", ").next()?.parse::<usize>().ok())
+        .sum();
+    let head = said.out.lines().next().unwrap();
+    assert!(head.ends_with(&format!("key 16 bytes, value {} bytes", parts - 16)), "{}", said.out);
+}
+
+#[test]
+fn a_scan_shows_what_was_asked_for_and_nothing_else() {
+    for backend in BOTH {
+        let (place, content) = Place::filled(backend);
+        let scan = |rest: &[&str]| {
+            let said = place.run("scan", &[&["messages", "--format", "json"], rest].concat());
+            assert_eq!(said.code, 0, "{rest:?}: {}", said.err);
+            said.json().iter().map(|line| line["content"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let all = ["breakfast", "an \u{1b}[2Jescape", "gone", "LUNCH", "dust"];
+        let of_hall = &all[..4];
+        assert_eq!(scan(&[]), all);
+        assert_eq!(scan(&["--reverse", "--limit", "2"]), ["dust", "LUNCH"]);
+        assert_eq!(scan(&["--skip", "1", "--limit", "2"]), all[1..3]);
+        assert_eq!(scan(&["--channel", "hall"]), of_hall);
+        assert_eq!(scan(&["--channel", &content.hall.id]), of_hall);
+        assert_eq!(scan(&["--channel", "hall", "--reverse", "--limit", "2"]), ["LUNCH", "gone"]);
+        assert_eq!(scan(&["--channel", "attic"]), ["dust"]);
+        assert_eq!(scan(&["--author", "key of ben"]), [all[1], "LUNCH"]);
+        assert_eq!(scan(&["--author", &content.ann.id, "--channel", "hall"]), ["breakfast", "gone"]);
+        assert_eq!(scan(&["--search", "lunch"]), ["LUNCH"]);
+        assert_eq!(scan(&["--since", "2024-06-02", "--until", "2024-06-04"]), all[1..3]);
+        assert_eq!(scan(&["--since", "2024-06-03T12:00:00Z", "--until", "2024-06-04T12:00:00.000Z"]), ["gone"]);
+        assert_eq!(scan(&["--since", "2024-06-02", "--channel", "hall"]), all[1..4]);
+        assert_eq!(scan(&["--until", "2024-06-03", "--channel", "hall", "--reverse"]), [all[1], all[0]]);
+        assert_eq!(scan(&["--from", &content.messages[1].id, "--to", &content.messages[3].id]), all[1..3]);
+        assert_eq!(scan(&["--prefix", &content.messages[2].id]), ["gone"]);
+        assert_eq!(scan(&["--from", &content.messages[3].id, "--to", &content.messages[1].id]), [""; 0]);
+        let count = |rest: &[&str]| place.run("scan", &[&["messages", "--count"], rest].concat()).out;
+        assert_eq!(count(&[]), "5\n");
+        assert_eq!(count(&["--channel", "hall"]), "4\n");
+        assert_eq!(count(&["--limit", "3"]), "3\n");
+        assert_eq!(count(&["--since", "2024-06-04"]), "2\n");
+    }
+}
+
+#[test]
+fn a_scan_that_makes_no_sense_is_refused_with_what_would() {
+    for backend in BOTH {
+        let (place, _) = Place::filled(backend);
+        for (rest, said) in [
+            (&["users", "--channel", "hall"][..], "--channel is for messages"),
+            (&["users", "--author", "x"], "--author is for messages"),
+            (&["meta", "--since", "2024-06-02"], "tables of records"),
+            (&["messages", "--since", "yesterday"], "2024-12-31"),
+            (&["messages", "--channel", "cellar"], "no channel has"),
+            (&["messages", "--author", "nobody"], "no user has"),
+            (&["nothing"], "it has users, "),
+        ] {
+            let refused = place.run("scan", rest);
+            assert_eq!(refused.code, 2, "{rest:?}");
+            assert!(refused.err.contains(said), "{rest:?}: {}", refused.err);
+        }
+    }
+}
+
+#[test]
+fn channels_of_one_name_are_told_apart_by_their_ids() {
+    let (place, content) = Place::filled(Backend::Sqlite);
+    place.sql("UPDATE channels SET name = 'hall'");
+    let refused = place.run("scan", &["messages", "--channel", "hall"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains(&*content.hall.id) && refused.err.contains(&*content.attic.id), "{}", refused.err);
+}
+
+#[test]
+fn a_scan_for_people_is_as_committed() {
+    let (place, _) = Place::filled(Backend::Sqlite);
+    insta::assert_snapshot!(without_ids(&place.run("scan", &["messages"]).out));
+    let (place, _) = Place::filled(Backend::Redb);
+    insta::assert_snapshot!(without_ids(&place.run("scan", &["messages_by_channel"]).out));
+}
+
+#[test]
+fn stats_are_as_committed() {
+    for backend in BOTH {
+        let (place, _) = Place::filled(backend);
+        let said = place.run("stats", &["--top", "3"]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        insta::assert_snapshot!(format!("stats_{}", backend.name()), without_ids(&said.out));
+    }
+}
+
+#[test]
+fn stats_count_bytes_channels_and_days() {
+    for backend in BOTH {
+        let (place, content) = Place::filled(backend);
+        let stats = &place.run("stats", &["--format", "json", "--top", "2"]).json()[0];
+        let messages = stats["tables"].as_array().unwrap().iter().find(|it| it["name"] == "messages").unwrap();
+        assert_eq!(messages["rows"], 5);
+        assert_eq!(messages["key_bytes"]["total"], if backend == Backend::Redb { 5 * 16 } else { 5 * 26 });
+        let spread = &messages["value_bytes"];
+        assert!(spread["min"].as_u64() < spread["max"].as_u64() && spread["p50"].as_u64() <= spread["p99"].as_u64());
+        assert_eq!(stats["channels"][0]["name"], "hall");
+        assert_eq!((&stats["channels"][0]["messages"], &stats["channels"][0]["tombstones"]), (&3.into(), &1.into()));
+        assert_eq!(stats["channels"][1]["id"], content.attic.id.as_str());
+        assert_eq!((&stats["days"][0]["day"], &stats["days"][0]["messages"]), (&"2024-06-05".into(), &1.into()));
+        assert_eq!(stats["other_days"], 3);
+        assert_eq!(stats["largest"].as_array().unwrap().len(), 2);
+        assert_eq!(stats["one_moment"], true);
+    }
+}
+
+#[test]
+fn what_is_no_store_has_an_exit_code_of_its_own_and_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("text");
+    std::fs::write(&path, "no store").unwrap();
+    let nowhere = directory.path().join("nowhere");
+    for command in ["info", "stats", "verify", "compact"] {
+        for backend in BOTH.map(Backend::name) {
+            assert_eq!(dcstore(&[command, &format!("{backend}:{}", path.display())]).code, 4, "{command}");
+            assert_eq!(dcstore(&[command, &format!("{backend}:{}", nowhere.display())]).code, 6, "{command}");
+        }
+        assert_eq!(dcstore(&[command, "mysql:x"]).code, 2);
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
