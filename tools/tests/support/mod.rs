@@ -41,7 +41,7 @@ const DAYS: [(&str, &str); 3] = [
 const NAUGHTY: &str = include_str!("../../../tests/data/blns.json");
 
 /// The strings that break text handling.
-pub fn naughty_strings() -> Vec<String> {
+pub(crate) fn naughty_strings() -> Vec<String> {
     serde_json::from_str(NAUGHTY).unwrap()
 }
 
@@ -55,22 +55,22 @@ fn spoken(log: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-pub fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Runtime::new().unwrap()
 }
 
-pub async fn opened(backend: Backend, path: &Path) -> Arc<dyn Storage> {
+pub(crate) async fn opened(backend: Backend, path: &Path) -> Arc<dyn Storage> {
     let redb = RedbOptions { inspection_socket: true, ..RedbOptions::default() };
     open(&StorageOptions { backend, path: path.into(), redb }, Arc::new(SystemClock)).await.unwrap()
 }
 
-pub fn address(backend: Backend, path: &Path) -> String {
+pub(crate) fn address(backend: Backend, path: &Path) -> String {
     format!("{}:{}", backend.name(), path.display())
 }
 
 /// A store with three days of IRC, through the store traits alone, and of everything else something: edits, soft deletes,
 /// a deleted channel, categories, sessions, naughty strings.
-pub fn irc_store(backend: Backend, path: &Path) {
+pub(crate) fn irc_store(backend: Backend, path: &Path) {
     runtime().block_on(async {
         let store = opened(backend, path).await;
         let mut users = BTreeMap::new();
@@ -127,19 +127,19 @@ pub fn irc_store(backend: Backend, path: &Path) {
 }
 
 /// What a call of the program did.
-pub struct Called {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Called {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
-pub fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dcstore"));
     command.args(arguments);
     command
 }
 
-pub fn called(output: Output) -> Called {
+pub(crate) fn called(output: Output) -> Called {
     Called {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -147,23 +147,23 @@ pub fn called(output: Output) -> Called {
     }
 }
 
-pub fn dcstore(arguments: &[&str]) -> Called {
+pub(crate) fn dcstore(arguments: &[&str]) -> Called {
     called(command(arguments).output().unwrap())
 }
 
 /// A call that has to end with this code; answers what it wrote to stdout.
-pub fn expect(code: i32, arguments: &[&str]) -> Called {
+pub(crate) fn expect(code: i32, arguments: &[&str]) -> Called {
     let called = dcstore(arguments);
     assert_eq!(called.code, code, "dcstore {}\n{}\n{}", arguments.join(" "), called.out, called.err);
     called
 }
 
-pub fn checksum(store: &str) -> String {
+pub(crate) fn checksum(store: &str) -> String {
     expect(0, &["checksum", store]).out
 }
 
 /// What a thorough check of a store finds.
-pub fn findings(backend: Backend, path: &Path) -> Vec<inspect::Finding> {
+pub(crate) fn findings(backend: Backend, path: &Path) -> Vec<inspect::Finding> {
     let mut store = inspect::open(backend, path, inspect::Moment::One, &mut |_| Ok(())).unwrap();
     let mut findings = Vec::new();
     inspect::verify(store.as_mut(), &mut |finding| findings.push(finding), &mut |_| Ok(())).unwrap();
@@ -171,7 +171,7 @@ pub fn findings(backend: Backend, path: &Path) -> Vec<inspect::Finding> {
 }
 
 /// The names in a directory.
-pub fn names(directory: &Path) -> Vec<String> {
+pub(crate) fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         std::fs::read_dir(directory).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -179,31 +179,35 @@ pub fn names(directory: &Path) -> Vec<String> {
 }
 
 /// A directory that goes with the test, and paths in it.
-pub struct Place(tempfile::TempDir);
+pub(crate) struct Place(tempfile::TempDir);
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
-    pub fn store(&self, backend: Backend, name: &str) -> String {
+    pub(crate) fn store(&self, backend: Backend, name: &str) -> String {
         address(backend, &self.path(name))
     }
 
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn directory(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
         names(self.0.path())
     }
 }
 
-pub fn other(backend: Backend) -> Backend {
+pub(crate) fn other(backend: Backend) -> Backend {
     match backend {
         Backend::Sqlite => Backend::Redb,
         Backend::Redb => Backend::Sqlite,
@@ -211,7 +215,7 @@ pub fn other(backend: Backend) -> Backend {
 }
 
 /// Changes bytes of a store behind its back: of a message, and which channels are being purged.
-pub fn tamper(backend: Backend, path: &Path, damaged_message: Option<&str>, purged_channel: Option<&str>) {
+pub(crate) fn tamper(backend: Backend, path: &Path, damaged_message: Option<&str>, purged_channel: Option<&str>) {
     match backend {
         Backend::Sqlite => runtime().block_on(async {
             use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
@@ -249,13 +253,13 @@ pub fn tamper(backend: Backend, path: &Path, damaged_message: Option<&str>, purg
 }
 
 /// The ids of the records of a table, in order.
-pub fn ids(dump: &str, table: &str) -> Vec<String> {
+pub(crate) fn ids(dump: &str, table: &str) -> Vec<String> {
     let lines = dump.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     lines.filter(|line| line["table"] == table).map(|line| line["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// A small store with a secret in every field that can hold one, and the token of a session.
-pub fn secret_store(backend: Backend, path: &Path) -> String {
+pub(crate) fn secret_store(backend: Backend, path: &Path) -> String {
     runtime().block_on(async {
         let store = opened(backend, path).await;
         let user = store.create_user("SECRET pubkey", Some("SECRET name")).await.unwrap();
@@ -275,7 +279,7 @@ pub fn secret_store(backend: Backend, path: &Path) -> String {
 }
 
 /// A store of `messages` messages of about `bytes` bytes, made with what `load` makes stores with.
-pub fn large_store(backend: Backend, path: &Path, messages: u64, bytes: usize) {
+pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: usize) {
     use decentcom_server::storage::{
         Channel, Message, Timestamp, User,
         inspect::{Place, Row},

@@ -1,4 +1,4 @@
-//! Copies that are interrupted.
+//! Commands that are interrupted: a copy can go on, of a dump or a load nothing is left.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test program
 
@@ -13,6 +13,7 @@ use std::{
 };
 
 use decentcom_server::storage::Backend;
+use rustix::process::Signal;
 use support::*;
 
 for_each_backend! {
@@ -20,23 +21,30 @@ for_each_backend! {
     a_copy_starts_over_when_the_source_has_changed
     a_copy_told_to_stop_can_go_on
     a_store_with_other_records_is_left_alone
+    of_a_dump_told_to_stop_nothing_is_left
+    of_a_load_told_to_stop_nothing_is_left
 }
 
-const MESSAGES: u64 = 60_000;
+const MESSAGES: u64 = 25_000;
+/// Bytes of a store that has some of them and not all.
+const ENOUGH: u64 = 5_000_000;
 
-/// Begins a copy and ends it with a signal once it has stored something. Answers whether it was cut short.
-fn cut_short(from: &str, to: &str, partial: &Path, signal: rustix::process::Signal) -> bool {
-    let mut child = command(&["copy", from, to]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+/// Begins a command and sends it a signal once it has stored something in files whose names begin so. It has to be cut
+/// short by that; answers its exit code, if it came to one.
+fn cut_short(arguments: &[&str], directory: &Path, prefix: &str, bytes: u64, signal: Signal) -> Option<i32> {
+    let mut child = command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
-    let wal = partial.with_extension("partial-wal");
-    let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
-    while size(partial) + size(&wal) < 6_000_000 && child.try_wait().unwrap().is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(300), "the copy does not get anywhere");
+    let stored = || -> u64 {
+        let files = names(directory).into_iter().filter(|name| name.starts_with(prefix));
+        files.map(|name| fs::metadata(directory.join(name)).map_or(0, |file| file.len())).sum()
+    };
+    while stored() < bytes {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
+        assert!(begun.elapsed() < Duration::from_secs(300), "it does not get anywhere");
         std::thread::sleep(Duration::from_millis(2));
     }
-    let process = rustix::process::Pid::from_child(&child);
-    let _ = rustix::process::kill_process(process, signal);
-    !child.wait().unwrap().success()
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+    child.wait().unwrap().code()
 }
 
 /// How many records the second call found already copied.
@@ -49,7 +57,7 @@ fn a_copy_killed_half_way_goes_on_to_the_same_checksum(backend: Backend) {
     let place = Place::new();
     let (from, to) = (place.store(backend, "from"), place.store(other(backend), "to"));
     large_store(backend, &place.path("from"), MESSAGES, 400);
-    assert!(cut_short(&from, &to, &place.path("to.partial"), rustix::process::Signal::KILL));
+    cut_short(&["copy", &from, &to], place.directory(), "to.partial", ENOUGH, Signal::KILL);
     assert!(!place.path("to").exists() && place.path("to.partial").exists(), "{:?}", place.names());
     let again = expect(0, &["copy", &from, &to]);
     let passed = passed_over(&again.err);
@@ -63,7 +71,8 @@ fn a_copy_told_to_stop_can_go_on(backend: Backend) {
     let place = Place::new();
     let (from, to) = (place.store(backend, "from"), place.store(other(backend), "to"));
     large_store(backend, &place.path("from"), MESSAGES, 400);
-    assert!(cut_short(&from, &to, &place.path("to.partial"), rustix::process::Signal::INT));
+    let code = cut_short(&["copy", &from, &to], place.directory(), "to.partial", ENOUGH, Signal::INT);
+    assert_eq!(code, Some(130));
     assert!(!place.path("to").exists() && place.path("to.partial").exists(), "{:?}", place.names());
     assert!(passed_over(&expect(0, &["copy", &from, &to]).err) > 1000);
     assert_eq!(checksum(&to), checksum(&from));
@@ -73,7 +82,7 @@ fn a_copy_starts_over_when_the_source_has_changed(backend: Backend) {
     let place = Place::new();
     let (from, to) = (place.store(backend, "from"), place.store(other(backend), "to"));
     large_store(backend, &place.path("from"), MESSAGES, 400);
-    assert!(cut_short(&from, &to, &place.path("to.partial"), rustix::process::Signal::KILL));
+    cut_short(&["copy", &from, &to], place.directory(), "to.partial", ENOUGH, Signal::KILL);
     runtime().block_on(async {
         let store = opened(backend, &place.path("from")).await;
         let user = store.list_users().await.unwrap()[0].id;
@@ -101,4 +110,25 @@ fn a_store_with_other_records_is_left_alone(backend: Backend) {
     assert_eq!(checksum(&to), before);
     expect(4, &["copy", &place.store(other(backend), "from"), &place.store(backend, "new")]);
     assert!(!place.path("new").exists());
+}
+
+fn of_a_dump_told_to_stop_nothing_is_left(backend: Backend) {
+    let place = Place::new();
+    let store = place.store(backend, "store");
+    large_store(backend, &place.path("store"), MESSAGES, 400);
+    let names = place.names();
+    let arguments = ["dump", &store, "-o", &place.text("dump")];
+    assert_eq!(cut_short(&arguments, place.directory(), ".dcstore-", 1_000_000, Signal::INT), Some(130));
+    assert_eq!(place.names(), names);
+}
+
+fn of_a_load_told_to_stop_nothing_is_left(backend: Backend) {
+    let place = Place::new();
+    large_store(backend, &place.path("store"), MESSAGES, 400);
+    expect(0, &["dump", &place.store(backend, "store"), "-o", &place.text("dump")]);
+    let names = place.names();
+    let loaded = place.store(backend, "loaded");
+    let arguments = ["load", &loaded, &place.text("dump")];
+    assert_eq!(cut_short(&arguments, place.directory(), "loaded.partial", ENOUGH, Signal::INT), Some(130));
+    assert_eq!(place.names(), names);
 }
