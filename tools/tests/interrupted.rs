@@ -25,7 +25,7 @@ for_each_backend! {
     of_a_load_told_to_stop_nothing_is_left
 }
 
-const MESSAGES: u64 = 25_000;
+const MESSAGES: u64 = 18_000;
 /// Bytes of a store that has some of them and not all.
 const ENOUGH: u64 = 5_000_000;
 

@@ -307,4 +307,15 @@ mod tests {
         assert_eq!(fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), columns("messages"));
         assert_eq!(fields[3].1, "a\n\"b\"");
     }
+
+    #[test]
+    fn the_page_about_the_format_has_every_field_in_order() {
+        let page = include_str!("../../../schema-docs/dump-format.md");
+        for table in crate::format::tables() {
+            let (_, section) = page.split_once(&format!("\n### `{table}`")).unwrap();
+            let section = section.split("\n#").next().unwrap();
+            let names = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+            assert_eq!(names.collect::<Vec<_>>(), columns(table), "{table}");
+        }
+    }
 }

@@ -79,3 +79,46 @@ fn check(place: &Place, meant: &[Sum], session: &Session) -> Result<(), Failure>
 fn describe(sum: &Sum) -> String {
     format!("{} rows with SHA-256 {}", sum.rows, sum.sha256)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use decentcom_server::storage::{Backend, Category, Timestamp};
+
+    use super::*;
+
+    struct Given(Vec<Row>);
+
+    impl Rows for Given {
+        fn next(&mut self) -> Result<Option<Row>, Failure> {
+            Ok(self.0.pop())
+        }
+    }
+
+    fn category(id: u128) -> Row {
+        let created_at = Timestamp::MIN;
+        Row::Category(Arc::new(Category { id: Ulid(id).into(), name: "name".into(), position: 0, created_at }))
+    }
+
+    #[test]
+    fn a_store_that_does_not_hold_what_was_meant_is_refused() {
+        for backend in [Backend::Sqlite, Backend::Redb] {
+            let directory = tempfile::tempdir().unwrap();
+            let (place, _) = Place::claim(backend, &directory.path().join("store")).unwrap();
+            let session = Session::silent();
+            let progress = session.progress("building", None);
+            let high_water = Some(Ulid(2));
+            let begun = Sums::new(high_water).unwrap();
+            let made = build(&place, &mut Given(vec![category(2)]), high_water, begun, &session, &progress).unwrap();
+            assert_eq!(made.iter().map(|sum| sum.rows).sum::<u64>(), 2);
+            place.discard().unwrap();
+
+            let mut begun = Sums::new(high_water).unwrap();
+            begun.add(&category(1)).unwrap(); // meant to be there, and is not
+            let made = build(&place, &mut Given(vec![category(2)]), high_water, begun, &session, &progress);
+            let failure = made.unwrap_err();
+            assert!(failure.code == Code::Corrupt && failure.message.contains("categories"), "{failure}");
+        }
+    }
+}
