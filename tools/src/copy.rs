@@ -4,7 +4,7 @@ use std::io::Write;
 
 use decentcom_server::storage::{
     Entity, OpenError,
-    inspect::{Inspection, Moment, Place, Row},
+    inspect::{Moment, Place, Row},
 };
 use ulid::Ulid;
 
@@ -17,7 +17,7 @@ use crate::{
     session::Progress,
     store::{
         build::build,
-        contents::{self, Contents, Rows},
+        contents::{self, Contents, Rows, Store},
     },
 };
 
@@ -57,12 +57,7 @@ pub(crate) fn run(options: &cli::Copy, session: &Session, out: &mut dyn Write) -
 }
 
 /// Makes the copy beside its place, from where an interrupted one stopped.
-fn make(
-    place: &Place,
-    source: &mut (dyn Inspection + 'static),
-    high_water: Option<Ulid>,
-    session: &Session,
-) -> Result<Vec<Sum>, Failure> {
+fn make(place: &Place, source: &mut Store, high_water: Option<Ulid>, session: &Session) -> Result<Vec<Sum>, Failure> {
     let total = contents::count(source, &Entity::ALL)?;
     let mut may_go_on = true;
     loop {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use decentcom_server::storage::{
     Entity,
-    inspect::{DamagedRow, Inspection, Moment, Row},
+    inspect::{DamagedRow, Moment, Row},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         writer::{Ndjson, Sink},
     },
     output::Output,
-    store::contents::{self, Contents, describe},
+    store::contents::{self, Contents, Store, describe},
 };
 
 pub(crate) fn run(options: &cli::Dump, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
@@ -65,7 +65,7 @@ fn chosen(options: &cli::Dump) -> Result<Vec<&'static str>, Failure> {
 fn write(
     options: &cli::Dump,
     tables: &[&'static str],
-    store: &mut dyn Inspection,
+    store: &mut Store,
     session: &Session,
     out: &mut dyn Write,
 ) -> Result<Outcome, Failure> {

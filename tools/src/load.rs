@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Write};
 
 use decentcom_server::storage::{
     Entity, MessageId,
-    inspect::{Inspection, Moment, Place, Row},
+    inspect::{Moment, Place, Row},
 };
 use ulid::Ulid;
 
@@ -13,7 +13,7 @@ use crate::{
     format::{frame::Trailer, reader::Reader, rules::Rules, sums::Sums},
     store::{
         build::build,
-        contents::{self, Contents, Rows},
+        contents::{self, Contents, Rows, Store},
         merge::{Merge, Pair},
     },
 };
@@ -53,11 +53,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(
-        options: &cli::Load,
-        mut existing: Option<&mut (dyn Inspection + 'static)>,
-        session: &Session,
-    ) -> Result<Self, Failure> {
+    fn make(options: &cli::Load, mut existing: Option<&mut Store>, session: &Session) -> Result<Self, Failure> {
         let mut rules = Rules::of_a_whole_store();
         let mut high_water = None;
         if let Some(store) = existing.as_deref_mut() {
@@ -81,7 +77,7 @@ impl Plan {
         }
         let (mut new, mut skipped, mut total) = (BTreeMap::new(), 0, 0);
         high_water = high_water.max(dump.reader.high_water());
-        let mut merge = Merge::new(existing.map(|store| Contents::all(store)), dump);
+        let mut merge = Merge::new(existing.map(Contents::all), dump);
         while let Some(pair) = merge.next()? {
             total += 1;
             match pair {
@@ -106,12 +102,12 @@ impl Plan {
         &self,
         options: &cli::Load,
         place: &Place,
-        existing: Option<&mut (dyn Inspection + 'static)>,
+        existing: Option<&mut Store>,
         session: &Session,
     ) -> Result<(), Failure> {
         let progress = session.progress("loading", Some(self.total));
         let dump = Checked { reader: Reader::open(&options.file)?, rules: Rules::of_a_whole_store() };
-        let mut rows = Merged(Merge::new(existing.map(|store| Contents::all(store)), dump));
+        let mut rows = Merged(Merge::new(existing.map(Contents::all), dump));
         build(place, &mut rows, self.high_water, Sums::new(self.high_water)?, session, &progress)?;
         if rows.0.right().reader.trailer() != Some(&self.trailer) {
             return Err(Failure::new(Code::Corrupt, "the dump was replaced while it was loaded"));

@@ -28,7 +28,7 @@ fn a_dump_takes_little_memory(backend: Backend) {
     large_store(backend, &place.path("store"), messages, bytes as usize);
     let dumped = peak_kib(&["dump", &store, "-o", &place.text("dump.zst")]);
     let summed = peak_kib(&["checksum", &store]);
-    println!("{}: {messages} messages, dump {dumped} KiB, checksum {summed} KiB", backend.name());
+    eprintln!("{}: {messages} messages, dump {dumped} KiB, checksum {summed} KiB", backend.name());
     assert!(dumped < BOUND_KIB && summed < BOUND_KIB, "dump {dumped} KiB, checksum {summed} KiB");
 }
 

@@ -14,6 +14,9 @@ use crate::{
     session::Progress,
 };
 
+/// A store opened to be looked at.
+pub(crate) type Store = dyn Inspection;
+
 /// Records in the order of a dump, from wherever.
 pub(crate) trait Rows {
     /// The next one.
@@ -22,19 +25,19 @@ pub(crate) trait Rows {
 
 /// The records of a store.
 pub(crate) struct Contents<'a> {
-    store: &'a mut dyn Inspection,
+    store: &'a mut Store,
     entities: vec::IntoIter<Entity>,
     records: Option<Records>,
 }
 
 impl<'a> Contents<'a> {
     /// All of them.
-    pub(crate) fn all(store: &'a mut dyn Inspection) -> Self {
+    pub(crate) fn all(store: &'a mut Store) -> Self {
         Self::of(store, Entity::ALL.to_vec())
     }
 
     /// Those of some kinds.
-    pub(crate) fn of(store: &'a mut dyn Inspection, entities: Vec<Entity>) -> Self {
+    pub(crate) fn of(store: &'a mut Store, entities: Vec<Entity>) -> Self {
         Self { store, entities: entities.into_iter(), records: None }
     }
 
@@ -76,7 +79,7 @@ pub(crate) fn describe(damaged: &DamagedRow) -> String {
 }
 
 /// How many rows there are, those of channels being purged among them.
-pub(crate) fn count(store: &mut dyn Inspection, entities: &[Entity]) -> Result<u64, Failure> {
+pub(crate) fn count(store: &mut Store, entities: &[Entity]) -> Result<u64, Failure> {
     let mut rows = 0;
     for entity in entities {
         rows += store.count(entity.table())?;
@@ -85,12 +88,12 @@ pub(crate) fn count(store: &mut dyn Inspection, entities: &[Entity]) -> Result<u
 }
 
 /// Whether there is any record.
-pub(crate) fn is_empty(store: &mut dyn Inspection) -> Result<bool, Failure> {
+pub(crate) fn is_empty(store: &mut Store) -> Result<bool, Failure> {
     Ok(Contents::all(store).next_or_damaged()?.is_none())
 }
 
 /// The largest id ever given out: as recorded, or as found, should a tool have added rows.
-pub(crate) fn high_water(store: &mut dyn Inspection) -> Result<Option<Ulid>, Failure> {
+pub(crate) fn high_water(store: &mut Store) -> Result<Option<Ulid>, Failure> {
     let mut highest = store.facts()?.high_water;
     for entity in [Entity::User, Entity::Channel, Entity::Category, Entity::Message] {
         let table = entity.table();
@@ -105,7 +108,7 @@ pub(crate) fn high_water(store: &mut dyn Inspection) -> Result<Option<Ulid>, Fai
 }
 
 /// Rows and hash of every table.
-pub(crate) fn sums(store: &mut dyn Inspection, progress: &Progress<'_>) -> Result<Vec<Sum>, Failure> {
+pub(crate) fn sums(store: &mut Store, progress: &Progress<'_>) -> Result<Vec<Sum>, Failure> {
     let mut sums = Sums::new(high_water(store)?)?;
     let mut contents = Contents::all(store);
     while let Some(row) = contents.next()? {
