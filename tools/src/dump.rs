@@ -30,6 +30,9 @@ pub(crate) fn run(options: &cli::Dump, session: &Session, out: &mut dyn Write) -
         let mut store = session.open(&options.store, Moment::One)?;
         return write(options, &tables, store.as_mut(), session, out);
     };
+    if path.canonicalize().is_ok_and(|path| options.store.path.canonicalize().is_ok_and(|store| store == path)) {
+        return Err(Failure::usage(format!("{} is the store itself", path.display())));
+    }
     let mut file = Output::create(path, options.force)?;
     let mut store = session.open(&options.store, Moment::One)?;
     let outcome = write(options, &tables, store.as_mut(), session, &mut file)?;

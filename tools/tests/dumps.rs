@@ -138,6 +138,8 @@ fn a_file_is_private_and_not_replaced_unasked() {
     assert!(plain.starts_with(br#"{"dcstore":{"format":1,"#));
     expect(6, &["dump", &store, "-o", &place.text("nowhere/dump")]);
     expect(2, &["dump", &store, "-o", "/dev/null", "--force"]);
+    expect(2, &["dump", &store, "-o", &place.text("store"), "--force"]);
+    checksum(&store);
     assert_eq!(place.names(), ["dump.zst", "store"]);
 }
 

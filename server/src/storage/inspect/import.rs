@@ -26,6 +26,9 @@ use crate::storage::{
     redb, sqlite,
 };
 
+/// Bytes of memory for cached pages of a redb store being made: rows come in order, so few pages are in use.
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
 /// Where a store is to be made or replaced. As long as this lives, no other tool makes a store here, and nobody opens an
 /// SQLite store that is here; a redb store is kept by holding what [`claim`](Self::claim) answers.
 pub struct Place {
@@ -75,7 +78,9 @@ impl Place {
     pub fn import(&self) -> Result<Import, OpenError> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(no_runtime)?;
         let (writer, high_water) = match self.backend {
-            Backend::Redb => redb::open_writer(&self.partial(), RedbOptions::default())?,
+            Backend::Redb => {
+                redb::open_writer(&self.partial(), RedbOptions { cache_bytes: CACHE_BYTES, ..RedbOptions::default() })?
+            }
             Backend::Sqlite => runtime.block_on(sqlite::open_writer(&self.partial()))?,
         };
         Ok(Import { writer, high_water, _runtime: runtime })
