@@ -2,8 +2,27 @@
 
 use std::io::Write;
 
-use crate::{Failure, Outcome, Session, cli};
+use decentcom_server::storage::{Entity, inspect::Moment};
+use serde_json::json;
 
-pub(crate) fn run(_options: &cli::Checksum, _session: &Session, _out: &mut dyn Write) -> Result<Outcome, Failure> {
-    Err(Failure::usage("this command is not there yet"))
+use crate::{
+    Failure, Outcome, Session,
+    cli::{self, TextOrJson},
+    store::contents,
+};
+
+pub(crate) fn run(options: &cli::Checksum, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let mut store = session.open(&options.store, Moment::One)?;
+    let progress = session.progress("reading", Some(contents::count(store.as_mut(), &Entity::ALL)?));
+    let sums = contents::sums(store.as_mut(), &progress)?;
+    drop(progress);
+    match options.format {
+        TextOrJson::Text => {
+            for sum in sums {
+                writeln!(out, "{:<10} {:>10}  {}", sum.table, sum.rows, sum.sha256)?;
+            }
+        }
+        TextOrJson::Json => writeln!(out, "{}", json!({ "store": options.store.to_string(), "tables": sums }))?,
+    }
+    Ok(Outcome::Fine)
 }

@@ -4,14 +4,18 @@
 //!  main.rs ─ cli.rs (every command and option) ─> run() ─> a module per command ─> storage::inspect
 //!            address.rs (sqlite:PATH …)                    session.rs (progress, Ctrl-C, opening)
 //!            outcome.rs (exit codes)                         select.rs (which rows), show.rs (how they look)
+//!                                                            format/ (dumps), store/ (whole stores)
 //! ```
 //!
 //! Commands write results to a writer, so that tests can read them, and nothing else to stdout.
 
 mod address;
 pub mod cli;
+mod format;
 mod outcome;
+mod output;
 mod session;
+mod store;
 
 mod checksum;
 mod compact;

@@ -1,9 +1,167 @@
 //! `dcstore load`.
 
-use std::io::Write;
+use std::{collections::BTreeMap, io::Write};
 
-use crate::{Failure, Outcome, Session, cli};
+use decentcom_server::storage::{
+    Entity, MessageId,
+    inspect::{Moment, Place, Row},
+};
+use ulid::Ulid;
 
-pub(crate) fn run(_options: &cli::Load, _session: &Session, _out: &mut dyn Write) -> Result<Outcome, Failure> {
-    Err(Failure::usage("this command is not there yet"))
+use crate::{
+    Code, Failure, Outcome, Session, cli,
+    format::{frame::Trailer, reader::Reader, rules::Rules, sums::Sums},
+    store::{
+        build::build,
+        contents::{self, Contents, Rows, Store},
+        merge::{Merge, Pair},
+    },
+};
+
+pub(crate) fn run(options: &cli::Load, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let store = &options.store;
+    if options.dry_run {
+        let is_there = std::fs::metadata(&store.path).is_ok_and(|file| file.len() > 0);
+        let mut existing = if is_there { Some(session.open(store, Moment::One)?) } else { None };
+        let plan = Plan::make(options, existing.as_deref_mut(), session)?;
+        plan.say("would load", out)?;
+        return Ok(Outcome::Fine);
+    }
+    let (place, mut existing) = Place::claim(store.backend, &store.path)?;
+    let plan = Plan::make(options, existing.as_deref_mut(), session)?;
+    place.discard()?;
+    if let Err(failure) = plan.carry_out(options, &place, existing.as_deref_mut(), session) {
+        place.discard()?;
+        return Err(failure);
+    }
+    place.install(existing)?;
+    plan.say("loaded", out)?;
+    Ok(Outcome::Fine)
+}
+
+/// What a dump brings to a store: known once all of it was checked.
+struct Plan {
+    /// New records by table.
+    new: BTreeMap<&'static str, u64>,
+    /// Records of the dump that the store has already.
+    skipped: u64,
+    /// Records that the store will have.
+    total: u64,
+    /// The largest id that was ever given out, by either.
+    high_water: Option<Ulid>,
+    trailer: Trailer,
+}
+
+impl Plan {
+    fn make(options: &cli::Load, mut existing: Option<&mut Store>, session: &Session) -> Result<Self, Failure> {
+        let mut rules = Rules::of_a_whole_store();
+        let mut high_water = None;
+        if let Some(store) = existing.as_deref_mut() {
+            if !options.skip_existing && !contents::is_empty(store)? {
+                return Err(Failure::usage(format!(
+                    "{} has records; --skip-existing leaves those as they are and adds what is new",
+                    options.store
+                )));
+            }
+            high_water = contents::high_water(store)?;
+            let mut referred_to = Contents::of(store, vec![Entity::User, Entity::Channel]);
+            while let Some(row) = referred_to.next()? {
+                // What is wrong with a store is not the dump's fault.
+                let _ = rules.admit(&row);
+            }
+        }
+        let progress = session.progress("checking the dump", None);
+        let dump = Checked { reader: Reader::open(&options.file)?, rules };
+        if dump.reader.header().redacted {
+            session.say("the dump is redacted: its texts, names and keys are fillers");
+        }
+        let (mut new, mut skipped, mut total) = (BTreeMap::new(), 0, 0);
+        high_water = high_water.max(dump.reader.high_water());
+        let mut merge = Merge::new(existing.map(Contents::all), dump);
+        while let Some(pair) = merge.next()? {
+            total += 1;
+            match pair {
+                Pair::Left(_) => {}
+                Pair::Both(..) => skipped += 1,
+                Pair::Right(row) => {
+                    let Checked { reader, rules } = merge.right();
+                    rules.admit(&row).map_err(|problem| refuse(reader, &row, &problem))?;
+                    *new.entry(row.entity().table()).or_default() += 1;
+                    high_water = high_water.max(id_of(&row));
+                }
+            }
+            progress.step()?;
+        }
+        let trailer = merge.right().reader.trailer().cloned();
+        let trailer = trailer.ok_or_else(|| Failure::new(Code::Corrupt, "the dump has no trailer"))?;
+        Ok(Self { new, skipped, total, high_water, trailer })
+    }
+
+    /// Makes the store, beside its place.
+    fn carry_out(
+        &self,
+        options: &cli::Load,
+        place: &Place,
+        existing: Option<&mut Store>,
+        session: &Session,
+    ) -> Result<(), Failure> {
+        let progress = session.progress("loading", Some(self.total));
+        let dump = Checked { reader: Reader::open(&options.file)?, rules: Rules::of_a_whole_store() };
+        let mut rows = Merged(Merge::new(existing.map(Contents::all), dump));
+        build(place, &mut rows, self.high_water, Sums::new(self.high_water)?, session, &progress)?;
+        if rows.0.right().reader.trailer() != Some(&self.trailer) {
+            return Err(Failure::new(Code::Corrupt, "the dump was replaced while it was loaded"));
+        }
+        Ok(())
+    }
+
+    fn say(&self, did: &str, out: &mut dyn Write) -> Result<(), Failure> {
+        let tables = Entity::ALL.map(Entity::table);
+        let counts = tables.map(|table| format!("{} {table}", self.new.get(table).copied().unwrap_or_default()));
+        write!(out, "{did} {}", counts.join(", "))?;
+        if self.skipped > 0 {
+            write!(out, "; {} records were there already", self.skipped)?;
+        }
+        Ok(writeln!(out)?)
+    }
+}
+
+/// The records of a dump, each checked by itself.
+struct Checked {
+    reader: Reader,
+    rules: Rules,
+}
+
+impl Rows for Checked {
+    fn next(&mut self) -> Result<Option<Row>, Failure> {
+        let row = self.reader.next()?;
+        if let Some(row) = &row {
+            self.rules.check_form(row).map_err(|problem| refuse(&self.reader, row, &problem))?;
+        }
+        Ok(row)
+    }
+}
+
+/// What a store has, and what else a dump has.
+struct Merged<'a>(Merge<Option<Contents<'a>>, Checked>);
+
+impl Rows for Merged<'_> {
+    fn next(&mut self) -> Result<Option<Row>, Failure> {
+        Ok(match self.0.next()? {
+            None => None,
+            Some(Pair::Left(row) | Pair::Right(row) | Pair::Both(row, _)) => Some(row),
+        })
+    }
+}
+
+fn refuse(reader: &Reader, row: &Row, problem: &str) -> Failure {
+    reader.refuse(&format!("the {} {}: {problem}", row.entity(), row.key()))
+}
+
+/// The id of a record that has one.
+fn id_of(row: &Row) -> Option<Ulid> {
+    match row {
+        Row::Session(_) => None,
+        other => MessageId::parse(&other.key()).map(|id| id.ulid()),
+    }
 }

@@ -1,13 +1,24 @@
 //! Making a store from records, for tools: as fast as the backend stores batches, with ids and times as they come.
+//!
+//! ```text
+//!  Place::claim        PATH.lock is ours; PATH is missing, empty, or opened to be looked at
+//!  Place::import       PATH.partial ── append … ── close(high water)
+//!  Place::unfinished   reads it back
+//!  Place::install      PATH.partial becomes PATH; nobody saw it before
+//! ```
 
 use std::{
     fs::File,
+    io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
+use tempfile::TempPath;
+use tokio::runtime::{Builder, Runtime};
 use ulid::Ulid;
 
-use super::Row;
+use super::{Inspection, Moment, Row, open};
 use crate::storage::{
     Backend, OpenError, RedbOptions, StorageError,
     files::{self, beside, path_error},
@@ -15,64 +26,173 @@ use crate::storage::{
     redb, sqlite,
 };
 
-/// A store being made beside the place where it is to be: nobody sees it before [`finish`](Self::finish).
+/// Where a store is to be made or replaced. As long as this lives, no other tool makes a store here, and nobody opens an
+/// SQLite store that is here; a redb store is kept by holding what [`claim`](Self::claim) answers.
+pub struct Place {
+    backend: Backend,
+    path: PathBuf,
+    /// The lock that an SQLite store has; for redb, one that only tools know.
+    lock: File,
+    /// What this makes beside the store and removes again.
+    new_companions: Vec<PathBuf>,
+}
+
+impl Place {
+    /// Keeps everybody else from the store at `path`, or from the place where one is to be. Answers the store that is there
+    /// too; it is to be dropped first.
+    pub fn claim(backend: Backend, path: &Path) -> Result<(Self, Option<Box<dyn Inspection>>), OpenError> {
+        let has_content = files::prepare(path, backend)?;
+        let lock_path = beside(path, ".lock");
+        let companions = ["-wal", "-shm", ".lock"].map(|suffix| beside(path, suffix));
+        let new_companions = companions.into_iter().filter(|companion| !companion.exists()).collect();
+        let lock = lock(path, &lock_path)?;
+        // From here on, dropping it removes what it made.
+        let place = Self { backend, path: path.into(), lock, new_companions };
+        if has_content {
+            let store = open(backend, path, Moment::Steps, &mut |_| Ok(()))?;
+            // Of SQLite the lock is ours by now, so whoever was named as its holder is this process.
+            if let Some(holder) = store.holder().filter(|_| backend == Backend::Redb) {
+                return Err(OpenError::InUse { path: path.into(), holder: Some(holder.into()) });
+            }
+            return Ok((place, Some(store)));
+        }
+        if files::sizes(&beside(path, "-wal")).0 > 0 {
+            return Err(OpenError::Path {
+                path: beside(path, "-wal"),
+                problem: "it is the log of a store that is gone, and SQLite would take it for the new one's".into(),
+                remedy: "Move it away",
+            });
+        }
+        Ok((place, None))
+    }
+
+    /// Where the unfinished store lies.
+    pub fn partial(&self) -> PathBuf {
+        beside(&self.path, ".partial")
+    }
+
+    /// Opens the unfinished store to write, creating it if there is none.
+    pub fn import(&self) -> Result<Import, OpenError> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(no_runtime)?;
+        let (writer, high_water) = match self.backend {
+            Backend::Redb => redb::open_writer(&self.partial(), RedbOptions::default())?,
+            Backend::Sqlite => runtime.block_on(sqlite::open_writer(&self.partial()))?,
+        };
+        Ok(Import { writer, high_water, _runtime: runtime })
+    }
+
+    /// Opens the unfinished store to look at it, if there is one.
+    pub fn unfinished(&self) -> Result<Option<Box<dyn Inspection>>, OpenError> {
+        let partial = self.partial();
+        if files::sizes(&partial).0 == 0 {
+            return Ok(None);
+        }
+        open(self.backend, &partial, Moment::One, &mut |_| Ok(())).map(Some)
+    }
+
+    /// Removes the unfinished store, if there is one.
+    pub fn discard(&self) -> Result<(), OpenError> {
+        let partial = self.partial();
+        remove_companions(&partial);
+        match std::fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(path_error(&partial, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts the store, which is closed, where it is to be, in place of the one that [`claim`](Self::claim) answered. Until
+    /// the last step nothing is there that was not before.
+    pub fn install(mut self, existing: Option<Box<dyn Inspection>>) -> Result<(), OpenError> {
+        let partial = self.partial();
+        let moved = match existing {
+            None => self.move_to_free_name(),
+            Some(existing) if self.backend == Backend::Sqlite => {
+                drop(existing);
+                self.empty_the_log()?;
+                std::fs::rename(&partial, &self.path)
+            }
+            Some(_keeps_writers_out) => std::fs::rename(&partial, &self.path),
+        };
+        let moved = moved.and_then(|()| File::open(files::directory_of(&self.path))?.sync_all());
+        moved.map_err(|error| path_error(&self.path, &error))?;
+        remove_companions(&partial);
+        if self.backend == Backend::Sqlite {
+            self.new_companions.clear(); // the lock belongs to an SQLite store
+        }
+        Ok(())
+    }
+
+    /// Empties the log of the store that is there: SQLite would play it into whatever file has that name next.
+    fn empty_the_log(&self) -> Result<(), OpenError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
+        runtime.block_on(sqlite::empty_the_log(&self.path))?;
+        if files::sizes(&beside(&self.path, "-wal")).0 > 0 {
+            return Err(OpenError::InUse { path: self.path.clone(), holder: None });
+        }
+        Ok(())
+    }
+
+    /// Where there was no store, one may have been made meanwhile: it stays.
+    fn move_to_free_name(&self) -> io::Result<()> {
+        if files::sizes(&self.path).0 == 0 && self.path.exists() {
+            std::fs::remove_file(&self.path)?;
+        }
+        TempPath::try_from_path(self.partial())?.persist_noclobber(&self.path).map_err(|refused| {
+            let _ = refused.path.keep();
+            refused.error
+        })
+    }
+}
+
+/// A lock that nobody needs any more goes, and so does what SQLite makes beside a file to read it.
+impl Drop for Place {
+    fn drop(&mut self) {
+        for companion in &self.new_companions {
+            // A log with content is somebody's.
+            if !companion.to_string_lossy().ends_with("-wal") || files::sizes(companion).0 == 0 {
+                let _ = std::fs::remove_file(companion);
+            }
+        }
+        let _ = self.lock.unlock();
+    }
+}
+
+/// Takes the lock with this name. Somebody may have removed it between its opening and its locking.
+fn lock(path: &Path, lock_path: &Path) -> Result<File, OpenError> {
+    loop {
+        let lock = sqlite::lock(path, lock_path)?;
+        let own = lock.metadata().map_err(|error| path_error(lock_path, &error))?;
+        if std::fs::metadata(lock_path).is_ok_and(|named| named.ino() == own.ino() && named.dev() == own.dev()) {
+            return Ok(lock);
+        }
+    }
+}
+
+fn no_runtime(error: io::Error) -> StorageError {
+    StorageError::internal("start a runtime", error)
+}
+
+/// A store being filled.
 pub struct Import {
     writer: Box<dyn Writer>,
-    partial: PathBuf,
-    path: PathBuf,
     high_water: Ulid,
     /// SQLite's calls are futures; declared last, so that it outlives the writer.
-    _runtime: tokio::runtime::Runtime,
+    _runtime: Runtime,
 }
 
 impl Import {
-    /// Where the unfinished store of `path` lies.
-    pub fn partial(path: &Path) -> PathBuf {
-        beside(path, ".partial")
-    }
-
-    /// Opens the unfinished store that is to become `path`, creating it if there is none.
-    pub fn open(backend: Backend, path: &Path) -> Result<Self, OpenError> {
-        let partial = Self::partial(path);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .map_err(|error| StorageError::internal("start a runtime", error))?;
-        let (writer, high_water) = match backend {
-            Backend::Redb => redb::open_writer(&partial, RedbOptions::default())?,
-            Backend::Sqlite => runtime.block_on(sqlite::open_writer(&partial))?,
-        };
-        Ok(Self { writer, partial, path: path.into(), high_water, _runtime: runtime })
-    }
-
     /// Stores rows in one durable commit, all or none. They are new, and what they refer to is stored already.
     pub fn append(&mut self, rows: Vec<Row>) -> Result<(), StorageError> {
         let mut staged = Some(Staged { writes: rows.into_iter().map(Write::Insert).collect(), high_water: None });
         self.writer.transact(&Wants::default(), &mut |_| staged.take().unwrap_or_default())
     }
 
-    /// Remembers the largest id ever given out, closes the store and puts it where it is to be, in place of what is
-    /// there. Until the last step nothing is there that was not before.
-    pub fn finish(mut self, high_water: Ulid) -> Result<(), OpenError> {
-        let high_water = self.high_water.max(high_water);
-        self.writer.store_high_water(high_water)?;
-        self.writer.close()?;
-        let moved = std::fs::rename(&self.partial, &self.path)
-            .and_then(|()| File::open(files::directory_of(&self.path))?.sync_all());
-        moved.map_err(|error| path_error(&self.path, &error))?;
-        remove_companions(&self.partial);
-        Ok(())
-    }
-
-    /// Removes the unfinished store of `path`, if there is one.
-    pub fn discard(path: &Path) -> Result<(), OpenError> {
-        let partial = Self::partial(path);
-        remove_companions(&partial);
-        match std::fs::remove_file(&partial) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(path_error(&partial, &error)),
-            _ => Ok(()),
+    /// Remembers the largest id ever given out and closes the store.
+    pub fn close(mut self, high_water: Option<Ulid>) -> Result<(), StorageError> {
+        if let Some(high_water) = high_water {
+            self.writer.store_high_water(self.high_water.max(high_water))?;
         }
+        self.writer.close()
     }
 }
 

@@ -24,9 +24,9 @@ pub use decentcom_kvstore::{ByteRange, Direction, RawRange};
 use ulid::Ulid;
 
 pub use self::{
-    import::Import,
-    rows::{Records, Scan},
-    verify::verify,
+    import::{Import, Place},
+    rows::{DamagedRow, Records, Scan},
+    verify::{texts, verify},
 };
 use super::{Backend, OpenError, StorageError, Timestamp, redb, sqlite};
 pub use super::{

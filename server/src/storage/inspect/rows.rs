@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, vec};
 
-use super::{CellValue, Direction, Inspection, RawRange, Row, Stored};
+use super::{CellValue, Direction, Inspection, RawRange, Row, Stored, verify::key_of};
 use crate::storage::{ChannelId, Entity, StorageError};
 
 /// Rows asked for at once.
@@ -35,6 +35,17 @@ impl Scan {
     }
 }
 
+/// A row that does not decode.
+#[derive(Clone, Debug)]
+pub struct DamagedRow {
+    /// Its table.
+    pub table: &'static str,
+    /// Its key, as people write it where it can be read.
+    pub key: String,
+    /// Why.
+    pub error: StorageError,
+}
+
 /// The records of one kind that the contract shows, by key: those of a channel being purged are gone.
 pub struct Records {
     entity: Entity,
@@ -56,12 +67,30 @@ impl Records {
         Ok(Self { entity, scan: Scan::new(entity.table(), RawRange::ALL, Direction::Forward), purged })
     }
 
-    /// The next record, with its row. A row that does not decode is an error, and the next one can be asked for.
+    /// The next record. A row that does not decode is an error, and the next one can be asked for.
     pub fn next(&mut self, store: &mut dyn Inspection) -> Result<Option<Row>, StorageError> {
+        let next = self.next_or_damaged(store)?;
+        next.map(|row| row.map_err(|damaged| damaged.error)).transpose()
+    }
+
+    /// The next record, or the next row that should be one and does not decode. An error is the last item: what comes
+    /// after it cannot be read.
+    pub fn next_or_damaged(
+        &mut self,
+        store: &mut dyn Inspection,
+    ) -> Result<Option<Result<Row, DamagedRow>>, StorageError> {
+        let table = self.entity.table();
         while let Some(stored) = self.scan.next(store)? {
-            let row = store.decode(self.entity.table(), &stored)?;
-            if let Some(row) = row.filter(|row| self.exists(row)) {
-                return Ok(Some(row));
+            match store.decode(table, &stored) {
+                Ok(row) => {
+                    if let Some(row) = row.filter(|row| self.exists(row)) {
+                        return Ok(Some(Ok(row)));
+                    }
+                }
+                Err(error @ StorageError::Corrupt { .. }) => {
+                    return Ok(Some(Err(DamagedRow { table, key: key_of(table, store, &stored), error })));
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(None)

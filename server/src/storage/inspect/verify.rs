@@ -193,7 +193,7 @@ impl Check {
 }
 
 /// The texts of a row, with the fewest and most bytes they may have. Absent ones are left out.
-fn texts(row: &Row) -> Vec<(&'static str, &str, usize, usize)> {
+pub fn texts(row: &Row) -> Vec<(&'static str, &str, usize, usize)> {
     let text = |field, text| Some((field, text, 1, MAX_TEXT_BYTES));
     let texts = match row {
         Row::User(user) => [
@@ -218,7 +218,7 @@ fn optional<'a>(field: &'static str, text: &'a Option<String>) -> Option<(&'stat
 }
 
 /// A row's key as people write it.
-fn key_of(table: &str, store: &dyn Inspection, stored: &Stored) -> String {
+pub(super) fn key_of(table: &str, store: &dyn Inspection, stored: &Stored) -> String {
     let cell = store.explain(table, stored).key.into_iter().next();
     match cell.as_ref().map(|cell| &cell.value) {
         Some(CellValue::Text(text)) => text.clone(),

@@ -30,6 +30,8 @@ use crate::storage::{
 
 /// Bytes after which a page takes no further row.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of memory for cached pages: a look goes through a table once, and a tool is to be small beside a server.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// The name of the table of facts, which is in no catalogue.
 const META: &str = "meta";
 
@@ -94,7 +96,7 @@ enum Looked {
 
 fn look(path: &Path) -> Result<Looked, OpenError> {
     let was_closed = was_closed(path).map_err(|error| files::path_error(path, &error))?;
-    let options = Options { progress: log_progress, ..Options::default() };
+    let options = Options { cache_bytes: CACHE_BYTES, progress: log_progress, ..Options::default() };
     let in_use = match options.inspect(path, &SCHEMA) {
         Ok(store) => {
             let snapshot = store.snapshot().map_err(storage_error("begin to read"))?;

@@ -136,7 +136,7 @@ fn read_connections() -> u32 {
 }
 
 /// Makes sure that no other process has this store open: ids are given out in memory, by one process.
-fn lock(path: &Path, lock_path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path, lock_path: &Path) -> Result<File, OpenError> {
     let file = files::create_private(lock_path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -145,6 +145,17 @@ fn lock(path: &Path, lock_path: &Path) -> Result<File, OpenError> {
         }
         Err(TryLockError::Error(error)) => Err(path_error(lock_path, &error)),
     }
+}
+
+/// Moves everything from the log of the store at `path`, which nobody has open, to its file.
+pub(super) async fn empty_the_log(path: &Path) -> Result<(), OpenError> {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
+    let emptied = async {
+        let mut connection = options.connect().await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+        connection.close().await
+    };
+    emptied.await.map_err(|error| open_error(path, error))
 }
 
 /// Looks at the schema before anything is written: another program's database stays as it is.

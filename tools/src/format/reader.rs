@@ -1,0 +1,220 @@
+//! Reading NDJSON, compressed or not: everything that is not exactly the format is refused, with its line.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufRead, BufReader, Read as _},
+    path::Path,
+};
+
+use decentcom_server::storage::inspect::Row;
+use sha2::{Digest as _, Sha256};
+use ulid::Ulid;
+
+use super::{
+    META,
+    frame::{Header, Tail, Trailer},
+    record::{Line, parse},
+    sums::hex,
+    tables,
+};
+use crate::outcome::{Code, Failure};
+
+/// Longest line, in bytes: a message of 1 MiB, all of it escaped as `\u0000`, and the rest of its record.
+const MAX_LINE_BYTES: u64 = 8 * 1024 * 1024;
+/// The first bytes of a zstd frame, RFC 8878.
+const ZSTD_MAGIC: &[u8] = &[0x28, 0xB5, 0x2F, 0xFD];
+
+/// A dump being read.
+pub(crate) struct Reader {
+    input: Box<dyn BufRead>,
+    header: Header,
+    high_water: Option<Ulid>,
+    /// The record after the high-water line, read to look for that.
+    first: Option<Row>,
+    line: Vec<u8>,
+    number: u64,
+    records: BTreeMap<String, u64>,
+    hash: Sha256,
+    trailer: Option<Trailer>,
+}
+
+impl Reader {
+    /// Opens a dump and reads its header and its facts.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::new(Code::Io, format!("cannot read {}: {error}", path.display()));
+        let file = File::open(path).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(Failure::usage(format!(
+                "{} is no file; a dump is read twice, so it has to be one",
+                path.display()
+            )));
+        }
+        let mut plain = BufReader::new(file);
+        let is_compressed = plain.fill_buf().map_err(failed)?.starts_with(ZSTD_MAGIC);
+        if is_compressed {
+            let decoder = zstd::Decoder::with_buffer(plain).map_err(failed)?;
+            return Self::new(Box::new(BufReader::new(decoder)));
+        }
+        Self::new(Box::new(plain))
+    }
+
+    fn new(input: Box<dyn BufRead>) -> Result<Self, Failure> {
+        let header = Header {
+            format: 0,
+            tool: String::new(),
+            backend: String::new(),
+            schema: String::new(),
+            time: Default::default(),
+            tables: Vec::new(),
+            redacted: false,
+        };
+        let mut reader = Self {
+            input,
+            header,
+            high_water: None,
+            first: None,
+            line: Vec::new(),
+            number: 0,
+            records: BTreeMap::new(),
+            hash: Sha256::new(),
+            trailer: None,
+        };
+        if !reader.read_line()? {
+            return Err(Failure::new(Code::Corrupt, "the dump is empty"));
+        }
+        reader.header = Header::parse(reader.text()?)?;
+        reader.check_tables()?;
+        match reader.read()? {
+            Some(Line::HighWater(id)) => reader.high_water = Some(id),
+            Some(Line::Row(row)) => reader.first = Some(row),
+            None => {}
+        }
+        Ok(reader)
+    }
+
+    /// Tables are known ones, each at most once, in their order.
+    fn check_tables(&mut self) -> Result<(), Failure> {
+        let mut known = tables();
+        for table in self.header.tables.clone() {
+            if !known.any(|known| known == table) {
+                let all = tables().collect::<Vec<_>>().join(", ");
+                return Err(self.refuse(&format!("`{table:.40}` is unknown or out of order among the tables: {all}")));
+            }
+            self.records.insert(table, 0);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(crate) fn high_water(&self) -> Option<Ulid> {
+        self.high_water
+    }
+
+    /// What the last line said, once it was read.
+    pub(crate) fn trailer(&self) -> Option<&Trailer> {
+        self.trailer.as_ref()
+    }
+
+    /// The next record; `None` after the last one, once the trailer was found to be right.
+    pub(crate) fn next(&mut self) -> Result<Option<Row>, Failure> {
+        if let Some(row) = self.first.take() {
+            return Ok(Some(row));
+        }
+        match self.read()? {
+            None => Ok(None),
+            Some(Line::Row(row)) => Ok(Some(row)),
+            Some(Line::HighWater(_)) => Err(self.refuse("facts come first, each once")),
+        }
+    }
+
+    /// A failure that names the line read last.
+    pub(crate) fn refuse(&self, problem: &str) -> Failure {
+        Failure::new(Code::Corrupt, format!("line {} of the dump: {problem}", self.number))
+    }
+
+    fn read(&mut self) -> Result<Option<Line>, Failure> {
+        if self.trailer.is_some() {
+            return Ok(None);
+        }
+        if !self.read_line()? {
+            return Err(self.truncated());
+        }
+        if self.line.starts_with(b"{\"trailer\"") {
+            self.read_trailer()?;
+            return Ok(None);
+        }
+        let line = parse(self.text()?).map_err(|problem| self.refuse(&problem))?;
+        let table = match &line {
+            Line::HighWater(_) => META,
+            Line::Row(row) => row.entity().table(),
+        };
+        match self.records.get_mut(table) {
+            Some(records) => *records += 1,
+            None => return Err(self.refuse(&format!("the header names no table `{table}`"))),
+        }
+        self.hash.update(&self.line);
+        Ok(Some(line))
+    }
+
+    fn read_trailer(&mut self) -> Result<(), Failure> {
+        let tail: Result<Tail, _> = serde_json::from_str(self.text()?);
+        let trailer = tail.map_err(|error| self.refuse(&error.to_string()))?.trailer;
+        if trailer.records != self.records {
+            let (said, found) = (&trailer.records, &self.records);
+            return Err(self.refuse(&format!("the trailer counts {said:?}, the dump has {found:?}: it was altered")));
+        }
+        if trailer.sha256 != hex(&self.hash.clone().finalize()) {
+            return Err(self.refuse("the trailer has another SHA-256 than the lines before it: the dump was altered"));
+        }
+        if self.read_line()? {
+            return Err(self.refuse("there is something after the trailer"));
+        }
+        self.trailer = Some(trailer);
+        Ok(())
+    }
+
+    /// Reads a line with its end; `false` where there is none.
+    fn read_line(&mut self) -> Result<bool, Failure> {
+        self.line.clear();
+        let mut limited = (&mut self.input).take(MAX_LINE_BYTES);
+        let read = limited.read_until(b'\n', &mut self.line);
+        read.map_err(|error| match error.raw_os_error() {
+            Some(_) => Failure::from(error),
+            None => Failure::new(
+                Code::Corrupt,
+                format!(
+                    "after line {} of the dump: it cannot be decompressed ({error}); it is damaged or truncated",
+                    self.number
+                ),
+            ),
+        })?;
+        if self.line.is_empty() {
+            return Ok(false);
+        }
+        self.number += 1;
+        if !self.line.ends_with(b"\n") {
+            let is_too_long = self.line.len() as u64 >= MAX_LINE_BYTES;
+            return Err(if is_too_long {
+                self.refuse(&format!("it is longer than {MAX_LINE_BYTES} bytes"))
+            } else {
+                self.truncated()
+            });
+        }
+        Ok(true)
+    }
+
+    fn truncated(&self) -> Failure {
+        Failure::new(
+            Code::Corrupt,
+            format!("the dump ends after line {} without a trailer: it is truncated", self.number),
+        )
+    }
+
+    fn text(&self) -> Result<&str, Failure> {
+        std::str::from_utf8(&self.line).map_err(|error| self.refuse(&format!("it is not UTF-8: {error}")))
+    }
+}

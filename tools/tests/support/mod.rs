@@ -1,0 +1,331 @@
+//! What the tests of dumps and copies share: a store of real content, and the built program.
+
+#![allow(dead_code)] // each test program uses a part
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Arc,
+    time::Duration,
+};
+
+use decentcom_server::storage::{
+    Backend, ChannelEdit, RedbOptions, Storage, StorageOptions, SystemClock, inspect, open,
+};
+use tokio::task::JoinSet;
+
+/// A test body for each backend.
+macro_rules! for_each_backend {
+    ($($name:ident)*) => {
+        mod sqlite {$(
+            #[test]
+            fn $name() {
+                super::$name(decentcom_server::storage::Backend::Sqlite);
+            }
+        )*}
+        mod redb {$(
+            #[test]
+            fn $name() {
+                super::$name(decentcom_server::storage::Backend::Redb);
+            }
+        )*}
+    };
+}
+
+const DAYS: [(&str, &str); 3] = [
+    ("2004-12-25", include_str!("../../../tests/data/irc/2004-12-25.txt")),
+    ("2005-02-08", include_str!("../../../tests/data/irc/2005-02-08.txt")),
+    ("2005-05-14", include_str!("../../../tests/data/irc/2005-05-14.txt")),
+];
+const NAUGHTY: &str = include_str!("../../../tests/data/blns.json");
+
+/// The strings that break text handling.
+pub(crate) fn naughty_strings() -> Vec<String> {
+    serde_json::from_str(NAUGHTY).unwrap()
+}
+
+/// Each spoken line, as (nick, text).
+fn spoken(log: &str) -> Vec<(&str, &str)> {
+    log.lines()
+        .filter_map(|line| {
+            let (_time, rest) = line.strip_prefix('[')?.split_once("] ")?;
+            rest.strip_prefix('<')?.split_once("> ")
+        })
+        .collect()
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Runtime::new().unwrap()
+}
+
+pub(crate) async fn opened(backend: Backend, path: &Path) -> Arc<dyn Storage> {
+    let redb = RedbOptions { inspection_socket: true, ..RedbOptions::default() };
+    open(&StorageOptions { backend, path: path.into(), redb }, Arc::new(SystemClock)).await.unwrap()
+}
+
+pub(crate) fn address(backend: Backend, path: &Path) -> String {
+    format!("{}:{}", backend.name(), path.display())
+}
+
+/// A store with three days of IRC, through the store traits alone, and of everything else something: edits, soft deletes,
+/// a deleted channel, categories, sessions, naughty strings.
+pub(crate) fn irc_store(backend: Backend, path: &Path) {
+    runtime().block_on(async {
+        let store = opened(backend, path).await;
+        let mut users = BTreeMap::new();
+        for (_, log) in DAYS {
+            for (nick, _) in spoken(log) {
+                if !users.contains_key(nick) {
+                    let user = store.create_user(&format!("key of {nick}"), Some(nick)).await.unwrap();
+                    users.insert(nick, user.id.to_string());
+                }
+            }
+        }
+        let anybody = users.values().next().unwrap().clone();
+        store.update_user(&anybody, None, Some("hash of a picture")).await.unwrap();
+        let category = store.create_category("days", 1).await.unwrap();
+        store.create_category("empty", -2).await.unwrap();
+        for (day, log) in DAYS {
+            let channel = store.create_channel(day, Some(&category.id), 3).await.unwrap();
+            let mut posts = JoinSet::new();
+            for (nick, text) in spoken(log) {
+                let (store, channel, author, text) =
+                    (store.clone(), channel.id.to_string(), users[nick].clone(), text.to_owned());
+                posts.spawn(async move { store.create_message(&channel, &author, &text).await.unwrap().id });
+            }
+            let posted = posts.join_all().await;
+            assert!(posted.len() > 500);
+            for id in posted.iter().step_by(50) {
+                store.update_message(id, "edited").await.unwrap();
+            }
+            for id in posted.iter().skip(1).step_by(50) {
+                store.delete_message(id).await.unwrap();
+            }
+        }
+        let channel = store.create_channel("naughty", Some("kept as it was given"), i32::MIN).await.unwrap();
+        for text in naughty_strings() {
+            store.create_message(&channel.id, &anybody, &text).await.unwrap();
+            if text.len() <= 1024 {
+                let edit = ChannelEdit { topic: Some(text.clone()), ..ChannelEdit::default() };
+                store.edit_channel(&channel.id, edit).await.unwrap();
+            }
+        }
+        let gone = store.create_channel("deleted channel", None, 0).await.unwrap();
+        for number in 0..100 {
+            store.create_message(&gone.id, &anybody, &format!("message {number} of a deleted channel")).await.unwrap();
+        }
+        store.delete_channel(&gone.id).await.unwrap();
+        for user in users.values().take(20) {
+            store.create_session(user, Duration::from_secs(3600)).await.unwrap();
+        }
+        // The largest id ever given out belongs to nothing that is left.
+        let last = store.create_category("removed", 0).await.unwrap();
+        store.delete_category(&last.id).await.unwrap();
+        store.close().await.unwrap();
+    });
+}
+
+/// What a call of the program did.
+pub(crate) struct Called {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dcstore"));
+    command.args(arguments);
+    command
+}
+
+pub(crate) fn called(output: Output) -> Called {
+    Called {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+pub(crate) fn dcstore(arguments: &[&str]) -> Called {
+    called(command(arguments).output().unwrap())
+}
+
+/// A call that has to end with this code; answers what it wrote to stdout.
+pub(crate) fn expect(code: i32, arguments: &[&str]) -> Called {
+    let called = dcstore(arguments);
+    assert_eq!(called.code, code, "dcstore {}\n{}\n{}", arguments.join(" "), called.out, called.err);
+    called
+}
+
+pub(crate) fn checksum(store: &str) -> String {
+    expect(0, &["checksum", store]).out
+}
+
+/// What a thorough check of a store finds.
+pub(crate) fn findings(backend: Backend, path: &Path) -> Vec<inspect::Finding> {
+    let mut store = inspect::open(backend, path, inspect::Moment::One, &mut |_| Ok(())).unwrap();
+    let mut findings = Vec::new();
+    inspect::verify(store.as_mut(), &mut |finding| findings.push(finding), &mut |_| Ok(())).unwrap();
+    findings
+}
+
+/// The names in a directory.
+pub(crate) fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// A directory that goes with the test, and paths in it.
+pub(crate) struct Place(tempfile::TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    pub(crate) fn store(&self, backend: Backend, name: &str) -> String {
+        address(backend, &self.path(name))
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        names(self.0.path())
+    }
+}
+
+pub(crate) fn other(backend: Backend) -> Backend {
+    match backend {
+        Backend::Sqlite => Backend::Redb,
+        Backend::Redb => Backend::Sqlite,
+    }
+}
+
+/// Changes bytes of a store behind its back: of a message, and which channels are being purged.
+pub(crate) fn tamper(backend: Backend, path: &Path, damaged_message: Option<&str>, purged_channel: Option<&str>) {
+    match backend {
+        Backend::Sqlite => runtime().block_on(async {
+            use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+            let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+            for (statement, id) in [
+                ("UPDATE messages SET edited_at = 'rubbish' WHERE id = ?", damaged_message),
+                ("INSERT INTO purges (channel_id) VALUES (?)", purged_channel),
+            ] {
+                if let Some(id) = id {
+                    let done = sqlx::query(statement).bind(id).execute(&mut connection).await.unwrap();
+                    assert_eq!(done.rows_affected(), 1);
+                }
+            }
+            connection.close().await.unwrap();
+        }),
+        Backend::Redb => {
+            use decentcom_kvstore::redb::{Database, ReadableTable as _, TableDefinition};
+            let table = |name| TableDefinition::<&[u8], &[u8]>::new(name);
+            let key = |id: &str| ulid::Ulid::from_string(id).unwrap().to_bytes();
+            let database = Database::open(path).unwrap();
+            let transaction = database.begin_write().unwrap();
+            if let Some(id) = damaged_message {
+                let mut messages = transaction.open_table(table("messages")).unwrap();
+                let mut value = messages.get(key(id).as_slice()).unwrap().unwrap().value().to_vec();
+                *value.last_mut().unwrap() ^= 1;
+                messages.insert(key(id).as_slice(), value.as_slice()).unwrap();
+            }
+            if let Some(id) = purged_channel {
+                let mut purges = transaction.open_table(table("purges")).unwrap();
+                assert!(purges.insert(key(id).as_slice(), [].as_slice()).unwrap().is_none());
+            }
+            transaction.commit().unwrap();
+        }
+    }
+}
+
+/// The ids of the records of a table, in order.
+pub(crate) fn ids(dump: &str, table: &str) -> Vec<String> {
+    let lines = dump.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.filter(|line| line["table"] == table).map(|line| line["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A small store with a secret in every field that can hold one, and the token of a session.
+pub(crate) fn secret_store(backend: Backend, path: &Path) -> String {
+    runtime().block_on(async {
+        let store = opened(backend, path).await;
+        let user = store.create_user("SECRET pubkey", Some("SECRET name")).await.unwrap();
+        store.update_user(&user.id, None, Some("SECRET avatar")).await.unwrap();
+        store.create_user("SECRET other k", None).await.unwrap();
+        store.create_category("SECRET category", 0).await.unwrap();
+        let channel = store.create_channel("SECRET channel", Some("SECRET reference"), 0).await.unwrap();
+        store.update_channel(&channel.id, None, Some("SECRET topic"), None).await.unwrap();
+        let edited = store.create_message(&channel.id, &user.id, "SECRET before").await.unwrap();
+        store.update_message(&edited.id, "SECRET after ü").await.unwrap();
+        let deleted = store.create_message(&channel.id, &user.id, "SECRET deleted").await.unwrap();
+        store.delete_message(&deleted.id).await.unwrap();
+        let session = store.create_session(&user.id, Duration::from_secs(3600)).await.unwrap();
+        store.close().await.unwrap();
+        session.token
+    })
+}
+
+/// A store of `messages` messages of about `bytes` bytes, made with what `load` makes stores with.
+pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: usize) {
+    use decentcom_server::storage::{
+        Channel, Message, Timestamp, User,
+        inspect::{Place, Row},
+    };
+    use ulid::Ulid;
+
+    const START: u64 = 1_700_000_000_000;
+    let time = |millis| Timestamp::from_millis(millis).unwrap();
+    let id = |millis: u64, random: u64| Ulid::from_parts(millis, u128::from(random));
+    let (user, channel) = (id(START, 1), id(START, 2));
+    let (place, existing) = Place::claim(backend, path).unwrap();
+    let mut import = place.import().unwrap();
+    let (created_at, updated_at) = (time(START), time(START));
+    let user_row =
+        User { id: user.into(), pubkey: "key".into(), display_name: None, avatar_hash: None, created_at, updated_at };
+    let channel_row = Channel {
+        id: channel.into(),
+        name: "large".into(),
+        topic: None,
+        category_id: None,
+        position: 0,
+        created_at,
+        updated_at,
+    };
+    import.append(vec![Row::User(user_row.into()), Row::Channel(channel_row.into())]).unwrap();
+    let mut last = channel;
+    for first in (0..messages).step_by(5000) {
+        let mut rows = Vec::new();
+        for number in first..(first + 5000).min(messages) {
+            let millis = START + 1 + number / 10;
+            last = id(millis, number);
+            rows.push(Row::Message(
+                Message {
+                    id: last.into(),
+                    channel_id: channel.into(),
+                    author_id: user.into(),
+                    content: format!("{number} {}", "lorem ipsum ".repeat(bytes / 12)),
+                    edited_at: None,
+                    deleted: false,
+                    created_at: time(millis),
+                }
+                .into(),
+            ));
+        }
+        import.append(rows).unwrap();
+    }
+    import.close(Some(last)).unwrap();
+    place.install(existing).unwrap();
+}
