@@ -9,7 +9,7 @@ use crate::{
     catalogue::{Catalogue, fingerprint},
     error::{Error, guarded},
     open::{CLOSED_AT, now},
-    slots::{FINGERPRINT, META, Slots, UNFINISHED},
+    slots::{FINGERPRINT, META, Slots, TOUCHED, UNFINISHED},
     snapshot::{Snapshot, definition},
     verify::Finding,
 };
@@ -144,6 +144,7 @@ impl Store {
         // On an error the transaction is dropped, which undoes it.
         guarded(|| change(&transaction))?;
         guarded(|| transaction.commit())?;
+        tracing::trace!(target: TOUCHED, access = "commit");
         self.publish(Some(self.read(database)?));
         Ok(())
     }
