@@ -80,7 +80,11 @@ pub(super) fn row(row: &Explained) -> String {
 
 /// A column of an SQL row; numbers and NULL have no bytes to show.
 pub(super) fn cell(cell: &Cell) -> String {
-    let mut text = format!("{:<13} {:<8} {}\n", cell.name, cell.layout, said(&cell.value));
+    let stored = match &cell.value {
+        CellValue::Bool(value) => format!("{}, {value}", String::from_utf8_lossy(&cell.bytes)),
+        value => said(value),
+    };
+    let mut text = format!("{:<13} {:<8} {stored}\n", cell.name, cell.layout);
     if cell.layout == "TEXT" {
         for line in cell.bytes.chunks(2 * BYTES) {
             let _ = writeln!(text, "    {}", spaced(line));
