@@ -27,6 +27,8 @@ pub struct TableInfo {
     pub purpose: &'static str,
     /// How its keys are to be read.
     pub key: &'static str,
+    /// What a record is, and what its key.
+    pub record: &'static str,
     /// The record version that is written.
     pub version: u8,
     /// The record's fields.
@@ -60,6 +62,8 @@ pub trait AnyTable: Send + Sync {
     fn rebuild_indexes(&self, store: &Store) -> Result<u64, Error>;
     /// What each byte of a row means, or of an entry of its index `name`; `None` where it has no such index.
     fn explain(&self, name: &str, key: &[u8], value: &[u8]) -> Option<Explanation>;
+    /// Whether a row decodes, in any record version that was ever shipped.
+    fn read(&self, key: &[u8], value: &[u8]) -> Result<(), Error>;
     /// The keys of the table, or of its index `name`, that begin with `text`; see [`Key::range_of`].
     fn range_of(&self, name: &str, text: &str) -> Option<ByteRange>;
 }
@@ -84,6 +88,7 @@ impl<T: Table> AnyTable for Declared<T> {
             name: T::NAME,
             purpose: T::PURPOSE.trim(),
             key: T::Key::LAYOUT,
+            record: T::Record::ABOUT.trim(),
             version: T::Record::VERSION,
             fields: T::Record::FIELDS,
             indexes: indexes.collect(),
@@ -109,6 +114,10 @@ impl<T: Table> AnyTable for Declared<T> {
         }
         let index = T::INDEXES.iter().find(|index| index.name == name)?;
         Some(explain::entry(index, key, value))
+    }
+
+    fn read(&self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        decode_row::<T>(key, value).map(drop)
     }
 
     fn range_of(&self, name: &str, text: &str) -> Option<ByteRange> {

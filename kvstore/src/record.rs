@@ -25,6 +25,8 @@ pub struct Field {
 pub trait Record: Encode + Decode<()> + Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
     /// The version that is written.
     const VERSION: u8;
+    /// What it is, for people and tools.
+    const ABOUT: &'static str;
     /// The fields of that version, in the order they are written.
     const FIELDS: &'static [Field];
 
@@ -98,7 +100,7 @@ pub trait Record: Encode + Decode<()> + Clone + std::fmt::Debug + PartialEq + Se
 #[macro_export]
 macro_rules! record {
     (
-        $(#[$doc:meta])*
+        $(#[doc = $about:literal])+
         $visibility:vis struct $name:ident: version $version:literal $(, older with $upgrade:path)? {
             $(
                 $(#[doc = $meaning:literal])+
@@ -106,7 +108,7 @@ macro_rules! record {
             )+
         }
     ) => {
-        $(#[$doc])*
+        $(#[doc = $about])+
         #[derive(Clone, Debug, PartialEq)]
         $visibility struct $name {
             $(
@@ -136,6 +138,7 @@ macro_rules! record {
 
         impl $crate::Record for $name {
             const VERSION: u8 = $version;
+            const ABOUT: &'static str = concat!($($about),+);
             const FIELDS: &'static [$crate::Field] = &[$(
                 $crate::Field {
                     name: stringify!($field),

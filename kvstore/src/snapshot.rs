@@ -12,7 +12,7 @@ use crate::{
     error::{Error, guarded},
     key::{Key, after_prefix},
     record::Record,
-    slots::Slots,
+    slots::{Slots, TOUCHED},
     source::{DecodedRow, RawRange, RawRow, Tree},
     table::{Index, Table},
 };
@@ -59,6 +59,7 @@ impl Snapshot {
     pub(crate) fn table(&self, name: &str) -> Result<&RawTable, Error> {
         let undeclared = || Error::Damaged(format!("table `{name}` is not in the catalogue"));
         let opened = self.slots.position(name).and_then(|slot| self.tables.get(slot)).ok_or_else(undeclared)?;
+        tracing::trace!(target: TOUCHED, table = name, access = "read");
         if let Some(table) = opened.get() {
             return Ok(table);
         }

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, guarded},
     medium::Medium,
     open::{CLOSED_AT, Options, Progress, now},
-    slots::{FINGERPRINT, META, Slots, UNFINISHED},
+    slots::{FINGERPRINT, META, Slots, TOUCHED, UNFINISHED},
     snapshot::{Snapshot, definition},
     verify::Finding,
 };
@@ -205,6 +205,7 @@ impl Store {
         // On an error the transaction is dropped, which undoes it.
         guarded(|| change(&transaction))?;
         guarded(|| transaction.commit())?;
+        tracing::trace!(target: TOUCHED, access = "commit");
         self.publish(Some(self.read(database)?));
         Ok(())
     }

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 pub use super::finding::{Finding, Level};
+pub use super::redb::ShippedVersion;
+pub use super::sqlite::describe::{SqlColumn, SqlIndex, SqlTable};
 use super::{
     Backend, OpenError, RedbOptions, StorageError,
     inspect::{self, Moment},
-    redb,
+    redb, sqlite,
 };
 
 /// Checks the redb store in the file at `path`, which must exist and stays as it is. Blocks the thread.
@@ -45,4 +47,14 @@ pub fn redb_catalogue() -> decentcom_kvstore::Catalogue {
 /// The tables of the key-value layout, from their declarations.
 pub fn redb_tables() -> Vec<decentcom_kvstore::TableInfo> {
     redb::CATALOGUE.iter().map(|table| table.describe()).collect()
+}
+
+/// Every record version of the key-value layout that was ever shipped.
+pub fn redb_versions() -> Vec<ShippedVersion> {
+    redb::SHIPPED.to_vec()
+}
+
+/// The tables of the SQL schema, as the migrations make them.
+pub fn sqlite_tables() -> Result<Vec<SqlTable>, OpenError> {
+    sqlite::describe::tables()
 }

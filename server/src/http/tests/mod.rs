@@ -2,6 +2,7 @@
 
 mod authentication;
 mod calls;
+mod fields;
 mod rejections;
 
 use std::{sync::Arc, time::Duration};

@@ -5,6 +5,7 @@
 //!              (this)     │                                in steps │ the same, spooled from one moment
 //!                         └ sqlite/inspect.rs  ── a read-only connection, one read transaction
 //!  rows.rs     streams over pages; the records that the contract shows
+//!  example.rs  a small store that is always the same, for the pages in schema-docs/
 //!  verify.rs   what both backends check alike
 //!  maintain.rs mending and compacting, the only part that writes to a store
 //! ```
@@ -12,6 +13,7 @@
 //! Calls block; they are for tools, not for the server's own threads. Reading goes in pages, so memory stays constant
 //! whatever the store's size, and two stores can be read side by side.
 
+pub(super) mod example;
 mod import;
 pub mod maintain;
 mod rows;
@@ -24,6 +26,7 @@ pub use decentcom_kvstore::{ByteRange, Direction, RawRange};
 use ulid::Ulid;
 
 pub use self::{
+    example::example,
     import::{Import, Place},
     rows::{DamagedRow, Records, Scan},
     verify::{texts, verify},

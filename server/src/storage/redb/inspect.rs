@@ -6,8 +6,8 @@ use std::{
 };
 
 use decentcom_kvstore::{
-    Error, Explanation, Options, Part, RawSource, Snapshot, Store, Tree, Value, fingerprint, live::Live, spool::Spool,
-    was_closed,
+    Error, Explanation, Options, Part, RawSource, Snapshot, Store, Tree, Value, fingerprint, live::Live,
+    redb::backends::InMemoryBackend, spool::Spool, was_closed,
 };
 use ulid::Ulid;
 
@@ -17,6 +17,7 @@ use super::{
     log_progress, messages,
     schema::{CATALOGUE, HIGH_WATER, SCHEMA},
     sessions, users,
+    writer::RedbWriter,
 };
 use crate::storage::{
     Backend, Entity, OpenError, StorageError, Timestamp, files,
@@ -24,7 +25,7 @@ use crate::storage::{
     front::engine::Row,
     inspect::{
         ByteRange, Cell, CellValue, Content, Direction, Explained, Facts, Inspection, Moment, RawRange, State, Stored,
-        TableFacts,
+        TableFacts, example::fill,
     },
 };
 
@@ -45,7 +46,7 @@ struct RedbInspection {
 /// Where rows come from.
 enum Source {
     /// The file, and its only state, which ends with the store.
-    File { snapshot: Arc<Snapshot>, _store: Store },
+    File { snapshot: Arc<Snapshot>, _store: Arc<Store> },
     /// A store that somebody else keeps open.
     #[cfg(test)]
     Snapshot(Arc<Snapshot>),
@@ -106,7 +107,7 @@ fn look(path: &Path) -> Result<Looked, OpenError> {
         Ok(store) => {
             let snapshot = store.snapshot().map_err(storage_error("begin to read"))?;
             let state = if was_closed == Some(true) { State::Closed } else { State::Crashed };
-            let source = Source::File { snapshot, _store: store };
+            let source = Source::File { snapshot, _store: Arc::new(store) };
             let inspection = RedbInspection { source, path: path.into(), state, holder: None };
             return Ok(Looked::Alone(Box::new(inspection)));
         }
@@ -115,6 +116,25 @@ fn look(path: &Path) -> Result<Looked, OpenError> {
     };
     let live = Live::connect(path, CATALOGUE).map_err(storage_error("reach the server that has the store open"))?;
     Ok(Looked::Held(in_use, live))
+}
+
+/// See [`inspect::example`](crate::storage::inspect::example).
+pub(in crate::storage) fn example() -> Result<Box<dyn Inspection>, OpenError> {
+    let path = Path::new(":memory:");
+    let store = Options::default().open_with_backend(InMemoryBackend::new(), &SCHEMA);
+    let store = Arc::new(store.map_err(|error| open_error(path, error))?);
+    let (created_at, closed_at) = fill(&mut RedbWriter { store: store.clone(), live: None })?;
+    let dated = store.write(|batch| {
+        batch.run(|operation| {
+            operation.set_meta("created_at", created_at.as_millis().to_string().as_bytes())?;
+            operation.set_meta("closed_at", closed_at.as_millis().to_string().as_bytes())
+        })
+    });
+    let attempt = "make the example";
+    dated.and_then(|result| result).map_err(storage_error(attempt))?;
+    let snapshot = store.snapshot().map_err(storage_error(attempt))?;
+    let source = Source::File { snapshot, _store: store };
+    Ok(Box::new(RedbInspection { source, path: path.into(), state: State::Closed, holder: None }))
 }
 
 /// Copies what a server has to a file without a name, beside the store if that is possible.

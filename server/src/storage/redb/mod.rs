@@ -11,6 +11,7 @@ mod messages;
 mod reader;
 mod schema;
 mod sessions;
+mod shipped;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -25,13 +26,14 @@ use decentcom_kvstore::{
 };
 use ulid::Ulid;
 
-pub(super) use self::schema::CATALOGUE;
+pub use self::shipped::ShippedVersion;
 use self::{
     error::{corrupt, open_error, storage_error},
     reader::RedbReader,
     schema::{Categories, Channels, HIGH_WATER, Messages, SCHEMA, Users},
     writer::RedbWriter,
 };
+pub(super) use self::{schema::CATALOGUE, shipped::SHIPPED};
 use super::{
     Backend, Clock, OpenError, RedbOptions, Storage, StorageError, Timestamp, files,
     front::{Front, engine::Writer},

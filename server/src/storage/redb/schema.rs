@@ -1,4 +1,7 @@
-//! Every table of the key-value layout, each declared once. Format 1; golden bytes are in the tests.
+//! Every table of the key-value layout, each declared once. Format 1.
+//!
+//! **A record version that was shipped is never edited**, as files in the field hold it: declare version N+1 instead
+//! (CONTRIBUTING.md, "Change a record"). `shipped.rs` has every version's fields and bytes, and fails when one changes.
 
 use decentcom_kvstore::{Catalogue, Schema, catalogue, record, table};
 use ulid::Ulid;
@@ -100,8 +103,8 @@ table! {
 }
 
 record! {
-    /// A deleted channel whose messages are still being reclaimed. How far that has come shows in the indexes: what was
-    /// reclaimed is no longer there.
+    /// A deleted channel whose messages are still being reclaimed. The key is the channel's id. How far that has come
+    /// shows in the indexes: what was reclaimed is no longer there.
     pub(super) struct PurgeRecord: version 1 {
         /// The name the channel had, for whoever looks into the store.
         pub(super) name: String,

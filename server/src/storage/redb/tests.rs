@@ -59,7 +59,7 @@ fn golden_bytes_of_every_record_version() {
         ("purges", purge.to_bytes(&KEY), GOLDEN[4]),
         ("sessions", session.to_bytes(&KEY), GOLDEN[5]),
     ] {
-        assert_eq!(hex(&bytes.unwrap()), golden, "{name}");
+        assert_eq!(hex(&bytes.unwrap()), golden, "a shipped record version of {name} changed: see redb/shipped.rs");
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use decentcom_kvstore::Tree;
@@ -15,12 +15,15 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection, TypeInfo, ValueRef,
     sqlite::{SqliteConnectOptions, SqliteRow},
 };
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::Mutex};
 
 use super::{
     BUSY_TIMEOUT, CLOSED_AT, HIGH_WATER, MIGRATIONS, channels,
     error::{primary_code, storage_error},
-    lock_path, messages, open_error, refuse_foreign_schema, refuse_newer_schema, sessions, users,
+    lock_path, messages, migrate, open_error, refuse_foreign_schema, refuse_newer_schema, sessions,
+    sql::execute,
+    users,
+    writer::SqliteWriter,
 };
 use crate::storage::{
     Backend, Entity, OpenError, StorageError, Timestamp,
@@ -30,19 +33,19 @@ use crate::storage::{
     id::parse_ulid,
     inspect::{
         ByteRange, Cell, CellValue, Content, Direction, Explained, Facts, Inspection, Moment, RawRange, State, Stored,
-        TableFacts,
+        TableFacts, example::fill,
     },
 };
 
 /// A table as it is read here; the first column is the key.
-struct Table {
-    name: &'static str,
-    purpose: &'static str,
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) purpose: &'static str,
     columns: &'static [&'static str],
 }
 
 /// Every table, in the order of a dump.
-const TABLES: &[Table] = &[
+pub(super) const TABLES: &[Table] = &[
     Table {
         name: "users",
         purpose: "Everybody who ever logged in.",
@@ -110,6 +113,49 @@ pub(in crate::storage) fn open(path: &Path) -> Result<Box<dyn Inspection>, OpenE
     let lock = lock.filter(|_| state == State::Crashed);
     let connection = Some(runtime.block_on(connect(path, state == State::Crashed))?);
     Ok(Box::new(SqliteInspection { path: path.into(), connection, runtime, state, holder, new_companions, lock }))
+}
+
+/// See [`inspect::example`](crate::storage::inspect::example).
+pub(in crate::storage) fn example() -> Result<Box<dyn Inspection>, OpenError> {
+    let path = Path::new(":memory:");
+    let attempt = "make the example";
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| StorageError::internal(attempt, error))?;
+    let (connection, mut writer) = runtime.block_on(async {
+        let mut connection = SqliteConnectOptions::new()
+            .in_memory(true)
+            .foreign_keys(true)
+            .connect()
+            .await
+            .map_err(|error| open_error(path, error))?;
+        migrate(path, &mut connection).await?;
+        let connection = Arc::new(Mutex::new(connection));
+        Ok::<_, OpenError>((connection.clone(), SqliteWriter::in_memory(connection)))
+    })?;
+    let (created_at, closed_at) = fill(&mut writer)?;
+    drop(writer);
+    let mut connection = Arc::try_unwrap(connection)
+        .map_err(|_| StorageError::unavailable("the example is still being written"))?
+        .into_inner();
+    runtime.block_on(async {
+        let query = sqlx::query("INSERT OR REPLACE INTO meta (name, value) VALUES ('created_at', ?), (?, ?)")
+            .bind(created_at.to_string())
+            .bind(CLOSED_AT)
+            .bind(closed_at.to_string());
+        execute(&mut connection, attempt, query).await
+    })?;
+    Ok(Box::new(SqliteInspection {
+        path: path.into(),
+        connection: Some(connection),
+        runtime,
+        state: State::Closed,
+        holder: None,
+        new_companions: Vec::new(),
+        lock: None,
+    }))
 }
 
 /// The server that has the store open; or the lock, shared, if none has.

@@ -4,6 +4,7 @@
 //! SQLite has no page checksums, so damage within a row goes unnoticed unless it breaks the file's structure.
 
 mod channels;
+pub(super) mod describe;
 mod error;
 pub(super) mod inspect;
 pub(super) mod maintain;

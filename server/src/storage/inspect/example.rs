@@ -1,0 +1,89 @@
+//! A small store that is the same whenever it is made: its rows are the annotated ones of the pages in `schema-docs/`.
+
+use std::{sync::Arc, time::Duration};
+
+use ulid::Ulid;
+
+use super::{Inspection, Row, StoredSession};
+use crate::storage::{
+    Backend, Category, Channel, Message, OpenError, SessionDigest, StorageError, Timestamp, User,
+    front::engine::{Staged, Wants, Write, Writer},
+    redb, sqlite,
+};
+
+/// When the example was created: 2024-01-01T00:00:00.000Z.
+const CREATED_AT: u64 = 1_704_067_200_000;
+/// When it was closed, and its rows last changed: 1.5 seconds later.
+const CHANGED_AT: u64 = CREATED_AT + 1500;
+
+/// A store in memory with at least one row in each table and index, written by the backend's own writer.
+pub fn example(backend: Backend) -> Result<Box<dyn Inspection>, OpenError> {
+    match backend {
+        Backend::Redb => redb::inspect::example(),
+        Backend::Sqlite => sqlite::inspect::example(),
+    }
+}
+
+/// Stores the example's rows; answers what `meta` is to say of when it was created and closed.
+pub(in crate::storage) fn fill(writer: &mut dyn Writer) -> Result<(Timestamp, Timestamp), StorageError> {
+    let (rows, high_water) = rows();
+    let mut staged = Some(Staged { writes: rows, high_water: Some(high_water) });
+    writer.transact(&Wants::default(), &mut |_| staged.take().unwrap_or_default())?;
+    Ok((time(CREATED_AT), time(CHANGED_AT)))
+}
+
+fn time(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis).unwrap_or(Timestamp::MIN)
+}
+
+/// The ids are numbered, so that they can be told apart on paper.
+fn id(number: u128) -> Ulid {
+    Ulid::from_parts(CREATED_AT, number)
+}
+
+fn rows() -> (Vec<Write>, Ulid) {
+    let (created_at, changed_at) = (time(CREATED_AT), time(CHANGED_AT));
+    let (user, channel, category, purged) = (id(1), id(2), id(3), id(4));
+    let message = |number, channel: Ulid, content: &str, edited_at, deleted| Message {
+        id: id(number).into(),
+        channel_id: channel.into(),
+        author_id: user.into(),
+        content: content.into(),
+        edited_at,
+        deleted,
+        created_at,
+    };
+    let channel_named = |id: Ulid, name: &str, topic: Option<&str>| Channel {
+        id: id.into(),
+        name: name.into(),
+        topic: topic.map(str::to_owned),
+        category_id: Some(category.to_string()),
+        position: -2,
+        created_at,
+        updated_at: changed_at,
+    };
+    let rows = [
+        Row::User(Arc::new(User {
+            id: user.into(),
+            pubkey: "ada's key".into(),
+            display_name: Some("Ada".into()),
+            avatar_hash: None,
+            created_at,
+            updated_at: changed_at,
+        })),
+        Row::Category(Arc::new(Category { id: category.into(), name: "music".into(), position: 300, created_at })),
+        Row::Channel(Arc::new(channel_named(channel, "jazz", None))),
+        Row::Channel(Arc::new(channel_named(purged, "punk", Some("loud")))),
+        Row::Message(Arc::new(message(5, channel, "h\u{e9}!", Some(changed_at), false))),
+        Row::Message(Arc::new(message(6, channel, "gone", None, true))),
+        Row::Message(Arc::new(message(7, purged, "not yet reclaimed", None, false))),
+        Row::Session(StoredSession {
+            digest: SessionDigest::of("a token"),
+            user_id: user.into(),
+            created_at,
+            expires_at: created_at.checked_add(Duration::from_secs(24 * 3600)).unwrap_or(Timestamp::MAX),
+        }),
+    ];
+    let writes = rows.into_iter().map(Write::Insert).chain([Write::BeginPurge(purged.into())]);
+    (writes.collect(), id(7))
+}
