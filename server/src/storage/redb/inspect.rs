@@ -31,6 +31,8 @@ use crate::storage::{
 
 /// Bytes after which a page takes no further row.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes that an empty file has: redb's header, its lists of tables and of free pages.
+const EMPTY_BYTES: u64 = 64 * 1024;
 /// The name of the table of facts, which is in no catalogue.
 const META: &str = "meta";
 
@@ -206,7 +208,10 @@ impl Inspection for RedbInspection {
             high_water: self.fact(HIGH_WATER)?.and_then(|bytes| bytes.try_into().ok()).map(Ulid::from_bytes),
             file_bytes,
             allocated_bytes,
-            reclaimable_bytes: self.used_bytes()?.map(|used| file_bytes.saturating_sub(used)),
+            // Files are sparse: what was never written takes no disk.
+            reclaimable_bytes: self
+                .used_bytes()?
+                .map(|used| file_bytes.min(allocated_bytes).saturating_sub(used + EMPTY_BYTES)),
         })
     }
 

@@ -275,7 +275,11 @@ impl Inspection for SqliteInspection {
     fn facts(&mut self) -> Result<Facts, StorageError> {
         let (mut file_bytes, mut allocated_bytes) = files::sizes(&self.path);
         for suffix in ["-wal", "-shm"] {
-            let (logical, allocated) = files::sizes(&beside(&self.path, suffix));
+            let companion = beside(&self.path, suffix);
+            if self.holder.is_none() && self.new_companions.contains(&companion) {
+                continue; // it is there because somebody looks
+            }
+            let (logical, allocated) = files::sizes(&companion);
             file_bytes += logical;
             allocated_bytes += allocated;
         }
