@@ -205,6 +205,7 @@ fn a_flipped_page_is_found() {
             std::fs::write(&place.path, &damaged).unwrap();
             let said = place.run("verify", &[]);
             assert!(matches!(said.code, 0 | 1 | 4), "{at}: {} {}{}", said.code, said.out, said.err);
+            assert!(!said.err.contains("panicked"), "{}", said.err);
             noticed += u32::from(said.code != 0);
             if said.code == 1 && said.out.contains("pages (") {
                 let refused = place.run("verify", &["--repair", "--yes"]);
