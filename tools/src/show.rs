@@ -182,13 +182,9 @@ pub(crate) fn annotated(table: &str, looked: &Looked, stored: &Stored, out: &mut
             let (shown, more) = cell.bytes.split_at(cell.bytes.len().min(SHOWN_BYTES));
             let ellipsis = if more.is_empty() { "" } else { "…" };
             let (name, layout, value) = (one_line(&cell.name), one_line(&cell.layout), value_text(&cell.value));
-            let bytes = format!("{}{ellipsis}", hex(shown));
-            writeln!(
-                out,
-                "  {part:5} {offset:6}  {bytes:33} {name:12} {value}  [{layout}, {} bytes]",
-                cell.bytes.len()
-            )?;
-            offset += cell.bytes.len();
+            let (bytes, length) = (format!("{}{ellipsis}", hex(shown)), cell.bytes.len());
+            writeln!(out, "  {part:5} {offset:7} +{length:<7} {bytes:33} {name:12} {value}  [{layout}]")?;
+            offset += length;
         }
     }
     if let Some(problem) = &looked.damage {

@@ -71,13 +71,9 @@ struct Checked {
 /// Checks the store, writing what is found as JSON at once, as text at the end.
 fn check(options: &cli::Verify, session: &Session, out: &mut dyn Write) -> Result<Checked, Failure> {
     let mut store = session.open(&options.store, Moment::One).map_err(|failure| match failure.code {
-        Code::Corrupt => Failure::new(
-            Code::Corrupt,
-            format!(
-                "{failure}. No repair can begin here: keep the files as they are, restore the newest backup or dump, and \
-                 compare"
-            ),
-        ),
+        Code::Corrupt => {
+            Failure::new(Code::Corrupt, format!("{failure}. No repair can begin with a file that does not open"))
+        }
         _ => failure,
     })?;
     let progress = session.progress("checking", None);

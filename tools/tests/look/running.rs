@@ -1,6 +1,7 @@
 //! The store of a server that is up.
 
 use decentcom_server::storage::Backend;
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use tokio::runtime::Runtime;
 
 use crate::support::{BOTH, Place, Said, close};
@@ -75,4 +76,21 @@ fn a_redb_file_that_something_without_a_socket_holds_is_in_use() {
         assert_eq!(said.code, 3, "{command}: {}", said.err);
         assert!(said.err.contains(&std::process::id().to_string()), "{}", said.err);
     }
+}
+
+#[test]
+fn an_sqlite_file_that_a_shell_is_writing_to_is_in_use() {
+    let (place, _) = Place::filled(Backend::Sqlite);
+    let runtime = Runtime::new().unwrap();
+    let mut shell = runtime.block_on(async {
+        let mut shell = SqliteConnectOptions::new().filename(&place.path).connect().await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut shell).await.unwrap();
+        shell
+    });
+    let said = place.run("compact", &[]);
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("needs the store to itself"), "{}", said.err);
+    // Looking at it is possible all the same.
+    assert_eq!(place.run("scan", &["messages", "--count"]).out, "5\n");
+    runtime.block_on(async { sqlx::raw_sql("ROLLBACK").execute(&mut shell).await }).unwrap();
 }

@@ -103,8 +103,13 @@ pub trait Inspection {
     /// What each byte of a row means.
     fn explain(&self, table: &str, stored: &Stored) -> Explained;
 
-    /// Checks what only the engine can: its file, its pages, its indexes against its records.
-    fn verify_engine(&mut self, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError>;
+    /// Checks what only the engine can: its file, its pages, its indexes against its records. `progress` is told the rows
+    /// read so far, where they are read one by one, and may stop the check with an error.
+    fn verify_engine(
+        &mut self,
+        report: &mut dyn FnMut(Finding),
+        progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError>;
 }
 
 /// A row as the engine has it.

@@ -29,6 +29,18 @@ impl Scan {
         }
         let Some(range) = self.range.take() else { return Ok(None) };
         let page = store.read(self.table, &range, self.direction, PAGE)?;
+        let follows = |one: &Stored, next: &Stored| match self.direction {
+            Direction::Forward => one.key < next.key,
+            Direction::Reverse => one.key > next.key,
+        };
+        // Of rows out of order, the next page might begin before this one, for ever.
+        if !page.is_sorted_by(follows) || !page.iter().all(|row| range.contains(&row.key)) {
+            return Err(StorageError::Corrupt {
+                place: format!("table {}", self.table),
+                problem: "its rows are not in the order of their keys".into(),
+                remedy: "Stop the server, keep a copy of the file and restore from a backup",
+            });
+        }
         self.range = page.last().map(|row| range.past(row.key.clone(), self.direction));
         self.page = page.into_iter();
         Ok(self.page.next())

@@ -19,8 +19,9 @@ pub fn verify(
     progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
 ) -> Result<(), StorageError> {
     progress(0)?;
-    let checked = store.verify_engine(report).map(Some);
+    let checked = store.verify_engine(report, progress).map(Some);
     or_report(checked, "file", report)?;
+    progress(0)?;
     Check::default().run(store, report, progress)
 }
 
@@ -223,5 +224,40 @@ pub(super) fn key_of(table: &str, store: &dyn Inspection, stored: &Stored) -> St
     match cell.as_ref().map(|cell| &cell.value) {
         Some(CellValue::Text(text)) => text.clone(),
         _ => decentcom_kvstore::hex(&stored.key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::storage::{self, Backend, RedbOptions, StorageOptions, inspect};
+
+    #[test]
+    fn a_check_can_be_stopped_at_every_row() {
+        let directory = tempfile::tempdir().unwrap();
+        for backend in [Backend::Sqlite, Backend::Redb] {
+            let path = directory.path().join(backend.name());
+            tokio::runtime::Runtime::new().unwrap().block_on(async {
+                let options = StorageOptions { backend, path: path.clone(), redb: RedbOptions::default() };
+                let store = storage::open(&options, Arc::new(SystemClock)).await.unwrap();
+                store.create_user("one", None).await.unwrap();
+                store.create_user("two", None).await.unwrap();
+                store.close().await.unwrap();
+            });
+            let mut store = inspect::open(backend, &path, inspect::Moment::One, &mut |_| Ok(())).unwrap();
+            let mut stopped_at = |call: usize| {
+                let mut calls = 0;
+                let result = verify(&mut *store, &mut |finding| panic!("{finding}"), &mut |_| {
+                    calls += 1;
+                    if calls == call { Err(StorageError::unavailable("enough")) } else { Ok(()) }
+                });
+                result.is_err_and(|error| error.to_string().contains("enough"))
+            };
+            let stops = (1..100).take_while(|call| stopped_at(*call)).count();
+            // Before, after the engine's check, after each record; of redb also at each row and index entry.
+            assert_eq!(stops, if backend == Backend::Redb { 2 + 2 + 2 + 2 } else { 3 + 2 });
+        }
     }
 }

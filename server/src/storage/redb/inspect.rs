@@ -1,12 +1,13 @@
 //! Looking into a redb store: its file, or the server that has it open.
 
 use std::{
+    cell::{self, RefCell},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use decentcom_kvstore::{
-    Error, Explanation, Options, Part, RawSource, Snapshot, Store, Tree, Value, fingerprint, live::Live,
+    Error, Explanation, Options, Part, RawRows, RawSource, Snapshot, Store, Tree, Value, fingerprint, live::Live,
     redb::backends::InMemoryBackend, spool::Spool, was_closed,
 };
 use ulid::Ulid;
@@ -33,6 +34,8 @@ use crate::storage::{
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of memory for cached pages: a look goes through a table once, and a tool is to be small beside a server.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes that an empty file has: redb's header, its lists of tables and of free pages.
+const EMPTY_BYTES: u64 = 64 * 1024;
 /// The name of the table of facts, which is in no catalogue.
 const META: &str = "meta";
 
@@ -241,7 +244,10 @@ impl Inspection for RedbInspection {
             high_water: self.fact(HIGH_WATER)?.and_then(|bytes| bytes.try_into().ok()).map(Ulid::from_bytes),
             file_bytes,
             allocated_bytes,
-            reclaimable_bytes: self.used_bytes()?.map(|used| file_bytes.saturating_sub(used)),
+            // Files are sparse: what was never written takes no disk.
+            reclaimable_bytes: self
+                .used_bytes()?
+                .map(|used| file_bytes.min(allocated_bytes).saturating_sub(used + EMPTY_BYTES)),
         })
     }
 
@@ -321,7 +327,11 @@ impl Inspection for RedbInspection {
         Explained { key: cells(&stored.key, key_parts), value: cells(value, value_parts) }
     }
 
-    fn verify_engine(&mut self, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
+    fn verify_engine(
+        &mut self,
+        report: &mut dyn FnMut(Finding),
+        progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
         if matches!(self.source, Source::File { .. }) {
             self.verify_pages(report)?;
         }
@@ -332,8 +342,14 @@ impl Inspection for RedbInspection {
             let (table, key) = (META.into(), "catalogue".into());
             report(Finding { level: Level::File, table, key, problem: problem.into() });
         }
+        let watched = Watched {
+            inner: self.source.raw(),
+            progress: RefCell::new(progress),
+            rows: cell::Cell::new(0),
+            stopped: RefCell::new(None),
+        };
         for table in CATALOGUE {
-            let found = table.verify(self.source.raw(), &mut |found| {
+            let found = table.verify(&watched, &mut |found| {
                 let is_index = table.describe().indexes.iter().any(|index| index.name == found.table);
                 // Records of the contract are decoded by the check that both backends share.
                 if is_index || entity_of(found.table).is_none() {
@@ -342,9 +358,46 @@ impl Inspection for RedbInspection {
                     report(Finding { level, table: found.table.into(), key: found.key, problem });
                 }
             });
+            if let Some(stopped) = watched.stopped.take() {
+                return Err(stopped);
+            }
             found.map_err(storage_error("check the indexes"))?;
         }
         Ok(())
+    }
+}
+
+/// A source of rows that tells how many were read, and ends when it is told to.
+struct Watched<'a, 'b> {
+    inner: &'a dyn RawSource,
+    progress: RefCell<&'b mut dyn FnMut(u64) -> Result<(), StorageError>>,
+    rows: cell::Cell<u64>,
+    stopped: RefCell<Option<StorageError>>,
+}
+
+impl RawSource for Watched<'_, '_> {
+    fn raw(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.raw(table, key)
+    }
+
+    fn scan(&self, table: &str, range: RawRange, direction: Direction) -> Result<RawRows<'_>, Error> {
+        let rows = self.inner.scan(table, range, direction)?;
+        Ok(Box::new(rows.map(|row| {
+            self.rows.set(self.rows.get() + 1);
+            (self.progress.borrow_mut())(self.rows.get()).map_err(|stopped| {
+                self.stopped.replace(Some(stopped));
+                Error::Refused("stopped".into())
+            })?;
+            row
+        })))
+    }
+
+    fn count(&self, table: &str) -> Result<u64, Error> {
+        self.inner.count(table)
+    }
+
+    fn tree(&self, table: &str) -> Result<Option<Tree>, Error> {
+        self.inner.tree(table)
     }
 }
 

@@ -111,7 +111,16 @@ pub(in crate::storage) fn open(path: &Path) -> Result<Box<dyn Inspection>, OpenE
         .build()
         .map_err(|error| StorageError::internal("start a runtime", error))?;
     let lock = lock.filter(|_| state == State::Crashed);
-    let connection = Some(runtime.block_on(connect(path, state == State::Crashed))?);
+    let connected = runtime.block_on(async {
+        match connect(path, connecting(path, state)).await {
+            // Nobody may write beside the file, and it has no log: then it is all there is.
+            Err(OpenError::Path { .. }) if state == State::Closed => {
+                connect(path, SqliteConnectOptions::new().filename(path).immutable(true)).await
+            }
+            connected => connected,
+        }
+    });
+    let connection = Some(connected?);
     Ok(Box::new(SqliteInspection { path: path.into(), connection, runtime, state, holder, new_companions, lock }))
 }
 
@@ -181,7 +190,13 @@ fn with_index_in_memory(path: &Path) -> PathBuf {
     (name + "?readonly_shm=1").into()
 }
 
-async fn connect(path: &Path, is_crashed: bool) -> Result<SqliteConnection, OpenError> {
+fn connecting(path: &Path, state: State) -> SqliteConnectOptions {
+    let has_index = state == State::Crashed && files::sizes(&beside(path, "-shm")).0 > 0;
+    let name = if has_index { with_index_in_memory(path) } else { path.into() };
+    SqliteConnectOptions::new().filename(name)
+}
+
+async fn connect(path: &Path, options: SqliteConnectOptions) -> Result<SqliteConnection, OpenError> {
     let failed = |error| match primary_code(&error) {
         Some(14) => OpenError::Path {
             path: path.into(),
@@ -191,9 +206,7 @@ async fn connect(path: &Path, is_crashed: bool) -> Result<SqliteConnection, Open
         },
         _ => open_error(path, error),
     };
-    let has_index = is_crashed && files::sizes(&beside(path, "-shm")).0 > 0;
-    let name = if has_index { with_index_in_memory(path) } else { path.into() };
-    let options = SqliteConnectOptions::new().filename(name).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let options = options.read_only(true).busy_timeout(BUSY_TIMEOUT);
     let mut connection = options.connect().await.map_err(failed)?;
     refuse_foreign_schema(path, &mut connection).await?;
     refuse_newer_schema(path, &mut connection).await?;
@@ -308,7 +321,11 @@ impl Inspection for SqliteInspection {
     fn facts(&mut self) -> Result<Facts, StorageError> {
         let (mut file_bytes, mut allocated_bytes) = files::sizes(&self.path);
         for suffix in ["-wal", "-shm"] {
-            let (logical, allocated) = files::sizes(&beside(&self.path, suffix));
+            let companion = beside(&self.path, suffix);
+            if self.holder.is_none() && self.new_companions.contains(&companion) {
+                continue; // it is there because somebody looks
+            }
+            let (logical, allocated) = files::sizes(&companion);
             file_bytes += logical;
             allocated_bytes += allocated;
         }
@@ -391,7 +408,11 @@ impl Inspection for SqliteInspection {
         Explained { key: cells.next().into_iter().collect(), value: cells.collect() }
     }
 
-    fn verify_engine(&mut self, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
+    fn verify_engine(
+        &mut self,
+        report: &mut dyn FnMut(Finding),
+        progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
         let attempt = "check the pages and indexes of the file";
         let problems: Vec<String> = self.run(attempt, async |connection| {
             sqlx::query_scalar("PRAGMA integrity_check").fetch_all(connection).await
@@ -407,6 +428,7 @@ impl Inspection for SqliteInspection {
             };
             report(Finding { level, table: "file".into(), key: String::new(), problem: problem.into() });
         }
+        progress(0)?;
         self.verify_keys(report)?;
         let facts = self.facts()?;
         if facts.format == facts.current_format && facts.fingerprint.as_ref() != Some(&facts.current_fingerprint) {

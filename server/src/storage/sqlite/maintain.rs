@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::{
-    error::storage_error, lock, open_error, options, refuse_foreign_schema, refuse_newer_schema, sql::execute,
+    error::{primary_code, storage_error},
+    lock, open_error, options, refuse_foreign_schema, refuse_newer_schema,
 };
 use crate::storage::{
     OpenError,
@@ -16,7 +17,7 @@ pub(in crate::storage) async fn repair(path: &Path) -> Result<PathBuf, OpenError
     let held = lock(path, &beside(path, ".lock"))?;
     let copy = files::keep_copy(path, &["", "-wal"])?;
     let mut connection = connect(path).await?;
-    execute(&mut connection, "make the indexes anew", sqlx::query("REINDEX")).await?;
+    run(path, &mut connection, "make the indexes anew", "REINDEX").await?;
     raise_high_water(path, &mut connection).await?;
     close(path, connection).await?;
     drop(held);
@@ -26,7 +27,7 @@ pub(in crate::storage) async fn repair(path: &Path) -> Result<PathBuf, OpenError
 pub(in crate::storage) async fn compact(path: &Path) -> Result<(), OpenError> {
     let held = lock(path, &beside(path, ".lock"))?;
     let mut connection = connect(path).await?;
-    execute(&mut connection, "compact the file", sqlx::query("VACUUM")).await?;
+    run(path, &mut connection, "compact the file", "VACUUM").await?;
     close(path, connection).await?;
     drop(held);
     Ok(())
@@ -39,9 +40,23 @@ async fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
     Ok(connection)
 }
 
+/// Runs a statement. A shell or a backup that is at work on the file knows nothing of the store's lock.
+async fn run(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    attempt: &str,
+    statement: &'static str,
+) -> Result<(), OpenError> {
+    let done = sqlx::query(statement).execute(connection).await;
+    done.map(drop).map_err(|error| match primary_code(&error) {
+        Some(5 | 6) => open_error(path, error),
+        _ => storage_error(attempt, error).into(),
+    })
+}
+
 /// Moves everything from the log to the file: its size is the store's.
 async fn close(path: &Path, mut connection: SqliteConnection) -> Result<(), OpenError> {
-    execute(&mut connection, "empty the log", sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")).await?;
+    run(path, &mut connection, "empty the log", "PRAGMA wal_checkpoint(TRUNCATE)").await?;
     connection.close().await.map_err(|error| open_error(path, error))
 }
 
