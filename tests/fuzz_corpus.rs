@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path};
 
-use decentcom_tests::fuzz::{CONFIG, HTTP, RECORDS, TARGETS, Target};
+use decentcom_tests::fuzz::{CONFIG, DUMPS, HTTP, RECORDS, TARGETS, Target};
 use proptest::{
     collection::vec,
     prelude::*,
@@ -99,5 +99,6 @@ macro_rules! stands_everything {
 stands_everything! {
     records: RECORDS;
     config: CONFIG;
+    dumps: DUMPS;
     http: HTTP;
 }

@@ -38,6 +38,7 @@ use std::io::Write;
 
 pub use self::{
     address::{Address, with_config_as_store},
+    format::check_dump,
     outcome::{Code, Failure, Outcome},
     session::Session,
     show::terminal_safe,

@@ -5,6 +5,7 @@
 //! `tests/fuzz/fuzz_targets/` and a folder with its seeds in `tests/fuzz/corpus/`.
 
 mod config;
+mod dumps;
 mod http;
 mod records;
 
@@ -23,8 +24,10 @@ pub struct Target {
 pub const RECORDS: Target = Target { name: "records", run: records::run, around: records::around };
 /// Reading a configuration.
 pub const CONFIG: Target = Target { name: "config", run: config::run, around: config::around };
+/// Reading a dump.
+pub const DUMPS: Target = Target { name: "dumps", run: dumps::run, around: dumps::around };
 /// Answering requests.
 pub const HTTP: Target = Target { name: "http", run: http::run, around: http::around };
 
 /// Every target.
-pub const TARGETS: &[Target] = &[RECORDS, CONFIG, HTTP];
+pub const TARGETS: &[Target] = &[RECORDS, CONFIG, DUMPS, HTTP];

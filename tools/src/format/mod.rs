@@ -19,7 +19,12 @@ pub(crate) mod shapes;
 pub(crate) mod sums;
 pub(crate) mod writer;
 
+use std::io::Cursor;
+
 use decentcom_server::storage::Entity;
+
+use self::{reader::Reader, rules::Rules};
+use crate::Failure;
 
 /// The format that this program writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 1;
@@ -30,4 +35,17 @@ pub(crate) const META: &str = "meta";
 /// Every table, in the order of a dump.
 pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
     std::iter::once(META).chain(Entity::ALL.map(Entity::table))
+}
+
+/// Reads a dump, compressed or not, as `load` does before it changes anything: how many records it has, or the first
+/// thing that is wrong with it. Memory grows with users and channels, not with messages.
+pub fn check_dump(bytes: Vec<u8>) -> Result<u64, Failure> {
+    let mut reader = Reader::over(Cursor::new(bytes), Failure::from)?;
+    let mut rules = Rules::of_a_whole_store();
+    let mut records = 0;
+    while let Some(row) = reader.next()? {
+        rules.check_form(&row).and_then(|()| rules.admit(&row)).map_err(|problem| reader.refuse(&problem))?;
+        records += 1;
+    }
+    Ok(records)
 }

@@ -50,10 +50,17 @@ impl Reader {
                 path.display()
             )));
         }
-        let mut plain = BufReader::new(file);
-        let is_compressed = plain.fill_buf().map_err(failed)?.starts_with(ZSTD_MAGIC);
+        Self::over(BufReader::new(file), failed)
+    }
+
+    /// The same over any bytes.
+    pub(crate) fn over(
+        mut plain: impl BufRead + 'static,
+        failed: impl Fn(io::Error) -> Failure,
+    ) -> Result<Self, Failure> {
+        let is_compressed = plain.fill_buf().map_err(&failed)?.starts_with(ZSTD_MAGIC);
         if is_compressed {
-            let decoder = zstd::Decoder::with_buffer(plain).map_err(failed)?;
+            let decoder = zstd::Decoder::with_buffer(plain).map_err(&failed)?;
             return Self::new(Box::new(BufReader::new(decoder)));
         }
         Self::new(Box::new(plain))

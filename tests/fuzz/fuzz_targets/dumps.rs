@@ -1,0 +1,5 @@
+#![no_main]
+
+use decentcom_tests::fuzz::DUMPS;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (DUMPS.run)(bytes));
