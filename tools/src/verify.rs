@@ -145,11 +145,14 @@ impl Report {
             }
         }
         let path = store.to_string();
+        let counted = |number: u64, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+        let records = counted(checked, "record");
         match self.total() {
-            0 => writeln!(out, "{}: {checked} records checked, nothing wrong was found", one_line(&path)),
+            0 => writeln!(out, "{}: {records} checked, nothing wrong was found", one_line(&path)),
             total => {
                 let (path, mendable) = (one_line(&path), self.mendable);
-                writeln!(out, "{path}: {checked} records checked, {total} problems; --repair can mend {mendable}")
+                let problems = counted(total, "problem");
+                writeln!(out, "{path}: {records} checked, {problems}; --repair can mend {mendable}")
             }
         }
     }

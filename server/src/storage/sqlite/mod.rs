@@ -55,7 +55,7 @@ const WAL_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// How much further it may grow before truncating it is tried again, while somebody's long read forbids it.
 const WAL_STEP_BYTES: u64 = 16 * 1024 * 1024;
 /// How long writers may wait for the reads under way when the log is truncated.
-const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(100);
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(20);
 /// How long to wait for another process (a backup, a shell) that holds SQLite's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a free connection before it is `Unavailable`.
