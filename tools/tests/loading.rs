@@ -18,6 +18,7 @@ for_each_backend! {
     nobody_can_open_a_store_that_is_being_replaced
     a_store_in_use_is_left_alone
     a_store_left_by_a_crash_is_replaced_with_all_it_has
+    a_store_behind_a_symbolic_link_is_replaced_where_it_lies
 }
 
 /// A dump of a small store.
@@ -229,6 +230,17 @@ fn a_store_left_by_a_crash_is_replaced_with_all_it_has(backend: Backend) {
     assert!(dump.contains("only in the log") && dump.contains("SECRET pubkey"), "{dump}");
     assert!(!place.path("target-wal").exists(), "{:?}", place.names());
     assert_eq!(findings(backend, &place.path("target")), []);
+}
+
+fn a_store_behind_a_symbolic_link_is_replaced_where_it_lies(backend: Backend) {
+    let place = Place::new();
+    small_dump(&place, backend);
+    fs::create_dir(place.path("elsewhere")).unwrap();
+    runtime().block_on(async { opened(backend, &place.path("elsewhere/store")).await.close().await.unwrap() });
+    std::os::unix::fs::symlink("elsewhere/store", place.path("link")).unwrap();
+    expect(0, &["load", &place.store(backend, "link"), &place.text("dump")]);
+    assert!(place.path("link").is_symlink());
+    assert_eq!(checksum(&place.store(backend, "elsewhere/store")), checksum(&place.store(backend, "source")));
 }
 
 #[test]

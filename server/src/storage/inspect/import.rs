@@ -44,6 +44,7 @@ impl Place {
     /// Keeps everybody else from the store at `path`, or from the place where one is to be. Answers the store that is there
     /// too; it is to be dropped first.
     pub fn claim(backend: Backend, path: &Path) -> Result<(Self, Option<Box<dyn Inspection>>), OpenError> {
+        let path = &files::target(path); // what a symbolic link names is replaced, not the link
         let has_content = files::prepare(path, backend)?;
         let lock_path = beside(path, ".lock");
         let companions = ["-wal", "-shm", ".lock"].map(|suffix| beside(path, suffix));
