@@ -5,7 +5,7 @@
 //! alone, then while `dcstore` runs one command after the other, then alone again. Everything is durable. Prints what it
 //! measured, with its settings: quote ratios.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)] // a measuring program
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)] // a measuring program
 
 use std::{
     path::Path,
@@ -17,7 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use decentcom_server::storage::{self, Backend, ChannelId, RedbOptions, Storage, StorageOptions, SystemClock, UserId};
+use decentcom_server::storage::{
+    self, Backend, ChannelId, RedbOptions, Storage, StorageError, StorageOptions, SystemClock, UserId,
+};
 use tokio::sync::Mutex;
 
 const CALLERS: u64 = 64;
@@ -34,9 +36,14 @@ struct Community {
 }
 
 impl Community {
-    async fn post(&self) {
+    /// Answers whether there was room in the queue.
+    async fn post(&self) -> bool {
         let number = self.next.fetch_add(1, Ordering::Relaxed) as usize;
-        self.store.create_message(&self.channels[number % CHANNELS], &self.user, TEXT).await.unwrap();
+        match self.store.create_message(&self.channels[number % CHANNELS], &self.user, TEXT).await {
+            Ok(_) => true,
+            Err(StorageError::Unavailable { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
@@ -69,7 +76,7 @@ async fn measure(backend: Backend, path: &Path, messages: u64, time: Duration) {
         "{}: {messages} messages; at most {most:.0} posts/s by {CALLERS} callers; now {rate:.0}/s for {time:?} a line",
         backend.name()
     );
-    println!("{:<34} {:>9} {:>9} {:>9} {:>9}", "", "posts/s", "p50", "p99", "worst");
+    println!("{:<34} {:>9} {:>9} {:>9} {:>9} {:>8}", "", "posts/s", "p50", "p99", "worst", "refused");
     open_loop("alone", &community, rate, time).await;
     for command in COMMANDS {
         let stop = Arc::new(AtomicBool::new(false));
@@ -116,18 +123,20 @@ async fn open_loop(name: &str, community: &Arc<Community>, rate: f64, time: Dura
         }
         let (community, latencies) = (community.clone(), latencies.clone());
         posts.push(tokio::spawn(async move {
-            community.post().await;
-            latencies.lock().await.push(intended.elapsed());
+            if community.post().await {
+                latencies.lock().await.push(intended.elapsed());
+            }
         }));
     }
     for post in posts {
         post.await.unwrap();
     }
-    let achieved = count as f64 / began.elapsed().as_secs_f64();
     let mut latencies = std::mem::take(&mut *latencies.lock().await);
+    let achieved = latencies.len() as f64 / began.elapsed().as_secs_f64();
+    let refused = count - latencies.len() as u64;
     latencies.sort_unstable();
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-    println!("{name:<34} {achieved:>9.0} {:>9.1?} {:>9.1?} {:>9.1?}", at(0.5), at(0.99), at(1.0));
+    println!("{name:<34} {achieved:>9.0} {:>9.1?} {:>9.1?} {:>9.1?} {refused:>8}", at(0.5), at(0.99), at(1.0));
 }
 
 fn run_again_and_again(command: &[&str], address: &str, stop: &AtomicBool) -> (u32, Duration) {
