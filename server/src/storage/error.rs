@@ -33,6 +33,11 @@ impl Entity {
             Self::Session => "sessions",
         }
     }
+
+    /// The kind of record that a table holds; `None` for tables that hold none of the contract's.
+    pub fn of_table(table: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|entity| entity.table() == table)
+    }
 }
 
 impl fmt::Display for Entity {

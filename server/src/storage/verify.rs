@@ -1,4 +1,4 @@
-//! Checking and mending a store by its file; what is checked is in `inspect/verify.rs`.
+//! Checking a store by its file; what is checked is in `inspect/verify.rs`.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ pub use super::finding::{Finding, Level};
 pub use super::redb::ShippedVersion;
 pub use super::sqlite::describe::{SqlColumn, SqlIndex, SqlTable};
 use super::{
-    Backend, OpenError, RedbOptions, StorageError,
+    Backend, OpenError, StorageError,
     inspect::{self, Moment},
     redb, sqlite,
 };
@@ -31,12 +31,6 @@ pub async fn verify_sqlite(path: &Path, mut report: impl FnMut(Finding)) -> Resu
 fn verify(backend: Backend, path: &Path, mut report: impl FnMut(Finding)) -> Result<(), OpenError> {
     let mut store = inspect::open(backend, path, Moment::One, &mut |_| Ok(()))?;
     Ok(inspect::verify(&mut *store, &mut report, &mut |_| Ok(()))?)
-}
-
-/// Makes every index of the redb store at `path` anew from its records; answers how many rows it read. Blocks the
-/// thread.
-pub fn rebuild_redb_indexes(path: &Path) -> Result<u64, OpenError> {
-    redb::rebuild_indexes(path, RedbOptions::default())
 }
 
 /// The tables of the key-value layout, to work on without a store.

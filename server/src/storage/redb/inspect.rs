@@ -306,7 +306,9 @@ impl Inspection for RedbInspection {
     }
 
     fn decode(&self, table: &str, stored: &Stored) -> Result<Option<Row>, StorageError> {
-        let (Some(entity), Content::KeyValue(value)) = (entity_of(table), &stored.content) else { return Ok(None) };
+        let (Some(entity), Content::KeyValue(value)) = (Entity::of_table(table), &stored.content) else {
+            return Ok(None);
+        };
         let key = stored.key.as_slice();
         Ok(Some(match entity {
             Entity::User => Row::User(users::from_raw(key, value)?.into()),
@@ -352,7 +354,7 @@ impl Inspection for RedbInspection {
             let found = table.verify(&watched, &mut |found| {
                 let is_index = table.describe().indexes.iter().any(|index| index.name == found.table);
                 // Records of the contract are decoded by the check that both backends share.
-                if is_index || entity_of(found.table).is_none() {
+                if is_index || Entity::of_table(found.table).is_none() {
                     let level = if is_index { Level::Indexes } else { Level::Records };
                     let problem = found.problem.to_string();
                     report(Finding { level, table: found.table.into(), key: found.key, problem });
@@ -399,10 +401,6 @@ impl RawSource for Watched<'_, '_> {
     fn tree(&self, table: &str) -> Result<Option<Tree>, Error> {
         self.inner.tree(table)
     }
-}
-
-fn entity_of(table: &str) -> Option<Entity> {
-    Entity::ALL.into_iter().find(|entity| entity.table() == table)
 }
 
 /// Gives each part its bytes. Numbers of fields whose names end in `_at` are times, bytes of those in `_id` are ids.

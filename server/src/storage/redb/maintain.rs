@@ -8,8 +8,8 @@ use ulid::Ulid;
 use super::{
     CATALOGUE,
     error::{open_error, storage_error},
-    open_store,
-    schema::{Categories, Channels, HIGH_WATER, Messages, SCHEMA, Users},
+    newest_ids, open_store,
+    schema::{HIGH_WATER, SCHEMA},
 };
 use crate::storage::{OpenError, RedbOptions, files};
 
@@ -39,14 +39,8 @@ fn raise_high_water(store: &Store) -> Result<(), OpenError> {
     let recorded = store.meta(HIGH_WATER).map_err(storage_error(attempt))?;
     let recorded = recorded.and_then(|bytes| bytes.try_into().ok()).map(Ulid::from_bytes);
     let snapshot = store.snapshot().map_err(storage_error(attempt))?;
-    let newest = [
-        snapshot.last_key::<Users>(),
-        snapshot.last_key::<Channels>(),
-        snapshot.last_key::<Categories>(),
-        snapshot.last_key::<Messages>(),
-    ];
     // A key that cannot be read is a finding of its own, which nobody can mend.
-    let newest = newest.into_iter().filter_map(|last| last.ok().flatten()).max();
+    let newest = newest_ids(&snapshot).into_iter().filter_map(|last| last.ok().flatten()).max();
     if let Some(newest) = newest.filter(|newest| recorded.is_none_or(|recorded| recorded < *newest)) {
         let stored = store.write(|batch| batch.run(|operation| operation.set_meta(HIGH_WATER, &newest.to_bytes())));
         stored.and_then(|result| result).map_err(storage_error(attempt))?;

@@ -20,7 +20,7 @@ mod writer;
 use std::{path::Path, sync::Arc};
 
 use decentcom_kvstore::{
-    Options, Progress, Store,
+    Error, Options, Progress, Snapshot, Store,
     live::{LiveServer, socket_path},
     redb::backends::InMemoryBackend,
 };
@@ -67,15 +67,6 @@ pub(super) fn open_writer(path: &Path, options: RedbOptions) -> Result<(Box<dyn 
     Ok((Box::new(RedbWriter { store: Arc::new(store), live: None }), high_water))
 }
 
-/// Makes every index anew from the records; answers how many rows it read.
-pub(super) fn rebuild_indexes(path: &Path, options: RedbOptions) -> Result<u64, OpenError> {
-    files::require(path, Backend::Redb)?;
-    let store = open_store(path, options)?;
-    let rows = store.rebuild_indexes().map_err(storage_error("rebuild the indexes"))?;
-    store.close().map_err(storage_error("close the store"))?;
-    Ok(rows)
-}
-
 fn open_store(path: &Path, options: RedbOptions) -> Result<Store, OpenError> {
     files::prepare(path, Backend::Redb)?;
     let options = Options {
@@ -113,15 +104,19 @@ fn high_water(store: &Store) -> Result<Ulid, StorageError> {
             .map_err(|_| corrupt("meta", HIGH_WATER, "it does not have 16 bytes"))?,
     };
     let snapshot = store.snapshot().map_err(storage_error(attempt))?;
-    let newest = [
+    newest_ids(&snapshot)
+        .into_iter()
+        .try_fold(recorded, |high, last| Ok(high.max(last.map_err(storage_error(attempt))?.unwrap_or_default())))
+}
+
+/// The largest id of each table whose keys are given out.
+fn newest_ids(snapshot: &Snapshot) -> [Result<Option<Ulid>, Error>; 4] {
+    [
         snapshot.last_key::<Users>(),
         snapshot.last_key::<Channels>(),
         snapshot.last_key::<Categories>(),
         snapshot.last_key::<Messages>(),
-    ];
-    newest
-        .into_iter()
-        .try_fold(recorded, |high, last| Ok(high.max(last.map_err(storage_error(attempt))?.unwrap_or_default())))
+    ]
 }
 
 fn log_progress(progress: Progress) {

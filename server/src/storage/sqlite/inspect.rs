@@ -391,8 +391,7 @@ impl Inspection for SqliteInspection {
     }
 
     fn decode(&self, table: &str, stored: &Stored) -> Result<Option<Row>, StorageError> {
-        let entity = Entity::ALL.into_iter().find(|entity| entity.table() == table);
-        let (Some(entity), Content::Sql(row)) = (entity, &stored.content) else { return Ok(None) };
+        let (Some(entity), Content::Sql(row)) = (Entity::of_table(table), &stored.content) else { return Ok(None) };
         Ok(Some(match entity {
             Entity::User => Row::User(users::decode(row)?.into()),
             Entity::Channel => Row::Channel(channels::decode(row)?.into()),
