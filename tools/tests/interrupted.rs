@@ -32,7 +32,7 @@ const ENOUGH: u64 = 5_000_000;
 /// Begins a command and sends it a signal once it has stored something in files whose names begin so. It has to be cut
 /// short by that; answers its exit code, if it came to one.
 fn cut_short(arguments: &[&str], directory: &Path, prefix: &str, bytes: u64, signal: Signal) -> Option<i32> {
-    let mut child = command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = spawn(command(arguments).stdout(Stdio::null()).stderr(Stdio::null()));
     let begun = Instant::now();
     let stored = || -> u64 {
         let files = names(directory).into_iter().filter(|name| name.starts_with(prefix));
@@ -87,7 +87,7 @@ fn a_copy_starts_over_when_the_source_has_changed(backend: Backend) {
         let store = opened(backend, &place.path("from")).await;
         let user = store.list_users().await.unwrap()[0].id;
         store.update_user(&user, Some("renamed since"), None).await.unwrap();
-        store.close().await.unwrap();
+        close(&store).await;
     });
     let again = expect(0, &["copy", &from, &to]);
     assert!(again.err.contains("starting over") && again.err.contains("user"), "{}", again.err);

@@ -107,7 +107,7 @@ fn what_a_store_has_stays_as_it_is(backend: Backend) {
         let user = store.create_user("new key", None).await.unwrap();
         let channel = store.list_channels().await.unwrap()[0].id;
         let later = store.create_message(&channel, &user.id, "later").await.unwrap();
-        store.close().await.unwrap();
+        close(&store).await;
         (user.id.to_string(), later.id.to_string())
     });
     runtime().block_on(async {
@@ -115,7 +115,7 @@ fn what_a_store_has_stays_as_it_is(backend: Backend) {
         let channel = store.list_channels().await.unwrap()[0].id;
         let author = store.list_users().await.unwrap()[0].id;
         store.create_message(&channel, &author, "only in the dump").await.unwrap();
-        store.close().await.unwrap();
+        close(&store).await;
     });
     let source = place.store(other(backend), "source");
     expect(0, &["dump", &source, "-o", &place.text("dump"), "--force"]);
@@ -179,9 +179,10 @@ fn nobody_can_open_a_store_that_is_being_replaced(backend: Backend) {
     let (claim, existing) = claimed;
     drop(existing);
     drop(claim);
+    nobody_is_starting();
     let names = place.names();
     assert!(names == ["store"] || names == ["store", "store.lock"], "{names:?}");
-    runtime().block_on(async { opened(backend, &place.path("store")).await.close().await.unwrap() });
+    runtime().block_on(async { close(&opened(backend, &place.path("store")).await).await });
 }
 
 fn assert_in_use(backend: Backend, path: &Path) {
@@ -207,7 +208,7 @@ fn a_store_in_use_is_left_alone(backend: Backend) {
         let refused = expect(3, &arguments);
         assert!(refused.err.contains("process"), "{}", refused.err);
     }
-    runtime.block_on(store.close()).unwrap();
+    runtime.block_on(close(&store));
 }
 
 fn a_store_left_by_a_crash_is_replaced_with_all_it_has(backend: Backend) {
@@ -223,7 +224,7 @@ fn a_store_left_by_a_crash_is_replaced_with_all_it_has(backend: Backend) {
                 fs::copy(from, to).unwrap();
             }
         }
-        store.close().await.unwrap();
+        close(&store).await;
     });
     expect(0, &["load", &target, &place.text("dump"), "--skip-existing"]);
     let dump = expect(0, &["dump", &target]).out;
@@ -236,7 +237,7 @@ fn a_store_behind_a_symbolic_link_is_replaced_where_it_lies(backend: Backend) {
     let place = Place::new();
     small_dump(&place, backend);
     fs::create_dir(place.path("elsewhere")).unwrap();
-    runtime().block_on(async { opened(backend, &place.path("elsewhere/store")).await.close().await.unwrap() });
+    runtime().block_on(async { close(&opened(backend, &place.path("elsewhere/store")).await).await });
     std::os::unix::fs::symlink("elsewhere/store", place.path("link")).unwrap();
     expect(0, &["load", &place.store(backend, "link"), &place.text("dump")]);
     assert!(place.path("link").is_symlink());

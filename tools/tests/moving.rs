@@ -61,7 +61,7 @@ fn a_diff_finds_exactly_what_was_changed(backend: Backend) {
         store.update_message(&messages[0].id, "planted").await.unwrap();
         store.delete_message(&messages[1].id).await.unwrap();
         let added = store.create_user("planted", None).await.unwrap();
-        store.close().await.unwrap();
+        close(&store).await;
         (messages[0].id.to_string(), messages[1].id.to_string(), added.id.to_string())
     });
     let found = expect(1, &["diff", &one, &two, "--format", "json"]).out;
@@ -95,7 +95,7 @@ fn ids_go_on_above_the_largest_ever_given_out(backend: Backend) {
         let store = decentcom_server::storage::open(&options, ahead).await.unwrap();
         let last = store.create_category("removed", 0).await.unwrap();
         store.delete_category(&last.id).await.unwrap();
-        store.close().await.unwrap();
+        close(&store).await;
         last.id.to_string()
     });
     let (dump, loaded, copied) =
@@ -107,7 +107,7 @@ fn ids_go_on_above_the_largest_ever_given_out(backend: Backend) {
         let next = runtime().block_on(async {
             let store = opened(other(backend), &place.path(path)).await;
             let next = store.create_category("next", 0).await.unwrap();
-            store.close().await.unwrap();
+            close(&store).await;
             next.id.to_string()
         });
         assert!(next > last, "{path}: {next} after {last}");
@@ -127,7 +127,7 @@ fn naughty_strings_survive(backend: Backend) {
             store.create_category(text, 0).await.unwrap();
             store.create_message(&channel.id, &user.id, text).await.unwrap();
         }
-        store.close().await.unwrap();
+        close(&store).await;
     });
     let (store, loaded) = (place.store(backend, "store"), place.store(other(backend), "loaded"));
     expect(0, &["dump", &store, "-o", &place.text("dump")]);
@@ -141,7 +141,7 @@ fn naughty_strings_survive(backend: Backend) {
             let user = store.get_user_by_pubkey(text).await.unwrap().unwrap();
             assert_eq!(user.display_name.as_ref(), Some(text));
         }
-        store.close().await.unwrap();
+        close(&store).await;
     });
     for format in ["json", "table"] {
         expect(0, &["dump", &store, "--format", format, "-o", &place.text(format)]);

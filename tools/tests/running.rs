@@ -63,5 +63,5 @@ fn dumps_and_copies_are_of_one_moment(backend: Backend) {
     stop.store(true, Ordering::Relaxed);
     let written = runtime.block_on(writer).unwrap();
     assert!(seen > 0 && written >= seen);
-    runtime.block_on(open.close()).unwrap();
+    runtime.block_on(close(&open));
 }

@@ -37,7 +37,7 @@ fn moving_a_store_takes_little_memory(backend: Backend) {
 
 /// Runs a command to its end and answers the most memory it had, in KiB.
 fn peak_kib(arguments: &[&str]) -> u64 {
-    let mut child = command(arguments).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = spawn(command(arguments).stdout(Stdio::null()));
     let mut peak = 0;
     loop {
         // VmHWM only grows, so the last look before the end is what counts; see proc(5).

@@ -5,8 +5,8 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::{Command, Output},
-    sync::Arc,
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -62,6 +62,26 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 pub(crate) async fn opened(backend: Backend, path: &Path) -> Arc<dyn Storage> {
     let redb = RedbOptions { inspection_socket: true, ..RedbOptions::default() };
     open(&StorageOptions { backend, path: path.into(), redb }, Arc::new(SystemClock)).await.unwrap()
+}
+
+/// Held while a process is started. Until it runs, a new process has every file of this one open, and so keeps the locks of
+/// a store that another test lets go at that moment.
+static STARTING: Mutex<()> = Mutex::new(());
+
+/// Starts a process; when this returns, it has none of this one's files.
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    let _guard = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
+}
+
+/// To be called after letting go of a store: then nobody has its locks any more.
+pub(crate) fn nobody_is_starting() {
+    drop(STARTING.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+pub(crate) async fn close(store: &Arc<dyn Storage>) {
+    store.close().await.unwrap();
+    nobody_is_starting();
 }
 
 pub(crate) fn address(backend: Backend, path: &Path) -> String {
@@ -122,7 +142,7 @@ pub(crate) fn irc_store(backend: Backend, path: &Path) {
         // The largest id ever given out belongs to nothing that is left.
         let last = store.create_category("removed", 0).await.unwrap();
         store.delete_category(&last.id).await.unwrap();
-        store.close().await.unwrap();
+        close(&store).await;
     });
 }
 
@@ -148,7 +168,9 @@ pub(crate) fn called(output: Output) -> Called {
 }
 
 pub(crate) fn dcstore(arguments: &[&str]) -> Called {
-    called(command(arguments).output().unwrap())
+    let mut command = command(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    called(spawn(&mut command).wait_with_output().unwrap())
 }
 
 /// A call that has to end with this code; answers what it wrote to stdout.
@@ -167,6 +189,8 @@ pub(crate) fn findings(backend: Backend, path: &Path) -> Vec<inspect::Finding> {
     let mut store = inspect::open(backend, path, inspect::Moment::One, &mut |_| Ok(())).unwrap();
     let mut findings = Vec::new();
     inspect::verify(store.as_mut(), &mut |finding| findings.push(finding), &mut |_| Ok(())).unwrap();
+    drop(store);
+    nobody_is_starting();
     findings
 }
 
@@ -250,6 +274,7 @@ pub(crate) fn tamper(backend: Backend, path: &Path, damaged_message: Option<&str
             transaction.commit().unwrap();
         }
     }
+    nobody_is_starting();
 }
 
 /// The ids of the records of a table, in order.
@@ -273,7 +298,7 @@ pub(crate) fn secret_store(backend: Backend, path: &Path) -> String {
         let deleted = store.create_message(&channel.id, &user.id, "SECRET deleted").await.unwrap();
         store.delete_message(&deleted.id).await.unwrap();
         let session = store.create_session(&user.id, Duration::from_secs(3600)).await.unwrap();
-        store.close().await.unwrap();
+        close(&store).await;
         session.token
     })
 }
@@ -328,4 +353,5 @@ pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: u
     }
     import.close(Some(last)).unwrap();
     place.install(existing).unwrap();
+    nobody_is_starting();
 }
