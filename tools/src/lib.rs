@@ -10,6 +10,8 @@
 //! Commands write results to a writer, so that tests can read them, and nothing else to stdout.
 
 mod address;
+#[cfg(feature = "bench")]
+mod bench;
 pub mod cli;
 mod format;
 mod outcome;
