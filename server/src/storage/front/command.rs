@@ -83,8 +83,11 @@ impl Command {
             Self::CreateUser { pubkey, .. } => {
                 wants.pubkeys.insert(pubkey.clone());
             }
-            Self::UpdateUser { id, .. } | Self::CreateSession { user_id: id, .. } => {
+            Self::UpdateUser { id, .. } => {
                 wants.users.insert(*id);
+            }
+            Self::CreateSession { user_id, .. } => {
+                wants.user_references.insert(*user_id);
             }
             Self::UpdateChannel { id, .. } | Self::DeleteChannel { id } => {
                 wants.channels.insert(*id);
@@ -97,8 +100,8 @@ impl Command {
                 wants.channels_of.insert(*id);
             }
             Self::CreateMessage { channel_id, author_id, .. } => {
-                wants.channels.insert(*channel_id);
-                wants.users.insert(*author_id);
+                wants.channel_references.insert(*channel_id);
+                wants.user_references.insert(*author_id);
             }
             Self::UpdateMessage { id, .. } | Self::DeleteMessage { id } => {
                 wants.messages.insert(*id);

@@ -149,6 +149,7 @@ impl<'a> Batch<'a> {
     fn delete_channel(&mut self, id: ChannelId) -> Decision {
         find(&self.rows.channels, &id, Entity::Channel)?;
         self.rows.channels.remove(&id);
+        self.rows.known_channels.remove(&id);
         self.deleted_channels.insert(id);
         self.writes.push(Write::BeginPurge(id));
         self.changes.push(Change::ChannelDeleted(id));
@@ -195,8 +196,8 @@ impl<'a> Batch<'a> {
     }
 
     fn create_message(&mut self, channel_id: ChannelId, author_id: UserId, content: String) -> Decision {
-        find(&self.rows.channels, &channel_id, Entity::Channel)?;
-        find(&self.rows.users, &author_id, Entity::User)?;
+        known(&self.rows.known_channels, channel_id, Entity::Channel)?;
+        known(&self.rows.known_users, author_id, Entity::User)?;
         let (id, created_at) = self.mint.next(self.now)?;
         let message = Arc::new(Message {
             id: id.into(),
@@ -254,7 +255,7 @@ impl<'a> Batch<'a> {
         let expires_at = created_at
             .checked_add(duration)
             .ok_or_else(|| StorageError::invalid("duration", "the session would end past the year 9999"))?;
-        find(&self.rows.users, &user_id, Entity::User)?;
+        known(&self.rows.known_users, user_id, Entity::User)?;
         let session = StoredSession { digest, user_id, created_at, expires_at };
         self.rows.sessions.insert(digest);
         self.writes.push(Write::Insert(Row::Session(session.clone())));
@@ -315,6 +316,14 @@ where
     rows.get(id).cloned().ok_or_else(|| StorageError::not_found(entity, id))
 }
 
+/// Refuses a reference to what does not exist. (What is made in this batch has an id that nobody knows yet.)
+fn known<K>(ids: &HashSet<K>, id: K, entity: Entity) -> Result<(), StorageError>
+where
+    K: std::hash::Hash + Eq + AsRef<str>,
+{
+    if ids.contains(&id) { Ok(()) } else { Err(StorageError::not_found(entity, id)) }
+}
+
 fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
@@ -355,6 +364,7 @@ mod tests {
             User { id, pubkey: "key".into(), display_name: None, avatar_hash: None, created_at: at, updated_at: at };
         rows.pubkeys.insert("key".into(), id);
         rows.users.insert(id, Arc::new(user));
+        rows.known_users.insert(id);
         id
     }
 
@@ -371,6 +381,7 @@ mod tests {
             updated_at: at,
         };
         rows.channels.insert(id, Arc::new(channel));
+        rows.known_channels.insert(id);
         let message = Message {
             id: Ulid(3).into(),
             channel_id: id,

@@ -4,7 +4,7 @@
 //! implementing these two, which know nothing of limits, refusals, clocks or events.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     future::Future,
     sync::Arc,
 };
@@ -40,6 +40,10 @@ impl StoredSession {
 /// The rows a batch needs to see before it can be decided, each named once.
 #[derive(Debug, Default)]
 pub struct Wants {
+    /// Users that are only referred to: whether they exist is all that matters.
+    pub user_references: BTreeSet<UserId>,
+    /// Channels that are only referred to; those being purged do not exist.
+    pub channel_references: BTreeSet<ChannelId>,
     /// Users by id.
     pub users: BTreeSet<UserId>,
     /// Users by public key.
@@ -72,6 +76,10 @@ pub struct PurgeSlice {
 /// The rows asked for by [`Wants`], as of the batch's own transaction. What is absent does not exist.
 #[derive(Debug, Default)]
 pub struct Rows {
+    /// Which of the users referred to exist.
+    pub known_users: HashSet<UserId>,
+    /// Which of the channels referred to exist.
+    pub known_channels: HashSet<ChannelId>,
     /// Users by id.
     pub users: HashMap<UserId, Arc<User>>,
     /// Who holds a public key.

@@ -1,12 +1,16 @@
 //! The tables `channels`, `categories` and `purges`.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot, decode_row};
 use ulid::Ulid;
 
 use super::{
     error::storage_error,
+    existing,
     schema::{
         Categories, CategoryRecord, ChannelRecord, Channels, MessagesByChannel, PurgeRecord, Purges,
         TombstonesByChannel,
@@ -88,6 +92,11 @@ pub(super) fn category_from_raw(key: &[u8], value: &[u8]) -> Result<Category, St
 pub(super) fn from_raw(key: &[u8], value: &[u8]) -> Result<Channel, StorageError> {
     let row = decode_row::<Channels>(key, value);
     row.map_err(storage_error("decode a row")).and_then(|(key, record)| decode(key, record))
+}
+
+/// Those of `ids` that exist.
+pub(super) fn known(snapshot: &Snapshot, ids: &BTreeSet<ChannelId>) -> Result<HashSet<ChannelId>, StorageError> {
+    existing::<Channels, _>(snapshot, ids, ChannelId::ulid).map_err(storage_error("look for channels"))
 }
 
 pub(super) fn load(

@@ -17,10 +17,15 @@ mod tests;
 mod users;
 mod writer;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    hash::Hash,
+    path::Path,
+    sync::Arc,
+};
 
 use decentcom_kvstore::{
-    Error, Options, Progress, Snapshot, Store,
+    Error, Options, Progress, Snapshot, Store, Table,
     live::{LiveServer, socket_path},
     redb::backends::InMemoryBackend,
 };
@@ -117,6 +122,21 @@ fn newest_ids(snapshot: &Snapshot) -> [Result<Option<Ulid>, Error>; 4] {
         snapshot.last_key::<Categories>(),
         snapshot.last_key::<Messages>(),
     ]
+}
+
+/// Those of `ids` that have a row in a table.
+fn existing<T, I>(snapshot: &Snapshot, ids: &BTreeSet<I>, key: fn(&I) -> Ulid) -> Result<HashSet<I>, Error>
+where
+    T: Table<Key = Ulid>,
+    I: Copy + Eq + Hash,
+{
+    let mut existing = HashSet::with_capacity(ids.len());
+    for id in ids {
+        if snapshot.contains::<T>(&key(id))? {
+            existing.insert(*id);
+        }
+    }
+    Ok(existing)
 }
 
 fn log_progress(progress: Progress) {

@@ -1,12 +1,16 @@
 //! The table `users`.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use decentcom_kvstore::{Direction, Error, Operation, Snapshot, decode_row};
 use ulid::Ulid;
 
 use super::{
     error::{corrupt, storage_error},
+    existing,
     schema::{UserRecord, Users, UsersByPubkey},
     time_of, timestamp,
 };
@@ -61,6 +65,11 @@ pub(super) fn list(snapshot: &Snapshot, after: Option<UserId>, limit: Option<u32
 pub(super) fn from_raw(key: &[u8], value: &[u8]) -> Result<User, StorageError> {
     let row = decode_row::<Users>(key, value);
     row.map_err(storage_error("decode a row")).and_then(|(key, record)| decode(key, record))
+}
+
+/// Those of `ids` that exist.
+pub(super) fn known(snapshot: &Snapshot, ids: &BTreeSet<UserId>) -> Result<HashSet<UserId>, StorageError> {
+    existing::<Users, _>(snapshot, ids, UserId::ulid).map_err(storage_error("look for users"))
 }
 
 pub(super) fn load(

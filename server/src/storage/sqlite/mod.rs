@@ -60,6 +60,8 @@ const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(20);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a free connection before it is `Unavailable`.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements kept per connection: more than there are different ones.
+const CACHED_STATEMENTS: usize = 256;
 /// Page cache per connection in KiB; enough for the upper levels of every index of some million messages.
 const CACHE_KIB: u32 = 16 * 1024;
 
@@ -129,6 +131,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(CACHED_STATEMENTS)
         .pragma("cache_size", format!("-{CACHE_KIB}"))
         .pragma("journal_size_limit", WAL_LIMIT_BYTES.to_string())
 }

@@ -61,6 +61,13 @@ impl Reading<'_> {
             .transpose()
     }
 
+    /// A column with values of a type of ours between commas; none when it is NULL.
+    pub(super) fn parse_list<T: Column, C: FromIterator<T>>(&self, column: &'static str) -> Result<C, StorageError> {
+        let text: Option<&str> = self.get(column)?;
+        let values = text.into_iter().flat_map(|text| text.split(','));
+        values.map(|text| T::parse(text).ok_or_else(|| self.corrupt(column, &format!("it holds `{text:.80}`")))).collect()
+    }
+
     fn corrupt(&self, column: &str, problem: &str) -> StorageError {
         corrupt_column(&format!("read a row of {}", self.table), &format!("{}.{column}", self.table), problem)
     }
@@ -100,8 +107,8 @@ pub(super) async fn rows_by_keys(
 /// The most rows in one INSERT.
 const LARGEST_INSERT: usize = 64;
 
-/// Inserts rows, in statements of 2ⁿ rows each: a few prepared statements serve any number of rows, and each row costs
-/// a fraction of a round trip to the connection's thread. `head` is an INSERT up to VALUES, `values` the placeholders
+/// Inserts rows, many with one statement, so that each costs a fraction of a round trip to the connection's thread. There
+/// are as many prepared statements as there are numbers of rows up to [`LARGEST_INSERT`]. `head` is an INSERT up to VALUES, `values` the placeholders
 /// of one row, `bind` gives them a row's values.
 pub(super) async fn insert_rows<'q, T>(
     connection: &mut SqliteConnection,
@@ -112,7 +119,7 @@ pub(super) async fn insert_rows<'q, T>(
     bind: impl Fn(Query<'q, Sqlite, SqliteArguments>, &'q T) -> Query<'q, Sqlite, SqliteArguments>,
 ) -> Result<(), StorageError> {
     while !rows.is_empty() {
-        let count = 1 << rows.len().min(LARGEST_INSERT).ilog2();
+        let count = rows.len().min(LARGEST_INSERT);
         let (now, later) = rows.split_at(count);
         rows = later;
         let statement = format!("{head} VALUES {}", vec![values; count].join(","));

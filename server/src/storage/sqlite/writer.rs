@@ -13,13 +13,21 @@ use ulid::Ulid;
 
 use super::{
     BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, CLOSED_AT, HIGH_WATER, WAL_LIMIT_BYTES, WAL_STEP_BYTES, channels,
-    error::storage_error, messages, sessions, sql::execute, users,
+    error::storage_error, messages, sessions, sql::{Reading, execute, key_list},
+    users,
 };
 use crate::storage::{
     Clock as _, Message, MessageId, SessionDigest, StorageError, SystemClock,
     files::beside,
     front::engine::{Row, Rows, Staged, Wants, Write, Writer},
 };
+
+/// Binds the fact's name and its value.
+macro_rules! store_fact {
+    () => {
+        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    };
+}
 
 /// The writing half of the backend, owned by the commit thread.
 pub(super) struct SqliteWriter {
@@ -124,22 +132,48 @@ async fn run(
     wants: &Wants,
     decide: &mut dyn FnMut(Rows) -> Staged,
 ) -> Result<(), StorageError> {
-    // IMMEDIATE: a transaction that begins by reading and then writes could fail with SQLITE_BUSY_SNAPSHOT.
-    execute(connection, "begin a transaction", sqlx::query("BEGIN IMMEDIATE")).await?;
-    let rows = load(connection, wants).await?;
+    let rows = begin(connection, wants).await?;
     let staged = decide(rows);
     if staged.writes.is_empty() {
         return execute(connection, "end a transaction", sqlx::query("ROLLBACK")).await;
     }
     store(connection, &staged.writes).await?;
-    if let Some(high_water) = staged.high_water {
-        store_fact(connection, HIGH_WATER, &high_water.to_string()).await?;
-    }
-    execute(connection, "commit", sqlx::query("COMMIT")).await
+    let commit = match &staged.high_water {
+        Some(high_water) => {
+            let statements = concat!(store_fact!(), "; COMMIT");
+            sqlx::query(statements).bind(HIGH_WATER).bind(high_water.to_string())
+        }
+        None => sqlx::query("COMMIT"),
+    };
+    execute(connection, "commit", commit).await
 }
 
-async fn load(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows, StorageError> {
-    let mut rows = Rows::default();
+/// Begins a transaction and loads what is wanted.
+///
+/// Each statement is a round trip to the connection's thread, and so is each row it answers: on a busy server they cost
+/// more than SQLite's own work. So the statement that every batch needs begins the transaction too, and answers one row.
+///
+/// IMMEDIATE: a transaction that begins by reading and then writes could fail with SQLITE_BUSY_SNAPSHOT.
+async fn begin(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows, StorageError> {
+    let attempt = "begin a transaction";
+    let references = sqlx::query(
+        "BEGIN IMMEDIATE;
+         SELECT
+             (SELECT group_concat(id) FROM users WHERE id IN (SELECT value FROM json_each(?1))) AS users,
+             (SELECT group_concat(id) FROM channels WHERE id IN (SELECT value FROM json_each(?2))
+                 AND id NOT IN (SELECT channel_id FROM purges)) AS channels",
+    )
+    .bind(key_list(&wants.user_references))
+    .bind(key_list(&wants.channel_references))
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(|error| storage_error(attempt, error))?;
+    let references = Reading { table: "users and channels", row: &references };
+    let mut rows = Rows {
+        known_users: references.parse_list("users")?,
+        known_channels: references.parse_list("channels")?,
+        ..Rows::default()
+    };
     users::load(connection, &wants.users, &wants.pubkeys, &mut rows).await?;
     channels::load(connection, &wants.channels, &wants.channels_of, &mut rows).await?;
     channels::load_categories(connection, &wants.categories, &mut rows).await?;
@@ -223,12 +257,7 @@ async fn store_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
 
 /// Stores a fact about the store, by name.
 async fn store_fact(connection: &mut SqliteConnection, name: &str, value: &str) -> Result<(), StorageError> {
-    let query = sqlx::query(
-        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    )
-    .bind(name)
-    .bind(value);
-    execute(connection, "store a fact about the store", query).await
+    execute(connection, "store a fact about the store", sqlx::query(store_fact!()).bind(name).bind(value)).await
 }
 
 /// SQLite checkpoints by itself every 1000 pages, but can reuse the log only at a moment without readers. Should
