@@ -4,6 +4,7 @@
 //! SQLite has no page checksums, so damage within a row goes unnoticed unless it breaks the file's structure.
 
 mod channels;
+mod checkpoint;
 pub(super) mod describe;
 mod error;
 pub(super) mod inspect;
@@ -104,7 +105,10 @@ pub(super) async fn open_writer(path: &Path) -> Result<(Box<dyn Writer>, Ulid), 
     }
     drop(files::create_private(path)?); // SQLite gives the log and its index the mode of the database file
 
-    let writing = options(path);
+    let writing = options(path)
+        .pragma("wal_autocheckpoint", checkpoint::FALLBACK_PAGES.to_string())
+        // The journal that undoes half a statement stays in memory: it has some pages per row of an INSERT.
+        .pragma("temp_store", "memory");
     let mut connection = writing.connect().await.map_err(|error| open_error(path, error))?;
     migrate(path, &mut connection).await?;
     let high_water = high_water(&mut connection).await?;

@@ -65,7 +65,9 @@ impl Reading<'_> {
     pub(super) fn parse_list<T: Column, C: FromIterator<T>>(&self, column: &'static str) -> Result<C, StorageError> {
         let text: Option<&str> = self.get(column)?;
         let values = text.into_iter().flat_map(|text| text.split(','));
-        values.map(|text| T::parse(text).ok_or_else(|| self.corrupt(column, &format!("it holds `{text:.80}`")))).collect()
+        values
+            .map(|text| T::parse(text).ok_or_else(|| self.corrupt(column, &format!("it holds `{text:.80}`"))))
+            .collect()
     }
 
     fn corrupt(&self, column: &str, problem: &str) -> StorageError {

@@ -13,7 +13,10 @@ use ulid::Ulid;
 
 use super::{
     BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, CLOSED_AT, HIGH_WATER, WAL_LIMIT_BYTES, WAL_STEP_BYTES, channels,
-    error::storage_error, messages, sessions, sql::{Reading, execute, key_list},
+    checkpoint::Checkpointer,
+    error::storage_error,
+    messages, sessions,
+    sql::{Reading, execute, key_list},
     users,
 };
 use crate::storage::{
@@ -46,6 +49,7 @@ struct DatabaseFile {
     log_due: u64,
     /// The connection failed in a way that a rollback did not mend; the next batch opens another.
     broken: bool,
+    checkpointer: Checkpointer,
     /// Keeps other processes out while the store is open.
     _lock: File,
 }
@@ -57,17 +61,19 @@ impl SqliteWriter {
         path: &Path,
         lock: File,
     ) -> Self {
+        let runtime = Handle::current();
         Self {
             connection: Arc::new(Mutex::new(connection)),
-            runtime: Handle::current(),
             unfinished: false,
             file: Some(DatabaseFile {
+                checkpointer: Checkpointer::start(&runtime, options.clone()),
                 options,
                 wal: beside(path, "-wal"),
                 log_due: WAL_LIMIT_BYTES,
                 broken: false,
                 _lock: lock,
             }),
+            runtime,
         }
     }
 
@@ -99,10 +105,11 @@ impl Writer for SqliteWriter {
                     file.broken = broken;
                 }
             }
-            if let (Ok(()), Some(file)) = (&result, file.as_mut()) {
+            if let (Ok(writes), Some(file)) = (&result, file.as_mut()) {
+                file.checkpointer.after_commit(&mut connection, writes).await;
                 bound_the_log(&mut connection, file).await;
             }
-            result
+            result.map(|_| ())
         })
     }
 
@@ -112,8 +119,15 @@ impl Writer for SqliteWriter {
     }
 
     fn close(self: Box<Self>) -> Result<(), StorageError> {
-        let Self { connection, runtime, file: _lock, .. } = *self;
+        let Self { connection, runtime, file, .. } = *self;
         runtime.block_on(async {
+            let _lock = match file {
+                Some(DatabaseFile { checkpointer, _lock, .. }) => {
+                    checkpointer.stop().await;
+                    Some(_lock)
+                }
+                None => None,
+            };
             match Arc::try_unwrap(connection) {
                 Ok(connection) => {
                     let mut connection = connection.into_inner();
@@ -127,15 +141,17 @@ impl Writer for SqliteWriter {
     }
 }
 
+/// One transaction; answers what it stored.
 async fn run(
     connection: &mut SqliteConnection,
     wants: &Wants,
     decide: &mut dyn FnMut(Rows) -> Staged,
-) -> Result<(), StorageError> {
+) -> Result<Vec<Write>, StorageError> {
     let rows = begin(connection, wants).await?;
     let staged = decide(rows);
     if staged.writes.is_empty() {
-        return execute(connection, "end a transaction", sqlx::query("ROLLBACK")).await;
+        execute(connection, "end a transaction", sqlx::query("ROLLBACK")).await?;
+        return Ok(staged.writes);
     }
     store(connection, &staged.writes).await?;
     let commit = match &staged.high_water {
@@ -145,7 +161,8 @@ async fn run(
         }
         None => sqlx::query("COMMIT"),
     };
-    execute(connection, "commit", commit).await
+    execute(connection, "commit", commit).await?;
+    Ok(staged.writes)
 }
 
 /// Begins a transaction and loads what is wanted.

@@ -1,0 +1,117 @@
+//! Checkpoints: moving pages from the write-ahead log to the database file, beside the commits.
+//!
+//! A commit appends to the log; sooner or later what is in the log has to go to the file, page by page, with a sync of its
+//! own. Left to SQLite, the commit that makes the log too long does that, and everybody waits for it. Here a connection of
+//! its own moves what the log has so far while commits go on behind. The log can begin anew only once nothing in it is
+//! left to move, so when it is long enough, a commit finishes the work: then only the pages of a few commits are left.
+//!
+//! The longer the log may get, the less is written in all, because pages that change often are moved once in a while
+//! instead of often. See <https://www.sqlite.org/wal.html>, "Checkpointing" and "Performance Considerations".
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
+
+use crate::storage::front::engine::{Row, Write};
+
+/// Pages at which the log shall begin anew: 48 MiB.
+const LOG_PAGES: i64 = 12_000;
+/// Pages after which they are moved beside the commits.
+const STEP_PAGES: usize = 3_000;
+/// Pages in the log at which commits do the work alone, should that not have happened.
+pub(super) const FALLBACK_PAGES: i64 = 15_000;
+/// Pages that one write changes, about: its row's and its index entries'.
+const PAGES_PER_WRITE: usize = 3;
+/// Bytes in a page, SQLite's default.
+const PAGE_BYTES: usize = 4096;
+
+/// The one that looks after the log.
+pub(super) struct Checkpointer {
+    requests: mpsc::Sender<()>,
+    task: JoinHandle<()>,
+    /// Whether the log is long, with little left to move.
+    is_finishable: Arc<AtomicBool>,
+    /// Pages written to the log since it was last looked after, about.
+    pages: usize,
+}
+
+impl Checkpointer {
+    /// Starts it; it opens its connection when there is work for the first time.
+    pub(super) fn start(runtime: &Handle, options: SqliteConnectOptions) -> Self {
+        let (requests, received) = mpsc::channel(1);
+        let is_finishable = Arc::new(AtomicBool::new(false));
+        let task = runtime.spawn(run(received, options, is_finishable.clone()));
+        Self { requests, task, is_finishable, pages: 0 }
+    }
+
+    /// Takes note of what was committed on `connection`, and finishes the work if it is time to.
+    pub(super) async fn after_commit(&mut self, connection: &mut SqliteConnection, writes: &[Write]) {
+        self.pages += writes.iter().map(pages_of).sum::<usize>();
+        // While it is at work, a later commit asks again.
+        if self.pages >= STEP_PAGES && self.requests.try_send(()).is_ok() {
+            self.pages = 0;
+        }
+        if self.is_finishable.swap(false, Ordering::Relaxed) {
+            checkpoint(connection).await;
+        }
+    }
+
+    /// Lets it finish what it is at, and closes its connection.
+    pub(super) async fn stop(self) {
+        drop(self.requests);
+        let _ = self.task.await;
+    }
+}
+
+fn pages_of(write: &Write) -> usize {
+    let content = match write {
+        Write::Insert(Row::Message(message)) | Write::Replace(Row::Message(message)) => message.content.len(),
+        _ => 0,
+    };
+    PAGES_PER_WRITE + content / PAGE_BYTES
+}
+
+async fn run(mut requests: mpsc::Receiver<()>, options: SqliteConnectOptions, is_finishable: Arc<AtomicBool>) {
+    let mut connection = None;
+    while requests.recv().await.is_some() {
+        let usable = match &mut connection {
+            Some(connection) => connection,
+            None => match options.connect().await {
+                Ok(new) => connection.insert(new),
+                Err(error) => {
+                    tracing::warn!(%error, "no connection for checkpoints; commits do them meanwhile");
+                    continue;
+                }
+            },
+        };
+        let is_long = |log: &Option<i64>| log.is_some_and(|pages| pages >= LOG_PAGES);
+        let mut log = checkpoint(usable).await;
+        if is_long(&log) {
+            // Once more, for what was committed meanwhile: that took time, this takes little.
+            log = checkpoint(usable).await;
+            is_finishable.store(is_long(&log), Ordering::Relaxed);
+        }
+        if log.is_none() {
+            connection = None;
+        }
+    }
+    if let Some(connection) = connection {
+        let _ = connection.close().await;
+    }
+}
+
+/// Moves what the log has, waiting for nobody; answers how many pages the log has, or `None` if that failed.
+async fn checkpoint(connection: &mut SqliteConnection) -> Option<i64> {
+    let moved = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(connection).await;
+    match moved.and_then(|row| row.try_get("log")) {
+        Ok(log) => Some(log),
+        Err(error) => {
+            tracing::warn!(%error, "a checkpoint failed; it is tried again");
+            None
+        }
+    }
+}
