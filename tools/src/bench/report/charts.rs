@@ -103,13 +103,8 @@ impl Axis {
             return Some(Scale { from: self.place(least) - margin, to: self.place(most) + margin, marks });
         }
         if self.logarithmic {
-            let (from, to) = (least.log10().floor(), most.log10().ceil().max(least.log10().floor() + 1.0));
-            let steps: &[f64] = if to - from <= 3.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
-            let decades = (to - from) as i32;
-            let marks =
-                (0..=decades).flat_map(|decade| steps.iter().map(move |step| from + f64::from(decade) + step.log10()));
             let (from, to) = (least.log10() - 0.08, most.log10() + 0.08);
-            return Some(Scale { from, to, marks: marks.filter(|mark| (from..=to).contains(mark)).collect() });
+            return Some(Scale { from, to, marks: logarithmic_marks(from, to) });
         }
         let step = round_step(most / 5.0);
         let marks: Vec<_> =
@@ -120,6 +115,19 @@ impl Axis {
             marks: marks.into_iter().filter(|mark| *mark <= most * 1.08).collect(),
         })
     }
+}
+
+/// Round values between these powers of ten: of each decade as few as make three marks.
+fn logarithmic_marks(from: f64, to: f64) -> Vec<f64> {
+    let of_tenths = |tenths: &[u32]| -> Vec<f64> {
+        let decades = from.floor() as i32..=to.ceil() as i32;
+        let marks =
+            decades.flat_map(|decade| tenths.iter().map(move |it| f64::from(decade) + (f64::from(*it) / 10.0).log10()));
+        marks.filter(|mark| (from..=to).contains(mark)).collect()
+    };
+    let every: Vec<u32> = (10..100).collect();
+    let candidates = [&[10][..], &[10, 20, 50], &[10, 20, 30, 40, 50, 60, 70, 80, 90]].map(of_tenths);
+    candidates.into_iter().find(|marks| marks.len() > 2).unwrap_or_else(|| of_tenths(&every))
 }
 
 /// The smallest of 1, 2, 5, 10, 20, … that is not below.
@@ -216,4 +224,35 @@ pub(super) fn style(subjects: &[Subject]) -> String {
         style.push_str(&format!(".of-{subject}{{--of:var(--{subject})}}\n"));
     }
     style
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logarithmic_axis_has_round_marks_however_short_or_long_it_is() {
+        for (from, to) in [(2.2, 2.9), (2.0, 4.9), (30.0, 700.0), (1.0, 1e6)] {
+            let marks: Vec<_> =
+                logarithmic_marks(f64::log10(from), f64::log10(to)).iter().map(|it| 10_f64.powf(*it)).collect();
+            assert!((3..=12).contains(&marks.len()), "{marks:?}");
+            assert!(marks.iter().all(|mark| (from * 0.999..=to * 1.001).contains(mark)), "{marks:?}");
+        }
+    }
+
+    #[test]
+    fn a_chart_that_cannot_be_drawn_is_none() {
+        let axis =
+            |logarithmic| Axis { label: "it".into(), logarithmic, marks_values: false, show: |it| it.to_string() };
+        let chart = |points: &[(f64, f64)], logarithmic| {
+            let series = Series { name: "it".into(), subject: Subject::Redb, dashed: false, points: points.to_vec() };
+            Chart { title: "it".into(), x: axis(false), y: axis(logarithmic), series: vec![series] }.svg()
+        };
+        assert!(chart(&[(1.0, 1.0), (2.0, 5.0)], true).is_some());
+        assert!(chart(&[(1.0, 0.0), (2.0, 5.0)], false).is_some());
+        assert!(chart(&[(1.0, 0.0), (2.0, 5.0)], true).is_none());
+        assert!(chart(&[(1.0, f64::NAN), (2.0, 5.0)], false).is_none());
+        assert!(chart(&[(1.0, 1.0)], true).is_none());
+        assert!(chart(&[], true).is_none());
+    }
 }
