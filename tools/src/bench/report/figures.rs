@@ -129,7 +129,7 @@ fn memory(results: &Results) -> Chart {
         Some(Series { name: line.what.subject.to_string(), subject: line.what.subject, dashed: false, points })
     };
     Chart {
-        title: "Memory under mixed load, over time. Level is good: nothing leaks.".into(),
+        title: "Memory under mixed load, over time. Level is good; a slope that goes on is a leak.".into(),
         x: Axis { label: "seconds".into(), logarithmic: false, marks_values: false, show: words::number_whole },
         y: Axis { label: "MiB".into(), logarithmic: false, marks_values: false, show: words::number_whole },
         series: results.of(Workload::Memory).filter_map(of).collect(),
