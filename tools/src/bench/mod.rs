@@ -14,5 +14,6 @@
 
 #![allow(dead_code)] // while it is being built
 
+mod report;
 mod results;
 mod targets;
