@@ -335,9 +335,9 @@ impl Sample {
 impl Results {
     /// The line that measures this.
     pub(crate) fn find(&self, workload: Workload, subject: Subject, case: &Case) -> Option<&Line> {
-        self.lines.iter().find(|line| {
-            line.what.workload == workload && line.what.subject == subject && line.what.case == *case
-        })
+        self.lines
+            .iter()
+            .find(|line| line.what.workload == workload && line.what.subject == subject && line.what.case == *case)
     }
 
     /// The lines of a workload.
