@@ -6,6 +6,7 @@
 //!                       └─> measure/: opens its store, warms up, measures, says a Sample
 //!                             │    closed.rs, open.rs: who calls when
 //!                             └─> subject/: the stores, raw engines, a transaction per call
+//!                       watch/: what is seen from outside: syncs, the device, memory, the machine
 //! ```
 //!
 //! Each measurement is a process of its own, so that none has the memory, caches or left-overs of another, and one that
@@ -14,6 +15,9 @@
 
 #![allow(dead_code)] // while it is being built
 
+mod measure;
 mod report;
 mod results;
+mod subject;
 mod targets;
+mod watch;
