@@ -125,7 +125,10 @@ impl Snapshot {
 
     /// Whether a table has no rows.
     pub fn is_empty<T: Table>(&self) -> Result<bool, Error> {
-        Ok(self.table(T::NAME)?.is_empty()?)
+        {
+            let table = self.table(T::NAME)?;
+            guarded(|| table.is_empty())
+        }
     }
 
     /// The rows of a table with keys strictly above `after`, or all, in this direction.
@@ -209,10 +212,9 @@ pub struct Scan {
     direction: Direction,
 }
 
-impl Iterator for Scan {
-    type Item = Result<RawRow, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl Scan {
+    /// The next row, as `read` makes it of its bytes.
+    fn next_with<T>(&mut self, read: impl FnOnce(&[u8], &[u8]) -> Result<T, Error>) -> Option<Result<T, Error>> {
         let range = self.range.as_mut()?;
         let direction = self.direction;
         let row = guarded(|| {
@@ -220,16 +222,25 @@ impl Iterator for Scan {
                 Direction::Forward => range.next(),
                 Direction::Reverse => range.next_back(),
             };
-            row.transpose().map(|row| row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())))
+            let Some(row) = row else { return Ok::<_, Error>(None) };
+            let (key, value) = row?;
+            Ok(Some(read(key.value(), value.value())))
         });
         match row {
-            Ok(Some(row)) => Some(Ok(row)),
-            Ok(None) => None,
+            Ok(row) => row,
             Err(error) => {
                 self.range = None; // what follows an error cannot be trusted
                 Some(Err(error))
             }
         }
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<RawRow, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_with(|key, value| Ok((key.to_vec(), value.to_vec())))
     }
 }
 
@@ -243,7 +254,7 @@ impl<T: Table> Iterator for Rows<T> {
     type Item = Result<(T::Key, T::Record), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.raw.next()?.and_then(|(key, value)| decode_row::<T>(&key, &value)))
+        self.raw.next_with(decode_row::<T>)
     }
 }
 
@@ -264,9 +275,9 @@ impl<I: Index> Iterator for Keys<I> {
     type Item = Result<(I::Fields, PrimaryKey<I>), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.raw.next()?.and_then(|(key, value)| {
-            decode_entry::<I>(&key, &value).ok_or_else(|| Error::corrupt(I::NAME, &key, "the entry does not decode"))
-        }))
+        self.raw.next_with(|key, value| {
+            decode_entry::<I>(key, value).ok_or_else(|| Error::corrupt(I::NAME, key, "the entry does not decode"))
+        })
     }
 }
 

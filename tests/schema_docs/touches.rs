@@ -49,7 +49,10 @@ impl tracing::Subscriber for Watch {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut seen = Seen::default();
         event.record(&mut seen);
-        SEEN.lock().unwrap().push(seen);
+        // Several statements may go to the database together.
+        let statements =
+            seen.statement.split(';').map(|statement| Seen { statement: statement.trim().into(), ..seen.clone() });
+        SEEN.lock().unwrap().extend(statements);
     }
     fn enter(&self, _: &tracing::span::Id) {}
     fn exit(&self, _: &tracing::span::Id) {}

@@ -62,6 +62,8 @@ pub fn run(command: Command, session: &Session, out: &mut dyn Write) -> Result<O
         Command::Verify(options) => verify::run(&options, session, out),
         Command::Compact(options) => compact::run(&options, session, out),
         Command::Schema(options) => schema::run(&options, session, out),
+        #[cfg(feature = "bench")]
+        Command::Bench(options) => bench::run(&options, session, out),
         Command::Completions(options) => completions::run(&options, session, out),
     }
 }

@@ -61,6 +61,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether somebody sees what is drawn on stderr.
+    pub(crate) fn draws(&self) -> bool {
+        !self.quiet && std::io::stderr().is_terminal()
+    }
+
     /// A bar for long work, drawn on a terminal only: rows done, how fast, and how long the rest will take where `total`
     /// is known.
     pub fn progress(&self, what: &str, total: Option<u64>) -> Progress<'_> {
@@ -68,8 +73,7 @@ impl Session {
             Some(total) => ProgressBar::new(total),
             None => ProgressBar::no_length(),
         };
-        let is_seen = !self.quiet && std::io::stderr().is_terminal();
-        bar.set_draw_target(if is_seen { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
+        bar.set_draw_target(if self.draws() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
         let line = match total {
             Some(_) => "{msg} [{wide_bar}] {human_pos}/{human_len} rows, {per_sec:0}, {eta} left",
             None => "{msg} {spinner} {human_pos} rows, {per_sec:0}, {elapsed}",

@@ -175,7 +175,7 @@ macro_rules! named {
     ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $about:literal])+ $variant:ident = $text:literal,)* }) => {
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
-        pub enum $name {
+        pub(crate) enum $name {
             $(
                 $(#[doc = $about])+
                 #[serde(rename = $text)]
@@ -186,12 +186,12 @@ macro_rules! named {
 
         impl $name {
             /// What it is called on the command line and in results.
-            pub fn name(self) -> &'static str {
+            pub(crate) fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
             /// What it is, in a sentence.
-            pub fn about(self) -> &'static str {
+            pub(crate) fn about(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($about),+).trim_ascii(),)* }
             }
         }
@@ -257,8 +257,6 @@ named! {
         PerCallSqlite = "sqlite-per-call",
         /// The server's own handlers over a page that is held in memory.
         Held = "held",
-        /// LMDB by heed, the same rows in the same batches; a build with the feature `engines`.
-        Heed = "heed",
         /// fjall, the same rows in the same batches; a build with the feature `engines`.
         Fjall = "fjall",
     }
@@ -287,6 +285,8 @@ named! {
         Clean = "clean",
         /// Killed while it was written to.
         Killed = "killed",
+        /// Sessions that have expired.
+        Sessions = "sessions",
     }
 }
 
@@ -309,14 +309,6 @@ impl Line {
     /// The largest over the rounds of something each has.
     pub(crate) fn worst_of(&self, of: impl Fn(&Sample) -> f64) -> Option<f64> {
         self.rounds.iter().map(of).max_by(f64::total_cmp)
-    }
-
-    /// Half the distance between the fastest and the slowest round, as a share of the median.
-    pub(crate) fn spread(&self) -> Option<f64> {
-        let rates = self.rates();
-        let fastest = rates.iter().copied().max_by(f64::total_cmp)?;
-        let slowest = rates.iter().copied().min_by(f64::total_cmp)?;
-        Some((fastest - slowest) / 2.0 / self.rate()?)
     }
 }
 

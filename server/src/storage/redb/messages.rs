@@ -16,10 +16,16 @@ use crate::storage::{
 };
 
 fn decode(id: Ulid, record: MessageRecord) -> Result<Message, StorageError> {
-    let MessageRecord { channel_id, author_id, content, edited_at, deleted } = record;
+    let channel_id = Ulid::from_bytes(record.channel_id).into();
+    decode_in(channel_id, id, record)
+}
+
+/// Decodes a message whose channel is known: its id as text is made once for a whole page.
+fn decode_in(channel_id: ChannelId, id: Ulid, record: MessageRecord) -> Result<Message, StorageError> {
+    let MessageRecord { channel_id: _, author_id, content, edited_at, deleted } = record;
     Ok(Message {
         id: id.into(),
-        channel_id: Ulid::from_bytes(channel_id).into(),
+        channel_id,
         author_id: Ulid::from_bytes(author_id).into(),
         content,
         edited_at: edited_at.map(|millis| timestamp("messages", id, millis)).transpose()?,
@@ -43,10 +49,15 @@ pub(super) fn by_id(snapshot: &Snapshot, id: MessageId) -> Result<Option<Message
     let attempt = "read a message";
     let Some(record) = snapshot.get::<Messages>(&id.ulid()).map_err(storage_error(attempt))? else { return Ok(None) };
     let channel = Ulid::from_bytes(record.channel_id);
-    if snapshot.contains::<Purges>(&channel).map_err(storage_error(attempt))? {
+    if is_purged(snapshot, &channel).map_err(storage_error(attempt))? {
         return Ok(None);
     }
     decode(id.ulid(), record).map(Some)
+}
+
+/// Whether the channel is being purged. Nearly always none is, which costs less to know.
+fn is_purged(snapshot: &Snapshot, channel: &Ulid) -> Result<bool, Error> {
+    Ok(!snapshot.is_empty::<Purges>()? && snapshot.contains::<Purges>(channel)?)
 }
 
 /// One walk along the index and a look-up per message.
@@ -58,7 +69,7 @@ pub(super) fn page(
 ) -> Result<Vec<Message>, StorageError> {
     let attempt = "read a page of messages";
     let channel = channel_id.ulid();
-    if snapshot.contains::<Purges>(&channel).map_err(storage_error(attempt))? {
+    if is_purged(snapshot, &channel).map_err(storage_error(attempt))? {
         return Ok(Vec::new());
     }
     let cursor = match page {
@@ -82,7 +93,7 @@ pub(super) fn page(
             if record.channel_id != channel.to_bytes() || record.deleted {
                 return Err(wrong("the entry is not what its message makes of it"));
             }
-            decode(id, record)
+            decode_in(channel_id, id, record)
         })
         .collect()
 }

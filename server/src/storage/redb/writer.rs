@@ -43,9 +43,11 @@ impl Writer for RedbWriter {
 }
 
 fn load(snapshot: &Snapshot, wants: &Wants) -> Result<Rows, StorageError> {
-    let mut rows = Rows::default();
-    rows.known_users = users::known(snapshot, &wants.user_references)?;
-    rows.known_channels = channels::known(snapshot, &wants.channel_references)?;
+    let mut rows = Rows {
+        known_users: users::known(snapshot, &wants.user_references)?,
+        known_channels: channels::known(snapshot, &wants.channel_references)?,
+        ..Rows::default()
+    };
     users::load(snapshot, &wants.users, &wants.pubkeys, &mut rows)?;
     channels::load(snapshot, &wants.channels, &wants.channels_of, &mut rows)?;
     channels::load_categories(snapshot, &wants.categories, &mut rows)?;

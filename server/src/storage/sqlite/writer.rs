@@ -25,6 +25,13 @@ use crate::storage::{
     front::engine::{Row, Rows, Staged, Wants, Write, Writer},
 };
 
+/// IMMEDIATE: a transaction that begins by reading and then writes could fail with SQLITE_BUSY_SNAPSHOT.
+macro_rules! begin {
+    () => {
+        "BEGIN IMMEDIATE"
+    };
+}
+
 /// Binds the fact's name and its value.
 macro_rules! store_fact {
     () => {
@@ -166,30 +173,12 @@ async fn run(
 }
 
 /// Begins a transaction and loads what is wanted.
-///
-/// Each statement is a round trip to the connection's thread, and so is each row it answers: on a busy server they cost
-/// more than SQLite's own work. So the statement that every batch needs begins the transaction too, and answers one row.
-///
-/// IMMEDIATE: a transaction that begins by reading and then writes could fail with SQLITE_BUSY_SNAPSHOT.
 async fn begin(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows, StorageError> {
-    let attempt = "begin a transaction";
-    let references = sqlx::query(
-        "BEGIN IMMEDIATE;
-         SELECT
-             (SELECT group_concat(id) FROM users WHERE id IN (SELECT value FROM json_each(?1))) AS users,
-             (SELECT group_concat(id) FROM channels WHERE id IN (SELECT value FROM json_each(?2))
-                 AND id NOT IN (SELECT channel_id FROM purges)) AS channels",
-    )
-    .bind(key_list(&wants.user_references))
-    .bind(key_list(&wants.channel_references))
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(|error| storage_error(attempt, error))?;
-    let references = Reading { table: "users and channels", row: &references };
-    let mut rows = Rows {
-        known_users: references.parse_list("users")?,
-        known_channels: references.parse_list("channels")?,
-        ..Rows::default()
+    let mut rows = if wants.user_references.is_empty() && wants.channel_references.is_empty() {
+        execute(connection, "begin a transaction", sqlx::query(begin!())).await?;
+        Rows::default()
+    } else {
+        begin_with_references(connection, wants).await?
     };
     users::load(connection, &wants.users, &wants.pubkeys, &mut rows).await?;
     channels::load(connection, &wants.channels, &wants.channels_of, &mut rows).await?;
@@ -203,6 +192,31 @@ async fn begin(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows,
         channels::load_purge(connection, at_most, &mut rows).await?;
     }
     Ok(rows)
+}
+
+/// Begins a transaction and looks for what is only referred to.
+///
+/// Each statement is a round trip to the connection's thread, and so is each row it answers: on a busy server they cost
+/// more than SQLite's own work. So what every batch of posts needs begins the transaction too, and answers one row.
+async fn begin_with_references(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows, StorageError> {
+    let references = sqlx::query(concat!(
+        begin!(),
+        "; SELECT
+             (SELECT group_concat(id) FROM users WHERE id IN (SELECT value FROM json_each(?1))) AS users,
+             (SELECT group_concat(id) FROM channels WHERE id IN (SELECT value FROM json_each(?2))
+                 AND id NOT IN (SELECT channel_id FROM purges)) AS channels"
+    ))
+    .bind(key_list(&wants.user_references))
+    .bind(key_list(&wants.channel_references))
+    .fetch_one(connection)
+    .await
+    .map_err(|error| storage_error("begin a transaction", error))?;
+    let references = Reading { table: "users and channels", row: &references };
+    Ok(Rows {
+        known_users: references.parse_list("users")?,
+        known_channels: references.parse_list("channels")?,
+        ..Rows::default()
+    })
 }
 
 /// Applies the writes in order; runs of the kinds that come in crowds share statements.

@@ -28,6 +28,12 @@ impl Commits {
         Ok(commits)
     }
 
+    /// Forgets what was counted so far.
+    pub(super) fn restart(&self) {
+        self.commits.store(0, Ordering::Relaxed);
+        self.changes.store(0, Ordering::Relaxed);
+    }
+
     /// Changes per commit; `None` without any.
     pub(super) fn mean(&self) -> Option<f64> {
         let (commits, changes) = (self.commits.load(Ordering::Relaxed), self.changes.load(Ordering::Relaxed));

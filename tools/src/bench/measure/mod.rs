@@ -1,6 +1,7 @@
 //! One measurement, in a process of its own.
 
 mod commits;
+mod held;
 mod http;
 mod load;
 mod opening;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 
 use self::pace::{Span, Tally};
-pub(super) use self::town::{MESSAGE_BYTES, TEXT_BYTES, Town};
+pub(super) use self::town::{MESSAGE_BYTES, TEXT_BYTES, Town, text};
 use super::{
     results::{Sample, Subject, What, Workload},
     watch::{device::Device, disk, memory},
@@ -34,6 +35,8 @@ use crate::outcome::{Code, Failure};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Task {
     pub(super) what: What,
+    #[serde(default)]
+    pub(super) role: Role,
     /// An empty directory, for this measurement alone.
     pub(super) directory: PathBuf,
     /// Where the prepared stores are, one per backend.
@@ -49,21 +52,41 @@ pub(super) struct Task {
     pub(super) rows_per_commit: Option<u64>,
 }
 
+/// What such a process is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Role {
+    /// To measure.
+    #[default]
+    Measure,
+    /// To make so many changes one after the other, while its syncs are counted.
+    CountSyncs(u64),
+    /// To write until it is killed.
+    UntilKilled,
+}
+
 impl Task {
-    /// Measures, and answers what was seen.
-    pub(super) fn run(&self) -> Result<Sample, Failure> {
+    /// Does it; answers what was seen, if it measures.
+    pub(super) fn run(&self) -> Result<Option<Sample>, Failure> {
         memory::reset_peak();
         let runtime = Builder::new_multi_thread().enable_all().build()?;
+        match self.role {
+            Role::Measure => self.measure(&runtime).map(Some),
+            Role::CountSyncs(changes) => runtime.block_on(post::one_by_one(self, changes)).map(|()| None),
+            Role::UntilKilled => runtime.block_on(post::until_killed(self)).map(|()| None),
+        }
+    }
+
+    fn measure(&self, runtime: &Runtime) -> Result<Sample, Failure> {
         let mut sample = match self.what.workload {
             Workload::Disk => self.disk()?,
-            Workload::Post => post::measure(self, &runtime)?,
-            Workload::Read | Workload::Scroll | Workload::Join => read::measure(self, &runtime)?,
-            Workload::Mixed | Workload::Beside | Workload::Memory => whole::measure(self, &runtime)?,
-            Workload::Login => sessions::measure(self, &runtime)?,
-            Workload::Sweep | Workload::Reclaim => stall::measure(self, &runtime)?,
-            Workload::Http => http::measure(self)?,
-            Workload::Load => load::measure(self, &runtime)?,
-            Workload::Open => opening::measure(self, &runtime)?,
+            Workload::Post => post::measure(self, runtime)?,
+            Workload::Read | Workload::Scroll | Workload::Join => read::measure(self, runtime)?,
+            Workload::Mixed | Workload::Beside | Workload::Memory => whole::measure(self, runtime)?,
+            Workload::Login => sessions::measure(self, runtime)?,
+            Workload::Sweep | Workload::Reclaim => stall::measure(self, runtime)?,
+            Workload::Http => http::measure(self, runtime)?,
+            Workload::Load => load::measure(self, runtime)?,
+            Workload::Open => opening::measure(self, runtime)?,
         };
         sample.peak_memory_bytes = memory::peak().unwrap_or_default();
         Ok(sample)
@@ -98,30 +121,45 @@ impl Task {
         self.directory.join("store")
     }
 
-    /// The prepared store, to be read where it is.
-    fn prepared_store(&self) -> Result<PathBuf, Failure> {
-        Ok(prepared_store(&self.prepared, self.backend()?))
+    /// The prepared community, to be read where it is.
+    fn town_store(&self) -> Result<PathBuf, Failure> {
+        Ok(Prepared::Town.path(&self.prepared, self.backend()?))
     }
 
-    /// The prepared store, copied to be written to.
-    fn own_copy(&self) -> Result<PathBuf, Failure> {
+    /// A prepared store, copied to be written to.
+    fn own_copy(&self, of: Prepared) -> Result<PathBuf, Failure> {
         let own = self.store();
-        std::fs::copy(self.prepared_store()?, &own)?;
+        std::fs::copy(of.path(&self.prepared, self.backend()?), &own)?;
         rustix::fs::sync(); // so that the copy is not written while something else is measured
         Ok(own)
     }
 }
 
-/// Where the prepared store of a backend is.
-pub(super) fn prepared_store(directory: &Path, backend: Backend) -> PathBuf {
-    directory.join(format!("town.{}", backend.name()))
+/// A store that is made once for many measurements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prepared {
+    /// A community with a past.
+    Town,
+    /// One with many sessions that have expired.
+    Sessions,
+}
+
+impl Prepared {
+    /// Where it is.
+    pub(super) fn path(self, directory: &Path, backend: Backend) -> PathBuf {
+        let name = match self {
+            Self::Town => "town",
+            Self::Sessions => "sessions",
+        };
+        directory.join(format!("{name}.{}", backend.name()))
+    }
 }
 
 pub(super) fn backend_of(subject: Subject) -> Option<Backend> {
     match subject {
         Subject::Redb | Subject::RawRedb | Subject::PerCallRedb | Subject::Held => Some(Backend::Redb),
         Subject::Sqlite | Subject::RawSqlite | Subject::PerCallSqlite => Some(Backend::Sqlite),
-        Subject::Disk | Subject::Heed | Subject::Fjall => None,
+        Subject::Disk | Subject::Fjall => None,
     }
 }
 

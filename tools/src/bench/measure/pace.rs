@@ -9,7 +9,10 @@ use std::{
 
 use decentcom_server::storage::StorageError;
 use hdrhistogram::Histogram;
-use tokio::{runtime::Handle, task::{JoinError, JoinSet}};
+use tokio::{
+    runtime::Handle,
+    task::{JoinError, JoinSet},
+};
 
 use crate::{
     bench::results::{Latency, Sample},
@@ -67,7 +70,8 @@ impl Tally {
                 self.ever += operations;
                 if counts {
                     self.operations += operations;
-                    self.latencies.saturating_record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+                    // A histogram grows with what it records, so this fails for no length of time.
+                    let _ = self.latencies.record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
                 }
             }
             Ended::Refused => self.refused += u64::from(counts),
@@ -111,14 +115,16 @@ pub(super) fn latency(nanoseconds: &Histogram<u64>) -> Latency {
     }
 }
 
-/// One caller on this thread; `call` gets 0, 1, 2, …
-pub(super) fn alone(span: Span, mut call: impl FnMut(u64) -> Result<Ended, Failure>) -> Result<Tally, Failure> {
+/// One caller; `call` gets 0, 1, 2, …
+pub(super) async fn alone(
+    span: Span,
+    mut call: impl AsyncFnMut(u64) -> Result<Ended, Failure>,
+) -> Result<Tally, Failure> {
     let mut tally = Tally::new()?;
     let start = Instant::now();
     let end = span.warm_up + span.measured;
     let mut measuring = None;
-    let mut number = 0;
-    loop {
+    for number in 0.. {
         let began = Instant::now();
         let since_start = began.duration_since(start);
         if since_start >= end {
@@ -127,8 +133,7 @@ pub(super) fn alone(span: Span, mut call: impl FnMut(u64) -> Result<Ended, Failu
         if since_start >= span.warm_up {
             measuring.get_or_insert(began);
         }
-        let ended = call(number)?;
-        number += 1;
+        let ended = call(number).await?;
         tally.note(began, &ended, measuring.is_some());
     }
     tally.measured = measuring.map_or(Duration::ZERO, |since| since.elapsed());
@@ -174,11 +179,7 @@ where
 
 /// Calls at fixed times, `rate` a second. Latency counts from the time a call should have begun, so a store that stalls is
 /// charged for everybody who would have come meanwhile (no coordinated omission).
-pub(super) async fn open<F>(
-    rate: f64,
-    span: Span,
-    call: impl Fn(u64) -> F + Send + 'static,
-) -> Result<Tally, Failure>
+pub(super) async fn open<F>(rate: f64, span: Span, call: impl Fn(u64) -> F + Send + 'static) -> Result<Tally, Failure>
 where
     F: Future<Output = Result<Ended, Failure>> + Send + 'static,
 {
@@ -213,7 +214,8 @@ where
     while let Some(ended) = tasks.join_next().await {
         joined(ended)?;
     }
-    let mut tally = Arc::into_inner(tally).map_or_else(Tally::new, |it| Ok(it.into_inner().unwrap_or_else(PoisonError::into_inner)))?;
+    let mut tally = Arc::into_inner(tally)
+        .map_or_else(Tally::new, |it| Ok(it.into_inner().unwrap_or_else(PoisonError::into_inner)))?;
     tally.measured = start.elapsed().saturating_sub(span.warm_up);
     Ok(tally)
 }

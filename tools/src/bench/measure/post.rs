@@ -1,24 +1,26 @@
 //! `post`: durable messages into a new store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Runtime;
 
 use super::{
-    MESSAGE_BYTES, Task, backend_of, commits::Commits,
+    MESSAGE_BYTES, Task,
+    commits::Commits,
     pace::{self, Ended, Tally},
-    town::{channel, message, text, user},
+    town::{channel, message, mix, ordinary_channel, text, user},
     with_disk,
 };
 use crate::{
     bench::{
         results::{Sample, Subject},
         subject::{
-            community::{Community, turn},
+            community::{Community, open, turn},
             per_call::{self, OwnedPost},
             raw_redb::{self, Post},
             raw_sqlite,
         },
+        watch::syncs::marks,
     },
     outcome::Failure,
 };
@@ -26,7 +28,7 @@ use crate::{
 /// Callers of an open loop are as many as it takes; those of a closed one are given.
 pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure> {
     let commits = Commits::count()?;
-    let mut sample = with_disk(&task.directory, runtime, MESSAGE_BYTES, post(task))?;
+    let mut sample = with_disk(&task.directory, runtime, MESSAGE_BYTES, post(task, &commits))?;
     sample.per_commit = match task.what.subject {
         Subject::Redb | Subject::Sqlite => commits.mean(),
         Subject::PerCallRedb | Subject::PerCallSqlite => Some(1.0),
@@ -35,15 +37,15 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
     Ok(sample)
 }
 
-async fn post(task: &Task) -> Result<Tally, Failure> {
+async fn post(task: &Task, commits: &Commits) -> Result<Tally, Failure> {
     match task.what.subject {
-        Subject::Redb | Subject::Sqlite => through_the_traits(task).await,
+        Subject::Redb | Subject::Sqlite => through_the_traits(task, commits).await,
         Subject::PerCallRedb => redb_per_call(task).await,
         Subject::PerCallSqlite => sqlite_per_call(task).await,
-        Subject::RawRedb => raw_redb(task),
+        Subject::RawRedb => raw_redb(task).await,
         Subject::RawSqlite => raw_sqlite(task).await,
         #[cfg(feature = "engines")]
-        Subject::Heed | Subject::Fjall => super::super::subject::engines::post(task),
+        Subject::Fjall => fjall(task).await,
         _ => Err(task.cannot()),
     }
 }
@@ -61,8 +63,9 @@ fn rows_per_transaction(task: &Task) -> u64 {
     task.rows_per_commit.unwrap_or_else(|| u64::from(callers(task)))
 }
 
-async fn through_the_traits(task: &Task) -> Result<Tally, Failure> {
+async fn through_the_traits(task: &Task, commits: &Commits) -> Result<Tally, Failure> {
     let community = Community::found(task.backend()?, &task.store(), channels(task)).await?;
+    commits.restart();
     let tally = paced_posts(task, &community).await?;
     community.store.close().await?;
     Ok(tally)
@@ -91,9 +94,8 @@ async fn redb_per_call(task: &Task) -> Result<Tally, Failure> {
     let database = Arc::new(raw_redb::open(&task.store())?);
     let count = u64::from(channels(task));
     pace::closed(callers(task), task.span(), move |number| {
-        let owned = OwnedPost { post: post_number(number, count), text: text(number) };
-        let database = database.clone();
-        async move { per_call::post_to_redb(database, owned).await.map(|()| Ended::Well(1)) }
+        let posting = per_call::post_to_redb(database.clone(), OwnedPost::new(post_number(number, count), number));
+        async move { posting.await.map(|()| Ended::Well(1)) }
     })
     .await
 }
@@ -103,8 +105,8 @@ async fn sqlite_per_call(task: &Task) -> Result<Tally, Failure> {
     let pool = per_call::open_sqlite(&task.store()).await?;
     let posting = pool.clone();
     let tally = pace::closed(callers(task), task.span(), move |number| {
-        let (pool, post) = (posting.clone(), community_post(&community, number));
-        async move { per_call::post_to_sqlite(&pool, OwnedPost { post, text: text(number) }).await.map(|()| Ended::Well(1)) }
+        let (pool, post) = (posting.clone(), OwnedPost::new(community_post(&community, number), number));
+        async move { per_call::post_to_sqlite(&pool, post).await.map(|()| Ended::Well(1)) }
     })
     .await;
     pool.close().await;
@@ -124,35 +126,104 @@ fn community_post(community: &Community, number: u64) -> Post<'static> {
     Post { id: message(number), channel, author: community.user, text: "" }
 }
 
-fn raw_redb(task: &Task) -> Result<Tally, Failure> {
-    let database = raw_redb::open(&task.store())?;
-    let (rows, count) = (rows_per_transaction(task), u64::from(channels(task)));
-    pace::alone(task.span(), |batch| {
+/// Transactions of so many rows, one after the other, by whatever writes them.
+async fn batches(
+    task: &Task,
+    post: impl Fn(u64) -> Post<'static>,
+    mut write: impl AsyncFnMut(&[Post<'_>]) -> Result<(), Failure>,
+) -> Result<Tally, Failure> {
+    let rows = rows_per_transaction(task);
+    pace::alone(task.span(), async |batch| {
         let numbers = batch * rows..(batch + 1) * rows;
         let texts: Vec<String> = numbers.clone().map(text).collect();
-        let posts: Vec<_> = numbers.zip(&texts).map(|(number, text)| Post { text, ..post_number(number, count) }).collect();
-        raw_redb::write(&database, &posts).map(|()| Ended::Well(rows))
+        let posts: Vec<_> = numbers.zip(&texts).map(|(number, text)| Post { text, ..post(number) }).collect();
+        write(&posts).await?;
+        Ok(Ended::Well(rows))
     })
+    .await
+}
+
+async fn raw_redb(task: &Task) -> Result<Tally, Failure> {
+    let database = raw_redb::open(&task.store())?;
+    let count = u64::from(channels(task));
+    batches(task, |number| post_number(number, count), async |posts| raw_redb::write(&database, posts)).await
+}
+
+#[cfg(feature = "engines")]
+async fn fjall(task: &Task) -> Result<Tally, Failure> {
+    let engine = crate::bench::subject::engines::Fjall::open(&task.store())?;
+    let count = u64::from(channels(task));
+    batches(task, |number| post_number(number, count), async |posts| engine.write(posts)).await
 }
 
 async fn raw_sqlite(task: &Task) -> Result<Tally, Failure> {
     let community = found_and_leave(task).await?;
     let mut connection = raw_sqlite::open(&task.store()).await?;
-    let rows = rows_per_transaction(task);
-    let handle = tokio::runtime::Handle::current();
-    tokio::task::block_in_place(|| {
-        pace::alone(task.span(), |batch| {
-            let numbers = batch * rows..(batch + 1) * rows;
-            let texts: Vec<String> = numbers.clone().map(text).collect();
-            let posts: Vec<_> =
-                numbers.zip(&texts).map(|(number, text)| Post { text, ..community_post(&community, number) }).collect();
-            handle.block_on(raw_sqlite::write(&mut connection, &posts)).map(|()| Ended::Well(rows))
-        })
-    })
+    batches(
+        task,
+        |number| community_post(&community, number),
+        async |posts| raw_sqlite::write(&mut connection, posts).await,
+    )
+    .await
 }
 
-/// For the check that each change is synced: how many posts one caller makes, one after the other.
-pub(super) async fn post_one_by_one(task: &Task, posts: u64) -> Result<(), Failure> {
-    let _ = (task, posts, backend_of);
-    Ok(())
+/// Posts by one caller, each waited for, between the marks of whoever counts syncs.
+pub(super) async fn one_by_one(task: &Task, posts: u64) -> Result<(), Failure> {
+    match task.what.subject {
+        Subject::Redb | Subject::Sqlite => {
+            let community = Community::found(task.backend()?, &task.store(), 1).await?;
+            marked(posts, async |number| Ok(community.post(number, &text(number)).await?)).await?;
+            Ok(community.store.close().await?)
+        }
+        Subject::RawRedb => {
+            let database = raw_redb::open(&task.store())?;
+            let post = |number| raw_redb::write(&database, &[Post { text: "text", ..post_number(number, 1) }]);
+            marked(posts, async |number| post(number)).await
+        }
+        Subject::RawSqlite => {
+            let community = found_and_leave(task).await?;
+            let mut connection = raw_sqlite::open(&task.store()).await?;
+            marked(posts, async |number| {
+                raw_sqlite::write(&mut connection, &[Post { text: "text", ..community_post(&community, number) }]).await
+            })
+            .await
+        }
+        Subject::PerCallRedb => {
+            let database = Arc::new(raw_redb::open(&task.store())?);
+            marked(posts, async |number| {
+                per_call::post_to_redb(database.clone(), OwnedPost::new(post_number(number, 1), number)).await
+            })
+            .await
+        }
+        Subject::PerCallSqlite => {
+            let community = found_and_leave(task).await?;
+            let pool = per_call::open_sqlite(&task.store()).await?;
+            marked(posts, async |number| {
+                per_call::post_to_sqlite(&pool, OwnedPost::new(community_post(&community, number), number)).await
+            })
+            .await
+        }
+        _ => Err(task.cannot()),
+    }
+}
+
+async fn marked(posts: u64, mut post: impl AsyncFnMut(u64) -> Result<(), Failure>) -> Result<(), Failure> {
+    marks::ready()?;
+    for number in 0..posts {
+        post(number).await?;
+    }
+    Ok(marks::done()?)
+}
+
+/// Posts into the store that is there until somebody ends this process.
+pub(super) async fn until_killed(task: &Task) -> Result<(), Failure> {
+    let store = open(task.backend()?, &task.store()).await?;
+    let endless = pace::Span { warm_up: Duration::ZERO, measured: Duration::from_secs(3600) };
+    pace::closed(16, endless, move |number| {
+        let store = store.clone();
+        let (channel, text) = (ordinary_channel(mix(number)), text(number));
+        async move { Ended::of(store.create_message(&channel, &user(0), &text).await) }
+    })
+    .await
+    .map(|_| ())
 }

@@ -13,25 +13,27 @@ use ulid::Ulid;
 const BEGAN: u64 = 1_767_225_600_000;
 /// Channels of ordinary size, besides those of [`Town::BIG`] and its like.
 pub(super) const ORDINARY_CHANNELS: u64 = 1_000;
+/// Messages in each: two pages.
+const ORDINARY_MESSAGES: u64 = 100;
 /// Users.
 pub(super) const USERS: u64 = 10_000;
 
 const TEXT: &str = "people write to each other in a channel on some evening, and what they write has about this length";
 
 /// How much there is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Town {
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::bench) struct Town {
     /// Messages in the largest channel.
-    pub(super) largest: u64,
+    pub(in crate::bench) largest: u64,
 }
 
 impl Town {
     /// The channel with most messages.
     pub(super) const BIG: u64 = 0;
 
-    /// Messages in all: as many in the ordinary channels together as in the second largest.
-    pub(super) fn messages(self) -> u64 {
-        self.largest + 2 * self.second() + Self::third()
+    /// Messages in all.
+    pub(in crate::bench) fn messages(self) -> u64 {
+        self.largest + self.second() + Self::third() + ORDINARY_CHANNELS * ORDINARY_MESSAGES
     }
 
     /// About how many messages the channel with this number has; a draw for each message decides.
@@ -40,7 +42,7 @@ impl Town {
             0 => self.largest,
             1 => self.second(),
             2 => Self::third(),
-            _ => self.second() / ORDINARY_CHANNELS,
+            _ => ORDINARY_MESSAGES,
         }
     }
 
@@ -57,11 +59,9 @@ impl Town {
         channel((0..3).find(|number| self.size(*number) == rows).unwrap_or(Self::BIG))
     }
 
-    /// All rows, what is referred to first.
-    pub(super) fn rows(self) -> impl Iterator<Item = Row> {
-        let users = (0..USERS).map(|number| Row::User(Arc::new(a_user(number))));
-        let channels = (0..ORDINARY_CHANNELS + 3).map(|number| Row::Channel(Arc::new(a_channel(number))));
-        users.chain(channels).chain((0..self.messages()).map(move |number| Row::Message(Arc::new(self.a_message(number)))))
+    /// Its messages, in order.
+    pub(super) fn posts(self) -> impl Iterator<Item = Row> {
+        (0..self.messages()).map(move |number| Row::Message(Arc::new(self.a_message(number))))
     }
 
     /// The message with this number.
@@ -80,7 +80,8 @@ impl Town {
 
     fn channel_of(self, number: u64) -> u64 {
         let draw = mix(number) % self.messages();
-        let (first, second, third) = (self.largest, self.largest + self.second(), self.largest + self.second() + Self::third());
+        let (first, second, third) =
+            (self.largest, self.largest + self.second(), self.largest + self.second() + Self::third());
         match draw {
             _ if draw < first => 0,
             _ if draw < second => 1,
@@ -88,6 +89,12 @@ impl Town {
             _ => 3 + draw % ORDINARY_CHANNELS,
         }
     }
+}
+
+/// Its users and channels, the same for towns of any size.
+pub(super) fn people_and_places() -> impl Iterator<Item = Row> {
+    let users = (0..USERS).map(|number| Row::User(Arc::new(a_user(number))));
+    users.chain((0..ORDINARY_CHANNELS + 3).map(|number| Row::Channel(Arc::new(a_channel(number)))))
 }
 
 /// The id of the user with this number.
@@ -127,15 +134,15 @@ pub(super) fn expired_session(number: u64) -> StoredSession {
 }
 
 /// A text of about a hundred bytes, different each time.
-pub(super) fn text(number: u64) -> String {
+pub(in crate::bench) fn text(number: u64) -> String {
     format!("{number:08} {TEXT}")
 }
 
 /// Bytes in a [`text`].
-pub(super) const TEXT_BYTES: u64 = 9 + TEXT.len() as u64;
+pub(in crate::bench) const TEXT_BYTES: u64 = 9 + TEXT.len() as u64;
 
 /// Bytes of a message as the contract has it: its text, three ids of 16 bytes, a time and a flag.
-pub(super) const MESSAGE_BYTES: u64 = TEXT_BYTES + 3 * 16 + 8 + 1;
+pub(in crate::bench) const MESSAGE_BYTES: u64 = TEXT_BYTES + 3 * 16 + 8 + 1;
 
 /// Spreads numbers over all there are: a round of SplitMix64, <https://prng.di.unimi.it/splitmix64.c>.
 pub(super) fn mix(number: u64) -> u64 {
@@ -188,6 +195,6 @@ mod tests {
     #[test]
     fn ids_increase_with_their_numbers() {
         assert!((1..1000).all(|number| message(number - 1) < message(number) && user(number - 1) < user(number)));
-        assert!(channel(0) < user(0) && user(USERS - 1) < message(0));
+        assert!(channel(0).ulid() < user(0).ulid() && user(USERS - 1).ulid() < message(0).ulid());
     }
 }

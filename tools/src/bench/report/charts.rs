@@ -51,7 +51,6 @@ pub(super) const fn colours(subject: Subject) -> (&'static str, &'static str) {
         Subject::PerCallRedb => ("#009E73", "#3CCBA2"),
         Subject::PerCallSqlite => ("#CC79A7", "#E9A6CB"),
         Subject::Held => ("#8C8200", "#E4DA4A"),
-        Subject::Heed => ("#6A3D9A", "#B79AE0"),
         Subject::Fjall => ("#8C564B", "#CBA094"),
     }
 }

@@ -11,7 +11,7 @@ use super::{
     charts::{Chart, style},
     figures::{Bars, bars, charts},
     groups::{Group, durability, groups},
-    words,
+    words::{self, vocabulary},
 };
 use crate::{
     bench::{
@@ -96,6 +96,10 @@ pub(crate) fn page(results: &Results) -> String {
                     }
                     h2 { "All lines" }
                     @for group in groups(results) { (lines(&group)) }
+                    details {
+                        summary { "Who is who, and what the words mean" }
+                        dl { @for (word, meaning) in vocabulary(results) { dt { (word) } dd { (meaning) } } }
+                    }
                     @if !durability.is_empty() {
                         h2 { "Durability check" }
                         p.quiet { "Changes made one after the other, each waited for, and the syncs meanwhile." }

@@ -105,7 +105,7 @@ fn posts(lines: &mut Vec<Line>) {
     lines.push(Line {
         failure: Some("no space left on <device>".into()),
         rounds: vec![],
-        ..line(Workload::Post, Subject::Heed, Case { callers: Some(16), ..Case::default() }, 1.0, 1.0)
+        ..line(Workload::Post, Subject::Fjall, Case { callers: Some(16), ..Case::default() }, 1.0, 1.0)
     });
 }
 

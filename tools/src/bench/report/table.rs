@@ -32,6 +32,10 @@ pub(crate) fn table(results: &Results, width: usize, out: &mut dyn Write) -> io:
         }
         writeln!(out)?;
     }
+    for (word, meaning) in words::vocabulary(results) {
+        writeln!(out, "{word:<16}{meaning}")?;
+    }
+    writeln!(out)?;
     let verdicts = verdicts(results);
     if !verdicts.is_empty() {
         writeln!(out, "promises")?;

@@ -1,8 +1,18 @@
 //! Figures as people read them.
 
+use std::collections::BTreeSet;
+
 use indicatif::{HumanBytes, HumanCount};
 
-use crate::bench::results::{Case, Subject, What, Workload};
+use crate::bench::results::{Case, Results, Subject, What, Workload};
+
+/// What the words in the columns of this run mean.
+pub(super) fn vocabulary(results: &Results) -> Vec<(&'static str, &'static str)> {
+    let subjects: BTreeSet<_> = results.lines.iter().map(|line| line.what.subject).collect();
+    let variants: BTreeSet<_> = results.lines.iter().filter_map(|line| line.what.case.variant).collect();
+    let subjects = subjects.into_iter().map(|it| (it.name(), it.about()));
+    subjects.chain(variants.into_iter().map(|it| (it.name(), it.about()))).collect()
+}
 
 /// Three digits that count: `0.042`, `1.25`, `12.5`, `12,345`.
 pub(super) fn number(value: f64) -> String {
@@ -56,8 +66,7 @@ pub(super) fn times(ratio: f64) -> String {
 
 /// Whether the figure that counts callers counts the rows of a transaction.
 fn is_batch(what: &What) -> bool {
-    what.workload == Workload::Post
-        && matches!(what.subject, Subject::RawRedb | Subject::RawSqlite | Subject::Heed | Subject::Fjall)
+    what.workload == Workload::Post && matches!(what.subject, Subject::RawRedb | Subject::RawSqlite | Subject::Fjall)
 }
 
 /// One of the circumstances: its name above a column, and what it says in a sentence.

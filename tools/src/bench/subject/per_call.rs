@@ -3,24 +3,31 @@
 use std::{path::Path, sync::Arc};
 
 use redb::Database;
-use sqlx::{
-    SqlitePool,
-    sqlite::SqlitePoolOptions,
-};
+use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
 
 use super::{
     raw_redb::{self, Post},
     raw_sqlite,
 };
-use crate::outcome::{Code, Failure};
+use crate::{
+    bench::measure::text,
+    outcome::{Code, Failure},
+};
 
 /// Connections of the pool: sqlx's own default.
 const CONNECTIONS: u32 = 10;
 
 /// A message that a task can take along.
 pub(in crate::bench) struct OwnedPost {
-    pub(in crate::bench) post: Post<'static>,
-    pub(in crate::bench) text: String,
+    post: Post<'static>,
+    text: String,
+}
+
+impl OwnedPost {
+    /// A post with the text of this number.
+    pub(in crate::bench) fn new(post: Post<'static>, number: u64) -> Self {
+        Self { post, text: text(number) }
+    }
 }
 
 /// Posts on a blocking thread, where one transaction waits for the other.

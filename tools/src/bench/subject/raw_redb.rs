@@ -8,8 +8,8 @@ use redb::{Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, Table
 
 use crate::outcome::{Code, Failure};
 
-pub(super) const MESSAGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("messages");
-pub(super) const MESSAGES_BY_CHANNEL: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("messages_by_channel");
+const MESSAGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("messages");
+const MESSAGES_BY_CHANNEL: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("messages_by_channel");
 const USERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("users");
 const USERS_BY_PUBKEY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("users_by_pubkey");
 const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
@@ -21,6 +21,27 @@ pub(in crate::bench) struct Post<'a> {
     pub(in crate::bench) channel: ChannelId,
     pub(in crate::bench) author: UserId,
     pub(in crate::bench) text: &'a str,
+}
+
+impl Post<'_> {
+    pub(super) fn key(&self) -> [u8; 16] {
+        self.id.ulid().to_bytes()
+    }
+
+    pub(super) fn index_key(&self) -> Vec<u8> {
+        [self.channel.ulid().to_bytes(), self.key()].concat()
+    }
+
+    /// Makes `value` as long as decentcom's record: version, checksum, two ids, length, text, two flags.
+    pub(super) fn record(&self, value: &mut Vec<u8>) {
+        value.clear();
+        value.extend_from_slice(&[1, 0, 0, 0, 0]);
+        value.extend_from_slice(&self.channel.ulid().to_bytes());
+        value.extend_from_slice(&self.author.ulid().to_bytes());
+        value.push(u8::try_from(self.text.len()).unwrap_or(u8::MAX));
+        value.extend_from_slice(self.text.as_bytes());
+        value.extend_from_slice(&[0, 0]);
+    }
 }
 
 /// An open file.
@@ -45,25 +66,17 @@ pub(in crate::bench) fn write(database: &Database, posts: &[Post<'_>]) -> Result
 }
 
 /// The rows of messages: record, index entry, and the largest id.
-pub(super) fn insert(transaction: &WriteTransaction, posts: &[Post<'_>]) -> Result<(), Failure> {
+fn insert(transaction: &WriteTransaction, posts: &[Post<'_>]) -> Result<(), Failure> {
     let mut messages = transaction.open_table(MESSAGES)?;
     let mut index = transaction.open_table(MESSAGES_BY_CHANNEL)?;
     let mut value = Vec::new();
     for post in posts {
-        let (id, channel) = (post.id.ulid().to_bytes(), post.channel.ulid().to_bytes());
-        // As long as decentcom's record: version, checksum, two ids, length, text, two flags.
-        value.clear();
-        value.extend_from_slice(&[1, 0, 0, 0, 0]);
-        value.extend_from_slice(&channel);
-        value.extend_from_slice(&post.author.ulid().to_bytes());
-        value.push(u8::try_from(post.text.len()).unwrap_or(u8::MAX));
-        value.extend_from_slice(post.text.as_bytes());
-        value.extend_from_slice(&[0, 0]);
-        messages.insert(id.as_slice(), value.as_slice())?;
-        index.insert([channel, id].concat().as_slice(), [].as_slice())?;
+        post.record(&mut value);
+        messages.insert(post.key().as_slice(), value.as_slice())?;
+        index.insert(post.index_key().as_slice(), [].as_slice())?;
     }
     if let Some(last) = posts.last() {
-        transaction.open_table(META)?.insert(b"high_water_id".as_slice(), last.id.ulid().to_bytes().as_slice())?;
+        transaction.open_table(META)?.insert(b"high_water_id".as_slice(), last.key().as_slice())?;
     }
     Ok(())
 }

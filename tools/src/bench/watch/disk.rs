@@ -38,7 +38,7 @@ pub(crate) fn synced_overwrites(
             let began = Instant::now();
             file.as_file().write_all_at(&block, offset)?;
             file.as_file().sync_data()?;
-            latencies.saturating_record(began.elapsed().as_nanos().try_into().unwrap_or(u64::MAX));
+            latencies.record(began.elapsed().as_nanos().try_into().unwrap_or(u64::MAX)).map_err(io::Error::other)?;
         }
         Ok((latencies, start.elapsed().as_secs_f64()))
     };

@@ -16,7 +16,7 @@ use crate::bench::results::Machine;
 /// What this program was built with.
 const LOCK: &str = include_str!("../../../../Cargo.lock");
 /// The parts of it whose versions matter.
-const ENGINES: [&str; 2] = ["redb", "sqlx"];
+const ENGINES: [&str; 3] = ["fjall", "redb", "sqlx"];
 
 const UNKNOWN: &str = "unknown";
 

@@ -1,0 +1,105 @@
+//! A store whose only page is held in memory: what the server's handlers cost without any.
+
+use std::sync::Arc;
+
+use decentcom_server::storage::{
+    Backend, Category, CategoryId, Channel, ChannelId, Message, MessageId, SessionDigest, Storage, StorageError,
+    SystemClock, Timestamp, User, UserId,
+    front::{
+        Front,
+        engine::{Page, Reader, Rows, Staged, StoredSession, Wants, Writer},
+    },
+    inspect::Row,
+};
+use ulid::Ulid;
+
+use super::town::{Town, people_and_places, user};
+use crate::{bench::measure::failure, outcome::Failure};
+
+/// Whoever has this is logged in.
+pub(super) const TOKEN: &str = "held in memory";
+/// As many as the handler asks for, to know whether there are more than 50.
+const MESSAGES: u64 = 51;
+
+/// The store, which answers the first messages of a town whatever page is asked for.
+pub(super) fn store(town: Town) -> Result<Arc<dyn Storage>, Failure> {
+    let Some(Row::User(somebody)) = people_and_places().next() else { return Err(failure("a town without people")) };
+    let page = (0..MESSAGES).map(|number| town.a_message(number)).collect();
+    let held = Held { user: somebody, page };
+    Ok(Arc::new(Front::start(Backend::Redb, Box::new(Nobody), held, Ulid::nil(), Arc::new(SystemClock))?))
+}
+
+struct Held {
+    user: Arc<User>,
+    page: Vec<Message>,
+}
+
+impl Reader for Held {
+    async fn user(&self, _: UserId) -> Result<Option<User>, StorageError> {
+        Ok(Some(User::clone(&self.user)))
+    }
+
+    async fn user_by_pubkey(&self, _: &str) -> Result<Option<User>, StorageError> {
+        Ok(None)
+    }
+
+    async fn users(&self, _: Option<UserId>, _: Option<u32>) -> Result<Vec<User>, StorageError> {
+        Ok(vec![User::clone(&self.user)])
+    }
+
+    async fn channel(&self, _: ChannelId) -> Result<Option<Channel>, StorageError> {
+        Ok(None)
+    }
+
+    async fn channels(&self) -> Result<Vec<Channel>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    async fn category(&self, _: CategoryId) -> Result<Option<Category>, StorageError> {
+        Ok(None)
+    }
+
+    async fn categories(&self) -> Result<Vec<Category>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    async fn message(&self, _: MessageId) -> Result<Option<Message>, StorageError> {
+        Ok(None)
+    }
+
+    async fn page(&self, _: ChannelId, _: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
+        Ok(self.page.iter().take(limit as usize).cloned().collect())
+    }
+
+    async fn session(&self, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
+        let session =
+            |digest| StoredSession { digest, user_id: user(0), created_at: Timestamp::MIN, expires_at: Timestamp::MAX };
+        Ok((digest == SessionDigest::of(TOKEN)).then(|| session(digest)))
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}
+
+/// Writes nothing: the server's sweeper finds nothing to sweep.
+struct Nobody;
+
+impl Writer for Nobody {
+    fn transact(&mut self, _: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError> {
+        match decide(Rows::default()).writes.is_empty() {
+            true => Ok(()),
+            false => Err(StorageError::unavailable("what is held in memory does not change")),
+        }
+    }
+
+    fn store_high_water(&mut self, _: Ulid) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
