@@ -113,6 +113,8 @@ struct Bencher<'a> {
     scale: Scale,
     quick: bool,
     workloads: Vec<Workload>,
+    /// The directory as it was named.
+    parent: String,
     directory: TempDir,
     lines: Vec<Line>,
     bar: ProgressBar,
@@ -141,7 +143,8 @@ impl<'a> Bencher<'a> {
         if !options.only.is_empty() {
             workloads.retain(|workload| options.only.contains(workload) || *workload == Workload::Disk);
         }
-        Ok(Self { session, scale, quick: options.quick, workloads, directory, lines: Vec::new(), bar })
+        let parent = parent.display().to_string();
+        Ok(Self { session, scale, quick: options.quick, workloads, parent, directory, lines: Vec::new(), bar })
     }
 
     fn results(mut self) -> Result<Results, Failure> {
@@ -169,7 +172,7 @@ impl<'a> Bencher<'a> {
                 warm_up_seconds: self.scale.warm_up,
                 messages: self.scale.town.messages(),
                 message_bytes: TEXT_BYTES,
-                directory: self.directory.path().parent().unwrap_or(Path::new(".")).display().to_string(),
+                directory: self.parent,
             },
             machine,
             versions,

@@ -40,7 +40,7 @@ const PURGE_STEP: usize = 256;
 const PURGE_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the commit thread looks for another command, without sleeping, after it has committed one: whoever waits for
 /// an answer before the next call would otherwise wait for the thread to wake up, too. It lets others have its core.
-const LINGER: Duration = Duration::from_micros(100);
+const LINGER: Duration = Duration::from_micros(50);
 /// After a reclaiming step failed, the next try waits this long.
 const PURGE_RETRY: Duration = Duration::from_secs(10);
 

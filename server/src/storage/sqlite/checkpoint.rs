@@ -8,13 +8,18 @@
 //! The longer the log may get, the less is written in all, because pages that change often are moved once in a while
 //! instead of often. See <https://www.sqlite.org/wal.html>, "Checkpointing" and "Performance Considerations".
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
 };
 
 use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
+use tokio::runtime::Handle;
 
 use crate::storage::front::engine::{Row, Write};
 
@@ -31,8 +36,9 @@ const PAGE_BYTES: usize = 4096;
 
 /// The one that looks after the log.
 pub(super) struct Checkpointer {
-    requests: mpsc::Sender<()>,
-    task: JoinHandle<()>,
+    requests: SyncSender<()>,
+    /// Not a task: whoever closes the store may be blocking the thread that tasks run on.
+    thread: JoinHandle<()>,
     /// Whether the log is long, with little left to move.
     is_finishable: Arc<AtomicBool>,
     /// Pages written to the log since it was last looked after, about.
@@ -41,11 +47,13 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     /// Starts it; it opens its connection when there is work for the first time.
-    pub(super) fn start(runtime: &Handle, options: SqliteConnectOptions) -> Self {
-        let (requests, received) = mpsc::channel(1);
+    pub(super) fn start(runtime: &Handle, options: SqliteConnectOptions) -> io::Result<Self> {
+        let (requests, received) = sync_channel(1);
         let is_finishable = Arc::new(AtomicBool::new(false));
-        let task = runtime.spawn(run(received, options, is_finishable.clone()));
-        Self { requests, task, is_finishable, pages: 0 }
+        let (runtime, is_long) = (runtime.clone(), is_finishable.clone());
+        let run = move || runtime.block_on(run(&received, options, &is_long));
+        let thread = std::thread::Builder::new().name("storage-checkpoint".into()).spawn(run)?;
+        Ok(Self { requests, thread, is_finishable, pages: 0 })
     }
 
     /// Takes note of what was committed on `connection`, and finishes the work if it is time to.
@@ -61,9 +69,9 @@ impl Checkpointer {
     }
 
     /// Lets it finish what it is at, and closes its connection.
-    pub(super) async fn stop(self) {
+    pub(super) fn stop(self) {
         drop(self.requests);
-        let _ = self.task.await;
+        let _ = self.thread.join();
     }
 }
 
@@ -75,9 +83,9 @@ fn pages_of(write: &Write) -> usize {
     PAGES_PER_WRITE + content / PAGE_BYTES
 }
 
-async fn run(mut requests: mpsc::Receiver<()>, options: SqliteConnectOptions, is_finishable: Arc<AtomicBool>) {
+async fn run(requests: &Receiver<()>, options: SqliteConnectOptions, is_finishable: &AtomicBool) {
     let mut connection = None;
-    while requests.recv().await.is_some() {
+    while requests.recv().is_ok() {
         let usable = match &mut connection {
             Some(connection) => connection,
             None => match options.connect().await {
@@ -113,5 +121,42 @@ async fn checkpoint(connection: &mut SqliteConnection) -> Option<i64> {
             tracing::warn!(%error, "a checkpoint failed; it is tried again");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use crate::storage::{Backend, RedbOptions, StorageOptions, SystemClock, open};
+
+    const MIB: u64 = 1024 * 1024;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_log_is_moved_to_the_file_while_the_store_is_open_and_stays_short() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let size = |name: &str| std::fs::metadata(directory.path().join(name)).map_or(0, |file| file.len());
+        let options = StorageOptions { backend: Backend::Sqlite, path, redb: RedbOptions::default() };
+        let store = open(&options, Arc::new(SystemClock)).await.unwrap();
+        let user = store.create_user("key", None).await.unwrap().id;
+        let channel = store.create_channel("general", None, 0).await.unwrap().id;
+        let text = "z".repeat(500_000);
+        let post = async |messages| {
+            for _ in 0..messages {
+                store.create_message(&channel, &user, &text).await.unwrap();
+            }
+        };
+        // Less than makes a commit do it.
+        post(60).await;
+        let mut patience = 500;
+        while size("store") < 10 * MIB {
+            patience -= 1;
+            assert!(patience > 0, "the file has {} bytes, the log {}", size("store"), size("store-wal"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        post(300).await;
+        assert!(size("store-wal") < 80 * MIB, "the log has {} bytes", size("store-wal"));
+        store.close().await.unwrap();
     }
 }

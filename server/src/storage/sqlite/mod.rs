@@ -112,7 +112,7 @@ pub(super) async fn open_writer(path: &Path) -> Result<(Box<dyn Writer>, Ulid), 
     let mut connection = writing.connect().await.map_err(|error| open_error(path, error))?;
     migrate(path, &mut connection).await?;
     let high_water = high_water(&mut connection).await?;
-    Ok((Box::new(SqliteWriter::for_file(connection, writing, path, held)), high_water))
+    Ok((Box::new(SqliteWriter::for_file(connection, writing, path, held)?), high_water))
 }
 
 /// Opens an empty store in memory. One connection serves reads and writes: a second would see another database.

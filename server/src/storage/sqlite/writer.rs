@@ -67,13 +67,15 @@ impl SqliteWriter {
         options: SqliteConnectOptions,
         path: &Path,
         lock: File,
-    ) -> Self {
+    ) -> Result<Self, StorageError> {
         let runtime = Handle::current();
-        Self {
+        let checkpointer = Checkpointer::start(&runtime, options.clone())
+            .map_err(|error| StorageError::internal("start the checkpoint thread", error))?;
+        Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
             unfinished: false,
             file: Some(DatabaseFile {
-                checkpointer: Checkpointer::start(&runtime, options.clone()),
+                checkpointer,
                 options,
                 wal: beside(path, "-wal"),
                 log_due: WAL_LIMIT_BYTES,
@@ -81,7 +83,7 @@ impl SqliteWriter {
                 _lock: lock,
             }),
             runtime,
-        }
+        })
     }
 
     pub(super) fn in_memory(connection: Arc<Mutex<SqliteConnection>>) -> Self {
@@ -130,7 +132,7 @@ impl Writer for SqliteWriter {
         runtime.block_on(async {
             let _lock = match file {
                 Some(DatabaseFile { checkpointer, _lock, .. }) => {
-                    checkpointer.stop().await;
+                    checkpointer.stop();
                     Some(_lock)
                 }
                 None => None,
@@ -340,7 +342,7 @@ mod tests {
             None => SqliteWriter::in_memory(Arc::new(Mutex::new(connection))),
             Some(path) => {
                 let options = SqliteConnectOptions::new().filename(path);
-                SqliteWriter::for_file(connection, options, path, tempfile::tempfile().unwrap())
+                SqliteWriter::for_file(connection, options, path, tempfile::tempfile().unwrap()).unwrap()
             }
         }
     }
