@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use decentcom_server::storage::inspect::{Place, Row};
+use sqlx::Connection as _;
 use tokio::runtime::Runtime;
 
 use super::{
@@ -40,7 +41,9 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
             import(task, people_and_places())?;
             let began = Instant::now();
             let mut connection = runtime.block_on(raw_sqlite::open(&task.store()))?;
-            (in_batches(task.town, |posts| runtime.block_on(raw_sqlite::write(&mut connection, posts)))?, began)
+            let rows = in_batches(task.town, |posts| runtime.block_on(raw_sqlite::write(&mut connection, posts)))?;
+            runtime.block_on(connection.close())?;
+            (rows, began)
         }
         _ => return Err(task.cannot()),
     };

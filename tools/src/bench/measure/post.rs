@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sqlx::Connection as _;
 use tokio::runtime::Runtime;
 
 use super::{
@@ -159,12 +160,14 @@ async fn fjall(task: &Task) -> Result<Tally, Failure> {
 async fn raw_sqlite(task: &Task) -> Result<Tally, Failure> {
     let community = found_and_leave(task).await?;
     let mut connection = raw_sqlite::open(&task.store()).await?;
-    batches(
+    let tally = batches(
         task,
         |number| community_post(&community, number),
         async |posts| raw_sqlite::write(&mut connection, posts).await,
     )
-    .await
+    .await;
+    connection.close().await?;
+    tally
 }
 
 /// Posts by one caller, each waited for, between the marks of whoever counts syncs.
