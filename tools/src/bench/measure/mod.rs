@@ -187,14 +187,15 @@ fn with_disk(
     Ok(sample)
 }
 
-/// Bytes that the files of a directory take on disk.
+/// Bytes that the files in a directory, and those below, take on disk.
 fn allocated(directory: &Path) -> Result<u64, Failure> {
     use std::os::unix::fs::MetadataExt as _;
     const UNIT: u64 = 512;
     let mut bytes = 0;
     for entry in std::fs::read_dir(directory)? {
-        let metadata = entry?.metadata()?;
-        bytes += if metadata.is_dir() { 0 } else { metadata.blocks() * UNIT };
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { allocated(&entry.path())? } else { metadata.blocks() * UNIT };
     }
     Ok(bytes)
 }
