@@ -125,10 +125,8 @@ impl Snapshot {
 
     /// Whether a table has no rows.
     pub fn is_empty<T: Table>(&self) -> Result<bool, Error> {
-        {
-            let table = self.table(T::NAME)?;
-            guarded(|| table.is_empty())
-        }
+        let table = self.table(T::NAME)?;
+        guarded(|| table.is_empty())
     }
 
     /// The rows of a table with keys strictly above `after`, or all, in this direction.

@@ -126,7 +126,7 @@ impl<'a> Bencher<'a> {
         scale.rounds = options.rounds.unwrap_or(scale.rounds);
         scale.seconds = options.seconds.unwrap_or(scale.seconds);
         if let Some(messages) = options.messages {
-            (scale.town.largest, scale.sessions) = (messages, messages);
+            (scale.dataset.largest, scale.sessions) = (messages, messages);
         }
         let parent = options.directory.as_deref().unwrap_or(Path::new("."));
         let directory = tempfile::Builder::new().prefix("dcstore-bench-").tempdir_in(parent).map_err(|error| {
@@ -151,7 +151,8 @@ impl<'a> Bencher<'a> {
         let began = Instant::now();
         let started_at = SystemClock.now().to_string();
         let machine = machine::machine(self.directory.path());
-        let plans: Vec<_> = self.workloads.iter().map(|workload| plan::lines(*workload, &self.scale)).collect();
+        let mut plans: Vec<_> = self.workloads.iter().map(|workload| plan::lines(*workload, &self.scale)).collect();
+        plans.insert(0, plan::bases_missing_in(&plans));
         let measurements: usize = plans.iter().map(Vec::len).sum();
         self.bar.set_length(measurements as u64 * u64::from(self.scale.rounds));
         let durability = self.count_syncs()?;
@@ -170,7 +171,7 @@ impl<'a> Bencher<'a> {
                 rounds: self.scale.rounds,
                 measured_seconds: self.scale.seconds,
                 warm_up_seconds: self.scale.warm_up,
-                messages: self.scale.town.messages(),
+                messages: self.scale.dataset.messages(),
                 message_bytes: TEXT_BYTES,
                 directory: self.parent,
             },
@@ -235,7 +236,7 @@ impl<'a> Bencher<'a> {
             role: Role::Measure,
             directory: self.directory.path().join("measured"),
             prepared: self.directory.path().into(),
-            town: self.scale.town,
+            dataset: self.scale.dataset,
             warm_up_seconds: self.scale.warm_up,
             measured_seconds: self.scale.seconds * planned.times_as_long,
             rate,
@@ -264,9 +265,9 @@ impl<'a> Bencher<'a> {
     /// Makes the stores that are read, where something reads them.
     fn prepare(&mut self) -> Result<(), Failure> {
         use Workload::{Disk, Load, Login, Post, Sweep};
-        let needs_town = self.workloads.iter().any(|it| ![Disk, Post, Load, Login, Sweep].contains(it));
+        let needs_dataset = self.workloads.iter().any(|it| ![Disk, Post, Load, Login, Sweep].contains(it));
         let needs_sessions = self.workloads.contains(&Sweep);
-        for (prepared, needed) in [(Prepared::Town, needs_town), (Prepared::Sessions, needs_sessions)] {
+        for (prepared, needed) in [(Prepared::Dataset, needs_dataset), (Prepared::Sessions, needs_sessions)] {
             for subject in [Subject::Redb, Subject::Sqlite] {
                 let Some(backend) = backend_of(subject).filter(|_| needed) else { continue };
                 self.session.check()?;
@@ -279,7 +280,7 @@ impl<'a> Bencher<'a> {
 
     fn prepare_one(&self, prepared: Prepared, subject: Subject, backend: Backend) -> Result<(), Failure> {
         let case = match prepared {
-            Prepared::Town => Case { rows: Some(self.scale.town.largest), ..Case::default() },
+            Prepared::Dataset => Case { rows: Some(self.scale.dataset.largest), ..Case::default() },
             Prepared::Sessions => {
                 Case { rows: Some(self.scale.sessions), variant: Some(Variant::Sessions), ..Case::default() }
             }

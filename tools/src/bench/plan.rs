@@ -1,13 +1,13 @@
 //! Which lines a run has: one declaration for full and quick runs, of which the quick one measures fewer sizes.
 
 use super::{
-    measure::Town,
+    measure::Dataset,
     results::{Case, Subject, Variant, What, Workload},
 };
 
 /// How much is measured.
 pub(super) struct Scale {
-    pub(super) town: Town,
+    pub(super) dataset: Dataset,
     /// Sessions that are swept.
     pub(super) sessions: u64,
     callers: &'static [u32],
@@ -22,7 +22,7 @@ pub(super) struct Scale {
 impl Scale {
     pub(super) fn full() -> Self {
         Self {
-            town: Town { largest: 1_000_000 },
+            dataset: Dataset { largest: 1_000_000 },
             sessions: 1_000_000,
             callers: &[1, 16, 64, 256],
             channels: &[1000, 16],
@@ -35,7 +35,7 @@ impl Scale {
 
     pub(super) fn quick() -> Self {
         Self {
-            town: Town { largest: 100_000 },
+            dataset: Dataset { largest: 100_000 },
             sessions: 100_000,
             callers: &[1, 64],
             channels: &[1000],
@@ -70,7 +70,12 @@ const BUSY_PERCENT: u32 = 25;
 /// All lines of a workload; those that others build on come before them.
 pub(super) fn lines(workload: Workload, scale: &Scale) -> Vec<Planned> {
     let mut plan = Plan { workload, lines: Vec::new() };
-    let largest = scale.town.largest;
+    if workload.is_durable() {
+        // In turns with them, so that F is that of the same minutes.
+        let what = What { workload: Workload::Disk, subject: Subject::Disk, case: Case::default() };
+        plan.lines.push(Planned { what, base: None, times_as_long: 1.0 });
+    }
+    let largest = scale.dataset.largest;
     match workload {
         Workload::Disk => plan.add(&[Subject::Disk], Case::default()),
         Workload::Post => plan.posts(scale),
@@ -178,8 +183,29 @@ impl Plan {
                 self.push(subject, case, Some(base));
             }
         }
-        self.lines.iter_mut().for_each(|line| line.times_as_long = LONG);
+        for line in self.lines.iter_mut().filter(|line| line.what.workload != Workload::Disk) {
+            line.times_as_long = LONG;
+        }
     }
+}
+
+impl Workload {
+    /// Whether its figures move with the disk.
+    fn is_durable(self) -> bool {
+        matches!(self, Self::Post | Self::Login | Self::Sweep | Self::Reclaim)
+    }
+}
+
+/// The lines that these build on and that are not among them, to be measured first.
+pub(super) fn bases_missing_in(plans: &[Vec<Planned>]) -> Vec<Planned> {
+    let planned = |what: &What| plans.iter().flatten().any(|line| line.what == *what);
+    let mut missing: Vec<Planned> = Vec::new();
+    for base in plans.iter().flatten().filter_map(|line| line.base.clone()) {
+        if !planned(&base) && missing.iter().all(|line| line.what != base) {
+            missing.push(Planned { what: base, base: None, times_as_long: 1.0 });
+        }
+    }
+    missing
 }
 
 /// The posts that shares are taken of.
@@ -208,11 +234,21 @@ mod tests {
         for scale in [Scale::full(), Scale::quick()] {
             let all: Vec<_> = Workload::value_variants().iter().flat_map(|it| lines(*it, &scale)).collect();
             for (place, line) in all.iter().enumerate() {
-                assert!(all[..place].iter().all(|earlier| earlier.what != line.what), "{line:?} twice");
+                let is_new = all[..place].iter().all(|earlier| earlier.what != line.what);
+                assert!(is_new || line.what.workload == Workload::Disk, "{line:?} twice");
                 if let Some(base) = &line.base {
                     assert!(all[..place].iter().any(|earlier| earlier.what == *base), "{line:?} before its base");
                 }
             }
         }
+    }
+    #[test]
+    fn a_workload_alone_brings_along_what_it_builds_on() {
+        let plans = [lines(Workload::Sweep, &Scale::quick())];
+        let missing = bases_missing_in(&plans);
+        assert_eq!(missing.iter().map(|line| line.what.subject).collect::<Vec<_>>(), [Subject::Redb, Subject::Sqlite]);
+        assert!(missing.iter().all(|line| line.what.workload == Workload::Post && line.base.is_none()));
+        let all: Vec<_> = Workload::value_variants().iter().map(|it| lines(*it, &Scale::full())).collect();
+        assert!(bases_missing_in(&all).is_empty());
     }
 }

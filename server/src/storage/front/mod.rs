@@ -50,6 +50,8 @@ pub use queue::{BATCH_COMMANDS, COMMIT_SECONDS, QUEUE_COMMANDS};
 const SWEEP_STEP: usize = 16;
 /// After a step, a sweep pauses for so many times as long as the step took: most commits have nothing of it in them.
 const SWEEP_PAUSE: u32 = 9;
+/// The longest of these pauses: a step that waited for an overloaded queue says nothing of what it costs.
+const LONGEST_SWEEP_PAUSE: Duration = Duration::from_millis(100);
 /// A clock this far ahead of the newest id is worth a warning: ids, once given out, cannot go back.
 const CLOCK_AHEAD: Duration = Duration::from_secs(366 * 24 * 3600);
 /// A clock this far behind the newest id is worth a warning.
@@ -372,7 +374,7 @@ impl<R: Reader> SessionStore for Front<R> {
             if !step.more {
                 return Ok(total);
             }
-            tokio::time::sleep(began.elapsed() * SWEEP_PAUSE).await;
+            tokio::time::sleep((began.elapsed() * SWEEP_PAUSE).min(LONGEST_SWEEP_PAUSE)).await;
         }
     }
 }

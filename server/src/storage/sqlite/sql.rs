@@ -110,8 +110,8 @@ pub(super) async fn rows_by_keys(
 const LARGEST_INSERT: usize = 64;
 
 /// Inserts rows, many with one statement, so that each costs a fraction of a round trip to the connection's thread. There
-/// are as many prepared statements as there are numbers of rows up to [`LARGEST_INSERT`]. `head` is an INSERT up to VALUES, `values` the placeholders
-/// of one row, `bind` gives them a row's values.
+/// are as many prepared statements as there are numbers of rows up to [`LARGEST_INSERT`]. `head` is an INSERT up to
+/// VALUES, `values` the placeholders of one row, `bind` gives them a row's values.
 pub(super) async fn insert_rows<'q, T>(
     connection: &mut SqliteConnection,
     attempt: &'static str,

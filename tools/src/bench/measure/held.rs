@@ -13,7 +13,7 @@ use decentcom_server::storage::{
 };
 use ulid::Ulid;
 
-use super::town::{Town, people_and_places, user};
+use super::dataset::{Dataset, people_and_places, user};
 use crate::{bench::measure::failure, outcome::Failure};
 
 /// Whoever has this is logged in.
@@ -21,10 +21,10 @@ pub(super) const TOKEN: &str = "held in memory";
 /// As many as the handler asks for, to know whether there are more than 50.
 const MESSAGES: u64 = 51;
 
-/// The store, which answers the first messages of a town whatever page is asked for.
-pub(super) fn store(town: Town) -> Result<Arc<dyn Storage>, Failure> {
-    let Some(Row::User(somebody)) = people_and_places().next() else { return Err(failure("a town without people")) };
-    let page = (0..MESSAGES).map(|number| town.a_message(number)).collect();
+/// The store, which answers the first messages of a dataset whatever page is asked for.
+pub(super) fn store(dataset: Dataset) -> Result<Arc<dyn Storage>, Failure> {
+    let Some(Row::User(somebody)) = people_and_places().next() else { return Err(failure("a dataset without people")) };
+    let page = (0..MESSAGES).map(|number| dataset.a_message(number)).collect();
     let held = Held { user: somebody, page };
     Ok(Arc::new(Front::start(Backend::Redb, Box::new(Nobody), held, Ulid::nil(), Arc::new(SystemClock))?))
 }

@@ -17,11 +17,12 @@ use tokio::{
 };
 
 use super::{
-    Prepared, Task, failure, held,
+    Prepared, Task,
+    dataset::{mix, ordinary_channel, text, user},
+    failure, held,
     pace::{self, Ended},
     post::callers,
     read::PAGE,
-    town::{mix, ordinary_channel, text, user},
 };
 use crate::{
     bench::{
@@ -37,9 +38,9 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
     let serving = Builder::new_multi_thread().enable_all().build()?;
     let (store, token) = serving.block_on(async {
         if task.what.subject == Subject::Held {
-            return Ok((held::store(task.town)?, held::TOKEN.to_owned()));
+            return Ok((held::store(task.dataset)?, held::TOKEN.to_owned()));
         }
-        let store = community::open(task.backend()?, &task.own_copy(Prepared::Town)?).await?;
+        let store = community::open(task.backend()?, &task.own_copy(Prepared::Dataset)?).await?;
         let token = store.create_session(&user(0), DAY).await?.token;
         Ok::<_, Failure>((store, token))
     })?;

@@ -7,8 +7,9 @@ use sqlx::Connection as _;
 use tokio::runtime::Runtime;
 
 use super::{
-    MESSAGE_BYTES, Task, Town, allocated, failure,
-    town::{expired_session, message, people_and_places},
+    Dataset, MESSAGE_BYTES, Task, allocated,
+    dataset::{expired_session, message, people_and_places},
+    failure,
 };
 use crate::{
     bench::{
@@ -32,16 +33,18 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
             let sessions = (0..sessions).map(|number| Row::Session(expired_session(number)));
             (import(task, people_and_places().chain(sessions))?, began)
         }
-        (Subject::Redb | Subject::Sqlite, None) => (import(task, people_and_places().chain(task.town.posts()))?, began),
+        (Subject::Redb | Subject::Sqlite, None) => {
+            (import(task, people_and_places().chain(task.dataset.posts()))?, began)
+        }
         (Subject::RawRedb, _) => {
             let database = raw_redb::open(&task.store())?;
-            (in_batches(task.town, |posts| raw_redb::write(&database, posts))?, began)
+            (in_batches(task.dataset, |posts| raw_redb::write(&database, posts))?, began)
         }
         (Subject::RawSqlite, _) => {
             import(task, people_and_places())?;
             let began = Instant::now();
             let mut connection = runtime.block_on(raw_sqlite::open(&task.store()))?;
-            let rows = in_batches(task.town, |posts| runtime.block_on(raw_sqlite::write(&mut connection, posts)))?;
+            let rows = in_batches(task.dataset, |posts| runtime.block_on(raw_sqlite::write(&mut connection, posts)))?;
             runtime.block_on(connection.close())?;
             (rows, began)
         }
@@ -72,18 +75,18 @@ fn import(task: &Task, rows: impl Iterator<Item = Row>) -> Result<u64, Failure> 
         }
     }
     import.append(batch)?;
-    import.close(Some(message(task.town.messages()).ulid()))?;
+    import.close(Some(message(task.dataset.messages()).ulid()))?;
     place.install(None)?;
     Ok(count)
 }
 
 /// Writes the messages of a community by `write`; answers how many they are.
-fn in_batches(town: Town, mut write: impl FnMut(&[Post<'_>]) -> Result<(), Failure>) -> Result<u64, Failure> {
+fn in_batches(dataset: Dataset, mut write: impl FnMut(&[Post<'_>]) -> Result<(), Failure>) -> Result<u64, Failure> {
     let mut next = 0;
-    while next < town.messages() {
-        let numbers = next..town.messages().min(next + u64::try_from(ROWS).map_err(failure)?);
+    while next < dataset.messages() {
+        let numbers = next..dataset.messages().min(next + u64::try_from(ROWS).map_err(failure)?);
         next = numbers.end;
-        let messages: Vec<_> = numbers.map(|number| town.a_message(number)).collect();
+        let messages: Vec<_> = numbers.map(|number| dataset.a_message(number)).collect();
         let posts: Vec<_> = messages
             .iter()
             .map(|it| Post { id: it.id, channel: it.channel_id, author: it.author_id, text: &it.content })

@@ -1,17 +1,17 @@
 //! One measurement, in a process of its own.
 
+mod background;
 mod commits;
+mod dataset;
 mod held;
 mod http;
 mod load;
+mod login;
+mod mixed;
 mod opening;
 mod pace;
 mod post;
 mod read;
-mod sessions;
-mod stall;
-mod town;
-mod whole;
 
 use std::{
     future::Future,
@@ -23,8 +23,8 @@ use decentcom_server::storage::Backend;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 
+pub(super) use self::dataset::{Dataset, MESSAGE_BYTES, TEXT_BYTES, text};
 use self::pace::{Span, Tally};
-pub(super) use self::town::{MESSAGE_BYTES, TEXT_BYTES, Town, text};
 use super::{
     results::{Sample, Subject, What, Workload},
     watch::{device::Device, disk, memory},
@@ -41,7 +41,7 @@ pub(super) struct Task {
     pub(super) directory: PathBuf,
     /// Where the prepared stores are, one per backend.
     pub(super) prepared: PathBuf,
-    pub(super) town: Town,
+    pub(super) dataset: Dataset,
     pub(super) warm_up_seconds: f64,
     pub(super) measured_seconds: f64,
     /// Calls per second of an open loop.
@@ -81,9 +81,9 @@ impl Task {
             Workload::Disk => self.disk()?,
             Workload::Post => post::measure(self, runtime)?,
             Workload::Read | Workload::Scroll | Workload::Join => read::measure(self, runtime)?,
-            Workload::Mixed | Workload::Beside | Workload::Memory => whole::measure(self, runtime)?,
-            Workload::Login => sessions::measure(self, runtime)?,
-            Workload::Sweep | Workload::Reclaim => stall::measure(self, runtime)?,
+            Workload::Mixed | Workload::Beside | Workload::Memory => mixed::measure(self, runtime)?,
+            Workload::Login => login::measure(self, runtime)?,
+            Workload::Sweep | Workload::Reclaim => background::measure(self, runtime)?,
             Workload::Http => http::measure(self, runtime)?,
             Workload::Load => load::measure(self, runtime)?,
             Workload::Open => opening::measure(self, runtime)?,
@@ -122,8 +122,8 @@ impl Task {
     }
 
     /// The prepared community, to be read where it is.
-    fn town_store(&self) -> Result<PathBuf, Failure> {
-        Ok(Prepared::Town.path(&self.prepared, self.backend()?))
+    fn dataset_store(&self) -> Result<PathBuf, Failure> {
+        Ok(Prepared::Dataset.path(&self.prepared, self.backend()?))
     }
 
     /// A prepared store, copied to be written to.
@@ -139,7 +139,7 @@ impl Task {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Prepared {
     /// A community with a past.
-    Town,
+    Dataset,
     /// One with many sessions that have expired.
     Sessions,
 }
@@ -148,7 +148,7 @@ impl Prepared {
     /// Where it is.
     pub(super) fn path(self, directory: &Path, backend: Backend) -> PathBuf {
         let name = match self {
-            Self::Town => "town",
+            Self::Dataset => "dataset",
             Self::Sessions => "sessions",
         };
         directory.join(format!("{name}.{}", backend.name()))

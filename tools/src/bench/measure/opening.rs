@@ -7,7 +7,7 @@ use std::{
 
 use tokio::runtime::Runtime;
 
-use super::{Prepared, Role, Task, failure, town};
+use super::{Prepared, Role, Task, dataset, failure};
 use crate::{
     bench::{
         again,
@@ -21,14 +21,14 @@ use crate::{
 const WRITING: Duration = Duration::from_secs(1);
 
 pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure> {
-    let store = task.own_copy(Prepared::Town)?;
+    let store = task.own_copy(Prepared::Dataset)?;
     if task.what.case.variant == Some(Variant::Killed) {
         kill_while_writing(task)?;
     }
     let began = Instant::now();
     let opened = runtime.block_on(async {
         let store = community::open(task.backend()?, &store).await?;
-        store.get_message(&town::message(0)).await?.ok_or_else(|| failure("the first message is gone"))?;
+        store.get_message(&dataset::message(0)).await?.ok_or_else(|| failure("the first message is gone"))?;
         Ok::<_, Failure>(store)
     })?;
     let took = began.elapsed();

@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 use super::{
     MESSAGE_BYTES, Task,
     commits::Commits,
+    dataset::{channel, message, mix, ordinary_channel, text, user},
     pace::{self, Ended, Tally},
-    town::{channel, message, mix, ordinary_channel, text, user},
     with_disk,
 };
 use crate::{

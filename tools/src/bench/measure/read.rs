@@ -6,10 +6,11 @@ use decentcom_server::storage::{ChannelId, MessageId, Storage, StorageError};
 use tokio::runtime::Runtime;
 
 use super::{
-    Task, failure,
+    Task,
+    dataset::{self, mix},
+    failure,
     pace::{self, Ended, Tally},
     post::callers,
-    town::{self, mix},
 };
 use crate::{
     bench::{
@@ -44,16 +45,16 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
 }
 
 fn request(task: &Task, random: u64) -> Request {
-    let messages = task.town.messages();
-    let any = town::message(random % messages);
+    let messages = task.dataset.messages();
+    let any = dataset::message(random % messages);
     match (task.what.workload, task.what.case.variant) {
-        (Workload::Join, _) => Request::User(town::pubkey(random % town::USERS)),
-        (Workload::Read, Some(Variant::Recent)) => Request::Message(town::message(messages - 1 - random % RECENT)),
+        (Workload::Join, _) => Request::User(dataset::pubkey(random % dataset::USERS)),
+        (Workload::Read, Some(Variant::Recent)) => Request::Message(dataset::message(messages - 1 - random % RECENT)),
         (Workload::Read, _) => Request::Message(any),
         (_, variant) => {
-            let channel = task.town.channel_with(task.what.case.rows.unwrap_or_default());
+            let channel = task.dataset.channel_with(task.what.case.rows.unwrap_or_default());
             // Below it there is a tenth of the channel at least, so a page is full.
-            let anywhere = town::message(messages / 10 + random % (messages - messages / 10));
+            let anywhere = dataset::message(messages / 10 + random % (messages - messages / 10));
             Request::Page { channel, before: (variant == Some(Variant::Deep)).then_some(anywhere) }
         }
     }
@@ -70,7 +71,7 @@ fn found(is_there: bool) -> Result<Ended, Failure> {
 }
 
 async fn through_the_traits(task: &Task, requests: Arc<[Request]>) -> Result<Tally, Failure> {
-    let store = community::open(task.backend()?, &task.town_store()?).await?;
+    let store = community::open(task.backend()?, &task.dataset_store()?).await?;
     let tally = match callers(task) {
         1 => pace::alone(task.span(), async |number| found(ask(&*store, of(&requests, number)?).await?)).await?,
         callers => {
@@ -95,7 +96,7 @@ async fn ask(store: &dyn Storage, request: &Request) -> Result<bool, StorageErro
 }
 
 async fn raw_redb(task: &Task, requests: &[Request]) -> Result<Tally, Failure> {
-    let reading = raw_redb::Reading::open(&task.town_store()?)?;
+    let reading = raw_redb::Reading::open(&task.dataset_store()?)?;
     pace::alone(task.span(), async |number| {
         found(match of(requests, number)? {
             Request::Message(id) => reading.get(&id.ulid().to_bytes())?.is_some(),
@@ -107,7 +108,7 @@ async fn raw_redb(task: &Task, requests: &[Request]) -> Result<Tally, Failure> {
 }
 
 async fn raw_sqlite(task: &Task, requests: &[Request]) -> Result<Tally, Failure> {
-    let mut connection = raw_sqlite::open(&task.town_store()?).await?;
+    let mut connection = raw_sqlite::open(&task.dataset_store()?).await?;
     pace::alone(task.span(), async |number| {
         found(match of(requests, number)? {
             Request::Message(id) => raw_sqlite::get(&mut connection, *id).await?.is_some(),

@@ -11,7 +11,7 @@ use ulid::Ulid;
 
 /// When its first message was posted, in milliseconds since 1970: 2026-01-01. A message a millisecond follows.
 const BEGAN: u64 = 1_767_225_600_000;
-/// Channels of ordinary size, besides those of [`Town::BIG`] and its like.
+/// Channels of ordinary size, besides those of [`Dataset::BIG`] and its like.
 pub(super) const ORDINARY_CHANNELS: u64 = 1_000;
 /// Messages in each: two pages.
 const ORDINARY_MESSAGES: u64 = 100;
@@ -22,12 +22,12 @@ const TEXT: &str = "people write to each other in a channel on some evening, and
 
 /// How much there is.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
-pub(in crate::bench) struct Town {
+pub(in crate::bench) struct Dataset {
     /// Messages in the largest channel.
     pub(in crate::bench) largest: u64,
 }
 
-impl Town {
+impl Dataset {
     /// The channel with most messages.
     pub(super) const BIG: u64 = 0;
 
@@ -179,14 +179,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_town_has_its_channels_in_about_the_sizes_it_says() {
-        let town = Town { largest: 100_000 };
+    fn a_dataset_has_its_channels_in_about_the_sizes_it_says() {
+        let dataset = Dataset { largest: 100_000 };
         let mut counts = vec![0_u64; 1_003];
-        for number in 0..town.messages() {
-            counts[usize::try_from(town.channel_of(number)).unwrap()] += 1;
+        for number in 0..dataset.messages() {
+            counts[usize::try_from(dataset.channel_of(number)).unwrap()] += 1;
         }
         for channel in 0..3 {
-            let (said, counted) = (town.size(channel) as f64, counts[usize::try_from(channel).unwrap()] as f64);
+            let (said, counted) = (dataset.size(channel) as f64, counts[usize::try_from(channel).unwrap()] as f64);
             assert!((counted / said - 1.0).abs() < 0.15, "channel {channel}: {counted} of {said}");
         }
         assert!(counts[3..].iter().all(|count| *count > 0));

@@ -8,8 +8,8 @@ use tokio::runtime::Runtime;
 
 use super::{
     Prepared, Task,
+    dataset::{self, Dataset, mix, ordinary_channel, text, user},
     pace::{self, Ended, joined},
-    town::{self, Town, mix, ordinary_channel, text, user},
 };
 use crate::{
     bench::{
@@ -22,7 +22,7 @@ use crate::{
 pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure> {
     let rate = task.rate.ok_or_else(|| task.cannot())?;
     let is_sweep = task.what.workload == Workload::Sweep;
-    let of = if is_sweep { Prepared::Sessions } else { Prepared::Town };
+    let of = if is_sweep { Prepared::Sessions } else { Prepared::Dataset };
     runtime.block_on(async {
         let store = community::open(task.backend()?, &task.own_copy(of)?).await?;
         let other_work = (task.what.case.variant == Some(Variant::Together)).then(|| {
@@ -57,5 +57,5 @@ async fn sweep(store: Arc<dyn Storage>) -> Result<(), StorageError> {
 }
 
 async fn delete(store: Arc<dyn Storage>) -> Result<(), StorageError> {
-    store.delete_channel(&town::channel(Town::BIG)).await
+    store.delete_channel(&dataset::channel(Dataset::BIG)).await
 }

@@ -7,10 +7,10 @@ use tokio::runtime::Runtime;
 
 use super::{
     Prepared, Task,
+    dataset::{ORDINARY_CHANNELS, mix, ordinary_channel, text, user},
     pace::{self, Ended, Tally, joined},
     post::callers,
     read::PAGE,
-    town::{ORDINARY_CHANNELS, mix, ordinary_channel, text, user},
 };
 use crate::{
     bench::{
@@ -30,7 +30,7 @@ const LOOKS: u32 = 60;
 
 pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure> {
     runtime.block_on(async {
-        let store = community::open(task.backend()?, &task.own_copy(Prepared::Town)?).await?;
+        let store = community::open(task.backend()?, &task.own_copy(Prepared::Dataset)?).await?;
         let sample = match task.what.workload {
             Workload::Beside => beside(task, &store).await?.sample(),
             Workload::Memory => {
