@@ -41,7 +41,7 @@ impl Scale {
             channels: &[1000],
             loads: &[50],
             rounds: 1,
-            seconds: 0.5,
+            seconds: 0.4,
             warm_up: 0.15,
         }
     }

@@ -69,11 +69,11 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
 async fn answered(call: RequestBuilder) -> Result<Ended, Failure> {
     let answer = call.send().await.map_err(failure)?;
     let status = answer.status();
-    let body = answer.text().await.map_err(failure)?;
+    let body = answer.bytes().await.map_err(failure)?;
     match status {
         StatusCode::SERVICE_UNAVAILABLE => Ok(Ended::Refused),
         status if status.is_success() => Ok(Ended::Well(1)),
-        status => Err(failure(format!("the server answered {status}: {body}"))),
+        status => Err(failure(format!("the server answered {status}: {}", String::from_utf8_lossy(&body)))),
     }
 }
 
