@@ -75,7 +75,7 @@ pub(crate) fn run(options: &Bench, session: &Session, out: &mut dyn Write) -> Re
         None => Bencher::new(options, session)?.results()?,
     };
     let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_col));
-    report::table::table(&results, if width == 0 { 140 } else { width }, out)?;
+    report::table::table(&results, if width == 0 { usize::MAX } else { width }, out)?;
     if let Some(directory) = &options.output {
         fs::create_dir_all(directory)?;
         let json = serde_json::to_string_pretty(&results).map_err(std::io::Error::from)?;

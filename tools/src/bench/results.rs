@@ -227,7 +227,7 @@ named! {
         Sweep = "sweep",
         /// Post at a fixed rate, alone and while a channel of a million messages is deleted and reclaimed.
         Reclaim = "reclaim",
-        /// Post and read history through the server, over loopback.
+        /// Post and read history through the server, over loopback, in channels of very different popularity (Zipf).
         Http = "http",
         /// Import a million messages in bulk.
         Load = "load",

@@ -12,7 +12,7 @@ use ulid::Ulid;
 /// When its first message was posted, in milliseconds since 1970: 2026-01-01. A message a millisecond follows.
 const BEGAN: u64 = 1_767_225_600_000;
 /// Channels of ordinary size, besides those of [`Dataset::BIG`] and its like.
-pub(super) const ORDINARY_CHANNELS: u64 = 1_000;
+const ORDINARY_CHANNELS: u64 = 1_000;
 /// Messages in each: two pages.
 const ORDINARY_MESSAGES: u64 = 100;
 /// Users.
@@ -115,6 +115,12 @@ pub(super) fn channel(number: u64) -> ChannelId {
 /// The id of an ordinary channel.
 pub(super) fn ordinary_channel(number: u64) -> ChannelId {
     channel(3 + number % ORDINARY_CHANNELS)
+}
+
+/// A channel whose rank is r with a probability of about 1/r (Zipf's law).
+pub(super) fn popular_channel(number: u64) -> ChannelId {
+    let uniform = mix(number ^ 3) as f64 / u64::MAX as f64;
+    ordinary_channel((ORDINARY_CHANNELS as f64).powf(uniform) as u64)
 }
 
 /// The id of the message with this number.

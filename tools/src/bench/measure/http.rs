@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Prepared, Task,
-    dataset::{mix, ordinary_channel, text, user},
+    dataset::{popular_channel, text, user},
     failure, held,
     pace::{self, Ended},
     post::callers,
@@ -50,7 +50,7 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
         let client = Client::builder().no_proxy().build().map_err(failure)?;
         let is_post = task.what.case.variant == Some(Variant::Posts);
         let call = move |number| {
-            let channel = ordinary_channel(mix(number));
+            let channel = popular_channel(number);
             let call = if is_post {
                 let body = serde_json::json!({ "content": text(number) });
                 client.request(Method::POST, format!("{base}/{channel}/messages")).json(&body)

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use decentcom_server::storage::{ChannelId, Storage, StorageError};
+use decentcom_server::storage::{Storage, StorageError};
 use tokio::runtime::Runtime;
 
 use super::{
     Prepared, Task,
-    dataset::{ORDINARY_CHANNELS, mix, ordinary_channel, text, user},
+    dataset::{mix, ordinary_channel, popular_channel, text, user},
     pace::{self, Ended, Tally, joined},
     post::callers,
     read::PAGE,
@@ -65,12 +65,6 @@ async fn visit(store: &dyn Storage, number: u64) -> Result<(), StorageError> {
         0 => store.create_message(&channel, &user(0), &text(number)).await.map(|_| ()),
         _ => store.list_messages(&channel, None, PAGE).await.map(|_| ()),
     }
-}
-
-/// A channel whose rank is r with a probability of about 1/r (Zipf's law).
-fn popular_channel(number: u64) -> ChannelId {
-    let uniform = mix(number ^ 3) as f64 / u64::MAX as f64;
-    ordinary_channel((ORDINARY_CHANNELS as f64).powf(uniform) as u64)
 }
 
 /// One reader of pages; together with it, or not, callers that post as fast as they can.
