@@ -69,11 +69,12 @@ fn options(backend: Backend, directory: &Path) -> StorageOptions {
     StorageOptions { backend, path: directory.join("store"), redb }
 }
 
-/// A store with some of everything, and its files: closed in good order, or as a crash leaves them.
+/// A store with some of everything, half of it written before it was closed and opened again, and its files: closed in good
+/// order, or as a crash leaves them. On SQLite the first half is then in the file, the second in the log.
 async fn a_store(backend: Backend, is_closed: bool) -> (Files, Original) {
     let directory = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::at(at(START)));
-    let store = storage::open(&options(backend, directory.path()), clock.clone()).await.unwrap();
+    let mut store = storage::open(&options(backend, directory.path()), clock.clone()).await.unwrap();
     let mut original = Original::default();
     for number in 0..12 {
         clock.advance(Duration::from_millis(number % 2));
@@ -84,6 +85,10 @@ async fn a_store(backend: Backend, is_closed: bool) -> (Files, Original) {
     }
     let authors: Vec<_> = original.users.keys().cloned().collect();
     for number in 0..4 {
+        if number == 2 {
+            store.close().await.unwrap();
+            store = storage::open(&options(backend, directory.path()), clock.clone()).await.unwrap();
+        }
         let category = store.create_category(&format!("category {number}"), number).await.unwrap();
         let channel = store.create_channel(&format!("channel {number}"), Some(&category.id), number).await.unwrap();
         original.categories.insert(category.id.to_string(), category);
