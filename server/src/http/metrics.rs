@@ -7,6 +7,7 @@
 //! | `decentcom_storage_queue_commands` | commands waiting to be committed |
 //! | `decentcom_storage_batch_commands` | histogram of commands per commit |
 //! | `decentcom_storage_commit_seconds` | histogram of the time a commit takes |
+//! | `decentcom_storage_newest_pages_total` | newest pages of channels asked for, by whether they were held in memory |
 //! | `decentcom_gateway_sockets` | open WebSockets |
 //! | `decentcom_sessions_swept_total` | expired sessions removed |
 //! | `decentcom_storage_file_bytes` | allocated bytes of the database's files |

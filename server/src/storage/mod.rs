@@ -32,7 +32,7 @@ pub mod verify;
 pub use changes::{Change, ChangeFeed, FeedError};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Entity, OpenError, Source, StorageError};
-pub use front::{BATCH_COMMANDS, COMMIT_SECONDS, QUEUE_COMMANDS};
+pub use front::{BATCH_COMMANDS, COMMIT_SECONDS, NEWEST_PAGES, QUEUE_COMMANDS};
 pub use id::{CategoryId, ChannelId, MessageId, UserId};
 pub use metered::{CALL_SECONDS, Metered};
 pub use models::{Category, Channel, MediaMetadata, Message, Session, User};

@@ -7,13 +7,15 @@
 //! ```
 //!
 //! `decide.rs` is free of any database, so the rules cannot differ between backends; `engine.rs` is all that a backend
-//! has to provide. Reads do not queue: they go to the backend's [`Reader`] at once.
+//! has to provide. Reads do not queue: they go to the backend's [`Reader`] at once, but for the newest pages of channels, which
+//! `recent.rs` holds in memory.
 
 mod command;
 mod decide;
 pub mod engine;
 mod mint;
 mod queue;
+mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +35,7 @@ use self::{
     command::{Command, Step},
     engine::{Page, Reader, StoredSession, Writer},
     queue::{Queue, closed},
+    recent::{Lookup, RecentPages},
 };
 use super::{
     Backend, Category, CategoryId, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelId, ChannelStore,
@@ -43,7 +46,10 @@ use super::{
     token,
 };
 
-pub use queue::{BATCH_COMMANDS, COMMIT_SECONDS, QUEUE_COMMANDS};
+pub use self::{
+    queue::{BATCH_COMMANDS, COMMIT_SECONDS, QUEUE_COMMANDS},
+    recent::NEWEST_PAGES,
+};
 
 /// Sessions removed per transaction of a sweep. Each lies in a place of its own in three trees, so that even these few take
 /// half a millisecond, which other writers may have to wait for.
@@ -63,6 +69,7 @@ pub struct Front<R> {
     clock: Arc<dyn Clock>,
     queue: Queue,
     reader: R,
+    recent: Arc<RecentPages>,
     /// Weak, so that subscriptions end when the commit thread does.
     feed: broadcast::WeakSender<Change>,
     closed: AtomicBool,
@@ -81,12 +88,14 @@ impl<R: Reader> Front<R> {
         warn_of_clock_drift(clock.now(), high_water);
         let (feed, _) = broadcast::channel(FEED_CAPACITY);
         let weak_feed = feed.downgrade();
-        let queue = Queue::start(writer, high_water, clock.clone(), feed)?;
+        let recent = Arc::new(RecentPages::default());
+        let queue = Queue::start(writer, high_water, clock.clone(), recent.clone(), feed)?;
         Ok(Self {
             backend,
             clock,
             queue,
             reader,
+            recent,
             feed: weak_feed,
             closed: AtomicBool::new(false),
             closing: Mutex::new(()),
@@ -205,8 +214,19 @@ impl<R: Reader> Front<R> {
         let reader = self.reader()?;
         match (ChannelId::parse(channel_id), limit.min(MAX_PAGE)) {
             (None, _) | (_, 0) => Ok(Vec::new()),
+            (Some(channel_id), limit) if matches!(page, Page::Newest) => self.newest(channel_id, limit).await,
             (Some(channel_id), limit) => reader.page(channel_id, page, limit).await,
         }
+    }
+
+    async fn newest(&self, channel_id: ChannelId, limit: u32) -> Result<Vec<Message>, StorageError> {
+        let miss = match self.recent.lookup(channel_id, limit) {
+            Lookup::Hit(messages) => return Ok(messages),
+            Lookup::Miss(miss) => miss,
+        };
+        let messages = self.reader.page(channel_id, Page::Newest, limit).await?;
+        self.recent.fill(&miss, channel_id, limit, &messages);
+        Ok(messages)
     }
 }
 

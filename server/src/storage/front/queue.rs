@@ -23,6 +23,7 @@ use super::{
     decide::Batch,
     engine::{Rows, Staged, Wants, Write, Writer},
     mint::Mint,
+    recent::RecentPages,
 };
 use crate::storage::{Change, Clock, StorageError};
 
@@ -82,6 +83,7 @@ impl Queue {
         writer: Box<dyn Writer>,
         high_water: Ulid,
         clock: Arc<dyn Clock>,
+        recent: Arc<RecentPages>,
         feed: broadcast::Sender<Change>,
     ) -> Result<Self, StorageError> {
         let (sender, requests) = sync_channel(MAX_QUEUE_COMMANDS);
@@ -91,6 +93,7 @@ impl Queue {
             waiting: waiting.clone(),
             writer,
             clock,
+            recent,
             feed,
             stored_high_water: high_water,
             mint: Mint::after(high_water),
@@ -184,6 +187,7 @@ struct Committer {
     waiting: Arc<AtomicUsize>,
     writer: Box<dyn Writer>,
     clock: Arc<dyn Clock>,
+    recent: Arc<RecentPages>,
     feed: broadcast::Sender<Change>,
     mint: Mint,
     stored_high_water: Ulid,
@@ -298,7 +302,7 @@ impl Committer {
         let mut wants = Wants::default();
         commands.iter().for_each(|command| command.add_wants(&mut wants));
 
-        let Self { writer, clock, mint, stored_high_water, .. } = self;
+        let Self { writer, clock, recent, mint, stored_high_water, .. } = self;
         let mut commands = Some(commands);
         let mut answers = Vec::new();
         let mut changes = Vec::new();
@@ -309,14 +313,17 @@ impl Committer {
             answers = commands.take().unwrap_or_default().into_iter().map(|command| batch.decide(command)).collect();
             let Batch { writes, changes: announced, .. } = batch;
             changes = announced;
+            recent.begin(&changes);
             begins_purge = writes.iter().any(|write| matches!(write, Write::BeginPurge(_)));
             let high_water = mint.high_water();
             Staged { writes, high_water: (high_water > *stored_high_water).then_some(high_water) }
         };
         let began = Instant::now();
-        catch_unwind(AssertUnwindSafe(|| writer.transact(&wants, &mut decide))).unwrap_or_else(|_| {
-            Err(StorageError::Internal { attempt: "commit a batch, which panicked".into(), source: None })
-        })?;
+        let panicked = || StorageError::Internal { attempt: "commit a batch, which panicked".into(), source: None };
+        catch_unwind(AssertUnwindSafe(|| writer.transact(&wants, &mut decide)))
+            .unwrap_or_else(|_| Err(panicked()))
+            .inspect_err(|_| recent.abort())?;
+        recent.end(&changes);
 
         metrics::histogram!(COMMIT_SECONDS).record(began.elapsed());
         self.stored_high_water = self.mint.high_water();

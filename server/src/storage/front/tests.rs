@@ -25,6 +25,10 @@ use crate::storage::{
 struct Controls {
     /// While somebody holds this, commits wait.
     gate: Mutex<()>,
+    /// While somebody holds this, commits wait that readers see already.
+    end: Mutex<()>,
+    /// How many pages were read.
+    pages: AtomicUsize,
     started: AtomicUsize,
     fail: AtomicBool,
     panic: AtomicBool,
@@ -61,7 +65,9 @@ impl Writer for FakeEngine {
                 messages.insert(message.id, Message::clone(message));
             }
         }
+        drop(messages);
         self.0.commits.lock().unwrap().push(staged.writes.len());
+        drop(self.0.end.lock().unwrap());
         Ok(())
     }
 
@@ -99,8 +105,13 @@ impl Reader for FakeEngine {
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
         Ok(self.0.messages.lock().unwrap().get(&id).cloned())
     }
-    async fn page(&self, _: ChannelId, _: Page, _: u32) -> Result<Vec<Message>, StorageError> {
-        Ok(Vec::new())
+    async fn page(&self, channel_id: ChannelId, _: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
+        self.0.pages.fetch_add(1, SeqCst);
+        let mut page: Vec<_> = self.0.messages.lock().unwrap().values().cloned().collect();
+        page.retain(|message| message.channel_id == channel_id);
+        page.sort_by_key(|message| std::cmp::Reverse(message.id));
+        page.truncate(limit as usize);
+        Ok(page)
     }
     async fn session(&self, _: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
         Ok(None)
@@ -280,4 +291,45 @@ async fn a_queue_of_too_many_commands_refuses_at_once() {
         }
     }
     assert!((6000 - 4096 - 512..=6000 - 4096).contains(&refused), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newest_page_is_read_once_and_then_follows_the_commits() {
+    let (store, controls) = a_store();
+    let first = post(&store, "first").await.unwrap().unwrap();
+    for _ in 0..3 {
+        assert_eq!(store.list_messages(SOME_ID, None, 50).await.unwrap(), [first.clone()]);
+    }
+    let second = post(&store, "second").await.unwrap().unwrap();
+    assert_eq!(store.list_messages(SOME_ID, None, 50).await.unwrap(), [second.clone(), first]);
+    assert_eq!(store.list_messages(SOME_ID, None, 1).await.unwrap(), [second]);
+    assert_eq!(controls.pages.load(SeqCst), 1);
+}
+
+#[test]
+fn a_page_is_never_older_than_what_another_call_has_seen() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    let (store, controls) = a_store();
+    let page = || runtime.block_on(store.list_messages(SOME_ID, None, 50)).unwrap();
+    runtime.block_on(post(&store, "first")).unwrap().unwrap();
+    assert_eq!(page().len(), 1);
+
+    let held = controls.end.lock().unwrap();
+    let second = post(&store, "second");
+    let seen = loop {
+        let messages = controls.messages.lock().unwrap();
+        if let Some(message) = messages.values().find(|message| message.content == "second") {
+            break message.id;
+        }
+    };
+    // The store shows it, though it is not acknowledged.
+    assert!(runtime.block_on(store.get_message(&seen)).unwrap().is_some());
+    let during = page();
+    drop(held);
+    assert_eq!(during.iter().map(|message| &*message.content).collect::<Vec<_>>(), ["second", "first"]);
+
+    runtime.block_on(second).unwrap().unwrap();
+    assert_eq!(page(), during);
+    assert_eq!(controls.pages.load(SeqCst), 2, "once before and once during the commit");
 }

@@ -1,6 +1,6 @@
 //! The table `messages`.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet, sync::Arc};
 
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
@@ -27,26 +27,56 @@ pub(super) fn decode(row: &SqliteRow) -> Result<Message, StorageError> {
 }
 
 macro_rules! select {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!("SELECT id, channel_id, author_id, content, edited_at, deleted, created_at FROM messages ", $rest)
+    };
+}
+
+/// One row that holds the rows of a page: JSON of those columns that differ, or null for a text too long for it.
+macro_rules! select_packed {
+    ($rest:expr) => {
+        concat!(
+            "SELECT json_group_array(CASE WHEN octet_length(content) <= 4096
+                 THEN json_array(id, author_id, content, edited_at, created_at) END) AS page
+             FROM (SELECT id, author_id, content, edited_at, created_at FROM messages ",
+            $rest,
+            ")"
+        )
     };
 }
 
 /// A page is one seek in `idx_messages_live` and a walk along it. `deleted = 0` is literal, because a bound value could
 /// not use the partial index; each direction has a statement of its own, because `(?2 IS NULL OR id < ?2)` would walk
 /// from the channel's end. The plans are asserted below.
-const NEWEST: &str = select!(
-    "WHERE channel_id = ?1 AND deleted = 0 AND NOT EXISTS (SELECT 1 FROM purges WHERE channel_id = ?1)
-     ORDER BY id DESC LIMIT ?2"
-);
-const BEFORE: &str = select!(
-    "WHERE channel_id = ?1 AND deleted = 0 AND id < ?3 AND NOT EXISTS (SELECT 1 FROM purges WHERE channel_id = ?1)
-     ORDER BY id DESC LIMIT ?2"
-);
-const AFTER: &str = select!(
-    "WHERE channel_id = ?1 AND deleted = 0 AND id > ?3 AND NOT EXISTS (SELECT 1 FROM purges WHERE channel_id = ?1)
-     ORDER BY id LIMIT ?2"
-);
+///
+/// Each row that a statement answers is a message between threads, which costs more than SQLite's work for it. So a page
+/// comes as one row. As JSON a text may grow sixfold: a page with a long one is read again, row by row.
+struct Statements {
+    packed: &'static str,
+    by_rows: &'static str,
+}
+
+macro_rules! statements {
+    ($cursor:literal, $order:literal) => {
+        Statements {
+            packed: select_packed!(statements!(@rest $cursor, $order)),
+            by_rows: select!(statements!(@rest $cursor, $order)),
+        }
+    };
+    (@rest $cursor:literal, $order:literal) => {
+        concat!(
+            "WHERE channel_id = ?1 AND deleted = 0 ", $cursor,
+            " AND NOT EXISTS (SELECT 1 FROM purges WHERE channel_id = ?1) ORDER BY ", $order, " LIMIT ?2"
+        )
+    };
+}
+
+const NEWEST: Statements = statements!("", "id DESC");
+const BEFORE: Statements = statements!("AND id < ?3", "id DESC");
+const AFTER: Statements = statements!("AND id > ?3", "id");
+
+/// A row of [`select_packed`]: id, author, text, time of the last edit, time.
+type Packed<'a> = (&'a str, &'a str, Cow<'a, str>, Option<&'a str>, &'a str);
 
 pub(super) async fn by_id(connection: &mut SqliteConnection, id: MessageId) -> Result<Option<Message>, StorageError> {
     let row = sqlx::query(select!("WHERE id = ? AND channel_id NOT IN (SELECT channel_id FROM purges)"))
@@ -62,17 +92,51 @@ pub(super) async fn page(
     page: Page,
     limit: u32,
 ) -> Result<Vec<Message>, StorageError> {
-    let (statement, cursor) = match &page {
+    let failed = |error| storage_error("read a page of messages", error);
+    let (statements, cursor) = match &page {
         Page::Newest => (NEWEST, None),
         Page::Before(id) => (BEFORE, Some(id.as_str())),
         Page::After(id) => (AFTER, Some(id.as_str())),
     };
-    let mut query = sqlx::query(statement).bind(channel_id.as_str()).bind(limit);
-    if let Some(cursor) = cursor {
-        query = query.bind(cursor);
+    let query = |statement| {
+        let query = sqlx::query(statement).bind(channel_id.as_str()).bind(limit);
+        match cursor {
+            Some(cursor) => query.bind(cursor),
+            None => query,
+        }
+    };
+    let row = query(statements.packed).fetch_one(&mut *connection).await.map_err(failed)?;
+    match unpack(channel_id, &row)? {
+        Some(mut messages) => {
+            // They come in order, but SQLite promises none within an aggregate.
+            match page {
+                Page::Newest | Page::Before(_) => messages.sort_by_key(|message| Reverse(message.id)),
+                Page::After(_) => messages.sort_by_key(|message| message.id),
+            }
+            Ok(messages)
+        }
+        None => query(statements.by_rows).fetch_all(connection).await.map_err(failed)?.iter().map(decode).collect(),
     }
-    let rows = query.fetch_all(connection).await;
-    rows.map_err(|error| storage_error("read a page of messages", error))?.iter().map(decode).collect()
+}
+
+/// The messages of a packed page; `None` if it has a text that was too long for it.
+fn unpack(channel_id: ChannelId, row: &SqliteRow) -> Result<Option<Vec<Message>>, StorageError> {
+    let row = Reading { table: "messages", row };
+    let page: &str = row.get("page")?;
+    let rows: Vec<Option<Packed<'_>>> =
+        serde_json::from_str(page).map_err(|error| row.corrupt("page", &error.to_string()))?;
+    let decode = |(id, author_id, content, edited_at, created_at): Packed<'_>| {
+        Ok(Message {
+            id: row.parsed("id", id)?,
+            channel_id,
+            author_id: row.parsed("author_id", author_id)?,
+            content: content.into_owned(),
+            edited_at: edited_at.map(|time| row.parsed("edited_at", time)).transpose()?,
+            deleted: false,
+            created_at: row.parsed("created_at", created_at)?,
+        })
+    };
+    rows.into_iter().map(|row| row.map(decode).transpose()).collect()
 }
 
 pub(super) async fn load(
@@ -155,10 +219,12 @@ mod tests {
             (BEFORE, "USING INDEX idx_messages_live (channel_id=? AND id<?)"),
             (AFTER, "USING INDEX idx_messages_live (channel_id=? AND id>?)"),
         ] {
-            let plan = plan_of(statement).await;
-            assert!(plan.iter().any(|step| step.ends_with(seek)), "{plan:?}");
-            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
-            assert!(!plan.iter().any(|step| step.starts_with("SCAN messages")), "{plan:?}");
+            for statement in [statement.packed, statement.by_rows] {
+                let plan = plan_of(statement).await;
+                assert!(plan.iter().any(|step| step.ends_with(seek)), "{plan:?}");
+                assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
+                assert!(!plan.iter().any(|step| step.starts_with("SCAN messages")), "{plan:?}");
+            }
         }
     }
 }

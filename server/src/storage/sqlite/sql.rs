@@ -57,20 +57,22 @@ impl Reading<'_> {
     /// A column with a type of ours that may be NULL.
     pub(super) fn parse_optional<T: Column>(&self, column: &'static str) -> Result<Option<T>, StorageError> {
         let text: Option<&str> = self.get(column)?;
-        text.map(|text| T::parse(text).ok_or_else(|| self.corrupt(column, &format!("it holds `{text:.80}`"))))
-            .transpose()
+        text.map(|text| self.parsed(column, text)).transpose()
+    }
+
+    /// The value that a column's text stands for.
+    pub(super) fn parsed<T: Column>(&self, column: &str, text: &str) -> Result<T, StorageError> {
+        T::parse(text).ok_or_else(|| self.corrupt(column, &format!("it holds `{text:.80}`")))
     }
 
     /// A column with values of a type of ours between commas; none when it is NULL.
     pub(super) fn parse_list<T: Column, C: FromIterator<T>>(&self, column: &'static str) -> Result<C, StorageError> {
         let text: Option<&str> = self.get(column)?;
         let values = text.into_iter().flat_map(|text| text.split(','));
-        values
-            .map(|text| T::parse(text).ok_or_else(|| self.corrupt(column, &format!("it holds `{text:.80}`"))))
-            .collect()
+        values.map(|text| self.parsed(column, text)).collect()
     }
 
-    fn corrupt(&self, column: &str, problem: &str) -> StorageError {
+    pub(super) fn corrupt(&self, column: &str, problem: &str) -> StorageError {
         corrupt_column(&format!("read a row of {}", self.table), &format!("{}.{column}", self.table), problem)
     }
 }
