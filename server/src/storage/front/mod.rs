@@ -35,7 +35,7 @@ use self::{
     command::{Command, Step},
     engine::{Page, Reader, StoredSession, Writer},
     queue::{Queue, closed},
-    recent::{Lookup, RecentPages},
+    recent::{RecentPages, Shown},
 };
 use super::{
     Backend, Category, CategoryId, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelId, ChannelStore,
@@ -62,6 +62,11 @@ const LONGEST_SWEEP_PAUSE: Duration = Duration::from_millis(100);
 const CLOCK_AHEAD: Duration = Duration::from_secs(366 * 24 * 3600);
 /// A clock this far behind the newest id is worth a warning.
 const CLOCK_BEHIND: Duration = Duration::from_secs(60);
+
+const USERS: Shown = Shown::Records(Entity::User);
+const CHANNELS: Shown = Shown::Records(Entity::Channel);
+const CATEGORIES: Shown = Shown::Records(Entity::Category);
+const MESSAGES: Shown = Shown::Records(Entity::Message);
 
 /// The contract over any backend.
 pub struct Front<R> {
@@ -102,15 +107,25 @@ impl<R: Reader> Front<R> {
         })
     }
 
-    fn reader(&self) -> Result<&R, StorageError> {
-        if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(&self.reader) }
+    fn check_open(&self) -> Result<(), StorageError> {
+        if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
+    }
+
+    /// Reads from the backend, and lets the pages in memory know what was seen there.
+    async fn read<'a, T, F>(&'a self, shown: Shown, read: impl FnOnce(&'a R) -> F) -> Result<T, StorageError>
+    where
+        F: Future<Output = Result<T, StorageError>>,
+    {
+        let answer = read(&self.reader).await?;
+        self.recent.seen(shown);
+        Ok(answer)
     }
 
     async fn write<T>(&self, command: Command) -> Result<T, StorageError>
     where
         T: TryFrom<command::Answer, Error = StorageError>,
     {
-        self.reader()?;
+        self.check_open()?;
         self.queue.run(command).await
     }
 }
@@ -170,17 +185,17 @@ impl<R: Reader> UserStore for Front<R> {
     }
 
     async fn get_user_by_id(&self, id: &str) -> Result<Option<User>, StorageError> {
-        let reader = self.reader()?;
+        self.check_open()?;
         let Some(id) = UserId::parse(id) else { return Ok(None) };
-        reader.user(id).await
+        self.read(USERS, |reader| reader.user(id)).await
     }
 
     async fn get_user_by_pubkey(&self, pubkey: &str) -> Result<Option<User>, StorageError> {
-        let reader = self.reader()?;
+        self.check_open()?;
         if pubkey.len() > MAX_PUBKEY_BYTES {
             return Ok(None);
         }
-        reader.user_by_pubkey(pubkey).await
+        self.read(USERS, |reader| reader.user_by_pubkey(pubkey)).await
     }
 
     async fn update_user(
@@ -196,36 +211,49 @@ impl<R: Reader> UserStore for Front<R> {
     }
 
     async fn list_users(&self) -> Result<Vec<User>, StorageError> {
-        self.reader()?.users(None, None).await
+        self.check_open()?;
+        self.read(USERS, |reader| reader.users(None, None)).await
     }
 
     async fn list_users_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StorageError> {
-        let reader = self.reader()?;
+        self.check_open()?;
         let after = after.map(|after| cursor("after", after, UserId::parse)).transpose()?;
         match limit.min(MAX_PAGE) {
             0 => Ok(Vec::new()),
-            limit => reader.users(after, Some(limit)).await,
+            limit => self.read(USERS, |reader| reader.users(after, Some(limit))).await,
         }
     }
 }
 
 impl<R: Reader> Front<R> {
     async fn page(&self, channel_id: &str, page: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
-        let reader = self.reader()?;
+        self.check_open()?;
         match (ChannelId::parse(channel_id), limit.min(MAX_PAGE)) {
             (None, _) | (_, 0) => Ok(Vec::new()),
             (Some(channel_id), limit) if matches!(page, Page::Newest) => self.newest(channel_id, limit).await,
-            (Some(channel_id), limit) => reader.page(channel_id, page, limit).await,
+            (Some(channel_id), limit) => self.stored_page(channel_id, page, limit).await,
         }
     }
 
+    async fn stored_page(&self, channel_id: ChannelId, page: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
+        self.read(Shown::Page(channel_id), |reader| reader.page(channel_id, page, limit)).await
+    }
+
     async fn newest(&self, channel_id: ChannelId, limit: u32) -> Result<Vec<Message>, StorageError> {
-        let miss = match self.recent.lookup(channel_id, limit) {
-            Lookup::Hit(messages) => return Ok(messages),
-            Lookup::Miss(miss) => miss,
-        };
-        let messages = self.reader.page(channel_id, Page::Newest, limit).await?;
-        self.recent.fill(&miss, channel_id, limit, &messages);
+        let held = self.recent.held(channel_id, limit);
+        metrics::counter!(NEWEST_PAGES, "held" => if held.is_some() { "true" } else { "false" }).increment(1);
+        if let Some(messages) = held {
+            return Ok(messages);
+        }
+        let _turn = self.recent.turn().await;
+        if let Some(messages) = self.recent.held(channel_id, limit) {
+            return Ok(messages);
+        }
+        let load = self.recent.load(channel_id, limit);
+        let messages = self.stored_page(channel_id, Page::Newest, limit).await?;
+        if let Some(load) = load {
+            load.fill(&messages);
+        }
         Ok(messages)
     }
 }
@@ -237,7 +265,8 @@ impl<R: Reader> MessageStore for Front<R> {
         let channel_id = existing(Entity::Channel, channel_id, ChannelId::parse)?;
         let Some(author_id) = UserId::parse(author_id) else {
             // The channel is looked at first, so its absence is what the caller hears of.
-            let channel = self.reader()?.channel(channel_id).await?;
+            self.check_open()?;
+            let channel = self.read(CHANNELS, |reader| reader.channel(channel_id)).await?;
             return Err(match channel {
                 Some(_) => StorageError::not_found(Entity::User, author_id),
                 None => StorageError::not_found(Entity::Channel, channel_id),
@@ -247,9 +276,9 @@ impl<R: Reader> MessageStore for Front<R> {
     }
 
     async fn get_message(&self, id: &str) -> Result<Option<Message>, StorageError> {
-        let reader = self.reader()?;
+        self.check_open()?;
         let Some(id) = MessageId::parse(id) else { return Ok(None) };
-        reader.message(id).await
+        self.read(MESSAGES, |reader| reader.message(id)).await
     }
 
     async fn list_messages(
@@ -301,13 +330,14 @@ impl<R: Reader> ChannelStore for Front<R> {
     }
 
     async fn get_channel(&self, id: &str) -> Result<Option<Channel>, StorageError> {
-        let reader = self.reader()?;
+        self.check_open()?;
         let Some(id) = ChannelId::parse(id) else { return Ok(None) };
-        reader.channel(id).await
+        self.read(CHANNELS, |reader| reader.channel(id)).await
     }
 
     async fn list_channels(&self) -> Result<Vec<Channel>, StorageError> {
-        self.reader()?.channels().await
+        self.check_open()?;
+        self.read(CHANNELS, |reader| reader.channels()).await
     }
 
     async fn edit_channel(&self, id: &str, edit: ChannelEdit) -> Result<Channel, StorageError> {
@@ -332,13 +362,14 @@ impl<R: Reader> CategoryStore for Front<R> {
     }
 
     async fn get_category(&self, id: &str) -> Result<Option<Category>, StorageError> {
-        let reader = self.reader()?;
+        self.check_open()?;
         let Some(id) = CategoryId::parse(id) else { return Ok(None) };
-        reader.category(id).await
+        self.read(CATEGORIES, |reader| reader.category(id)).await
     }
 
     async fn list_categories(&self) -> Result<Vec<Category>, StorageError> {
-        self.reader()?.categories().await
+        self.check_open()?;
+        self.read(CATEGORIES, |reader| reader.categories()).await
     }
 
     async fn update_category(
@@ -375,7 +406,8 @@ impl<R: Reader> SessionStore for Front<R> {
     }
 
     async fn get_session(&self, token: &str) -> Result<Option<Session>, StorageError> {
-        let stored = self.reader()?.session(SessionDigest::of(token)).await?;
+        self.check_open()?;
+        let stored = self.reader.session(SessionDigest::of(token)).await?;
         let live = stored.filter(|session| session.expires_at > self.clock.now());
         Ok(live.map(|session| session.with_token(token.to_owned())))
     }
@@ -402,7 +434,8 @@ impl<R: Reader> SessionStore for Front<R> {
 #[async_trait]
 impl<R: Reader> Storage for Front<R> {
     async fn ping(&self) -> Result<(), StorageError> {
-        self.reader()?.ping().await
+        self.check_open()?;
+        self.reader.ping().await
     }
 
     async fn close(&self) -> Result<(), StorageError> {

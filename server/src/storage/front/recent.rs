@@ -2,22 +2,30 @@
 //! of its messages lies at a place of its own.
 //!
 //! A page is filled in by whoever reads it first, and follows the commits from then on. A hit must never be older than
-//! what another call has seen, though SQLite shows a commit to readers before the commit thread hears of it:
+//! what any call has answered, though a commit becomes visible at a moment that only the backend knows:
 //!
 //! ```text
-//!  commit thread   decide ── begin(changes) ── store, sync, visible to readers ── end(changes) ── announce, answer
-//!  a channel       from begin to end its page is not answered from here, and not filled in
-//!  a miss          fills in only if the channel did not change since it began to read
+//!  commit thread   decide ── begin ── store, sync, visible to the backend's readers ── end ── announce, answer
+//!  the page of a   (before)  as it was, until some call has read from the backend        as it is now
+//!  changed channel           what the commit changes; from then on what the backend says
 //! ```
+//!
+//! So as long as nobody can have seen the commit, a hit takes place before it. A page that is being filled in follows the
+//! commits too: whoever reads it cannot know how many of those that ended meanwhile it shows, so all are applied to it, in
+//! order, and the last word on each message is right.
 
 use std::{
-    collections::{HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
 use hashlink::LruCache;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::storage::{Change, ChannelId, Message, MessageId};
+use crate::storage::{Change, ChannelId, Entity, Message, MessageId};
 
 /// Memory that held pages may take, in bytes: the newest 50 messages of about a thousand channels.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -25,8 +33,10 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 const MAX_PAGE_BYTES: usize = MAX_BYTES / 8;
 /// Pages for more messages than this are not held. HTTP asks for 101 at most.
 const MAX_MESSAGES: u32 = 128;
-/// Changed channels that are remembered for those who are reading: more than change while a page is read.
-const REMEMBERED: usize = 1024;
+/// Changes of a channel that are kept for those who are filling in its page; whoever takes longer does so in vain.
+const MAX_CHANGES: usize = 256;
+/// Pages that are read from the backend at the same time: as many as SQLite has connections at most.
+const LOADS: usize = 16;
 /// What a message takes beside its own fields and text: counters, its slot, the allocator's part.
 const OVERHEAD: usize = 48;
 
@@ -34,29 +44,48 @@ const OVERHEAD: usize = 48;
 pub const NEWEST_PAGES: &str = "decentcom_storage_newest_pages_total";
 
 /// The cache. One lock, held for less than a microsecond: messages are copied outside of it.
-#[derive(Default)]
-pub(super) struct RecentPages(Mutex<State>);
-
-/// What a look into the cache answers.
-pub(super) enum Lookup {
-    /// The newest messages, newest first.
-    Hit(Vec<Message>),
-    /// Ask the store; [`RecentPages::fill`] wants this back.
-    Miss(Miss),
+pub(super) struct RecentPages {
+    state: Mutex<State>,
+    turns: Semaphore,
+    /// The kinds of records that the commit under way changes, a bit for each; so that other reads need no lock.
+    changing: AtomicU8,
 }
 
-/// How many changes of channels had begun when the page was missed; `None` if what is read may not be kept.
-pub(super) struct Miss(Option<u64>);
+/// What a read from the backend shows. Sessions show nothing that has a place in the order of messages.
+#[derive(Clone, Copy)]
+pub(super) enum Shown {
+    /// Records of a kind: which of them exist.
+    Records(Entity),
+    /// Messages of a channel.
+    Page(ChannelId),
+}
+
+/// Somebody reads a page from the backend.
+pub(super) struct Load<'a> {
+    pages: &'a RecentPages,
+    channel_id: ChannelId,
+    limit: u32,
+    /// The number of the channel's first change that the backend may not have shown.
+    first_change: usize,
+}
 
 struct State {
     pages: LruCache<ChannelId, NewestPage>,
     bytes: usize,
     /// Channels that the commit under way changes.
     changing: HashSet<ChannelId>,
-    /// The last [`REMEMBERED`] channels whose changes began, the latest last.
-    changed: VecDeque<ChannelId>,
-    /// How many changes of channels have begun.
-    begun: u64,
+    /// Whether some call may have answered what the commit under way changes.
+    is_seen: bool,
+    loading: HashMap<ChannelId, Loading>,
+}
+
+/// A channel whose page is being read from the backend.
+#[derive(Default)]
+struct Loading {
+    readers: usize,
+    /// The number of the first change in `changes`; a reader that needs one before it has come too late.
+    first: usize,
+    changes: Vec<Change>,
 }
 
 struct NewestPage {
@@ -69,65 +98,59 @@ struct NewestPage {
     bytes: usize,
 }
 
+impl Default for RecentPages {
+    fn default() -> Self {
+        Self { state: Mutex::default(), turns: Semaphore::new(LOADS), changing: AtomicU8::new(0) }
+    }
+}
+
 impl RecentPages {
-    /// The newest `limit` messages of a channel, if they are held.
-    pub(super) fn lookup(&self, channel_id: ChannelId, limit: u32) -> Lookup {
-        if limit > MAX_MESSAGES {
-            return Lookup::Miss(Miss(None));
-        }
-        let mut state = self.lock();
-        let held = if state.changing.contains(&channel_id) {
-            Err(None)
-        } else {
-            let begun = state.begun;
-            let page =
-                state.pages.get(&channel_id).filter(|page| page.is_whole || page.messages.len() >= limit as usize);
-            page.map(|page| page.messages.clone()).ok_or(Some(begun))
-        };
-        drop(state);
-        metrics::counter!(NEWEST_PAGES, "held" => if held.is_ok() { "true" } else { "false" }).increment(1);
-        match held {
-            Ok(messages) => Lookup::Hit(messages.iter().take(limit as usize).map(|it| Message::clone(it)).collect()),
-            Err(begun) => Lookup::Miss(Miss(begun)),
-        }
+    /// The newest `limit` messages of a channel, newest first, if they are held.
+    pub(super) fn held(&self, channel_id: ChannelId, limit: u32) -> Option<Vec<Message>> {
+        let messages = self.lock().held(channel_id, limit)?;
+        Some(messages.iter().take(limit as usize).map(|message| Message::clone(message)).collect())
     }
 
-    /// Holds what the store answered after a miss, unless the channel has changed meanwhile.
-    pub(super) fn fill(&self, miss: &Miss, channel_id: ChannelId, limit: u32, messages: &[Message]) {
-        let Some(begun) = miss.0 else { return };
-        let bytes = messages.iter().map(weight).sum();
-        // An empty page costs the store next to nothing, and may be of a channel that never was.
-        if messages.is_empty() || bytes > MAX_PAGE_BYTES {
+    /// Waits for a turn to read a page from the backend. Whoever had to wait may find it held by now: otherwise a backend
+    /// that is too slow for a moment would be asked for the same pages again and again, and stay too slow.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
+    }
+
+    /// Notes that a page is about to be read from the backend, to be filled in; `None` if so long a one is never held.
+    pub(super) fn load(&self, channel_id: ChannelId, limit: u32) -> Option<Load<'_>> {
+        let first_change = (limit <= MAX_MESSAGES).then(|| self.lock().begin_to_load(channel_id))?;
+        Some(Load { pages: self, channel_id, limit, first_change })
+    }
+
+    /// A call has read this from the backend and is about to answer it.
+    pub(super) fn seen(&self, shown: Shown) {
+        let kind = match shown {
+            Shown::Records(kind) => kind,
+            Shown::Page(_) => Entity::Message,
+        };
+        if self.changing.load(Ordering::Acquire) & bit(kind) == 0 {
             return;
         }
-        let page = NewestPage {
-            messages: Arc::new(messages.iter().cloned().map(Arc::new).collect()),
-            depth: limit as usize,
-            is_whole: messages.len() < limit as usize,
-            bytes,
-        };
         let mut state = self.lock();
-        if state.is_unchanged_since(begun, channel_id) {
-            state.put(channel_id, page);
-        }
+        state.is_seen |= match shown {
+            Shown::Records(_) => true,
+            Shown::Page(channel_id) => state.changing.contains(&channel_id),
+        };
     }
 
-    /// A commit is about to be stored: from now on readers may see these changes.
+    /// A commit is about to be stored: from now on the backend may show these changes.
     pub(super) fn begin(&self, changes: &[Change]) {
         let mut state = self.lock();
-        for channel_id in changes.iter().filter_map(changed_channel) {
-            if state.changing.insert(channel_id) {
-                state.begun += 1;
-                state.changed.push_back(channel_id);
-            }
-        }
-        let forgotten = state.changed.len().saturating_sub(REMEMBERED);
-        state.changed.drain(..forgotten);
+        state.is_seen = false;
+        state.changing.extend(changes.iter().filter_map(changed_channel));
+        self.changing.store(changes.iter().map(kinds).fold(0, std::ops::BitOr::bitor), Ordering::Release);
     }
 
-    /// The commit that began last was stored: readers see its changes, in this order.
+    /// The commit that began last was stored: the backend shows its changes, in this order.
     pub(super) fn end(&self, changes: &[Change]) {
         let mut state = self.lock();
+        self.changing.store(0, Ordering::Release);
         state.changing.clear();
         for change in changes {
             if let Some(channel_id) = changed_channel(change) {
@@ -136,16 +159,56 @@ impl RecentPages {
         }
     }
 
-    /// The commit that began last failed: what readers see of its channels, the store must say.
+    /// The commit that began last failed: what is in its channels, the backend must say.
     pub(super) fn abort(&self) {
         let mut state = self.lock();
+        self.changing.store(0, Ordering::Release);
         for channel_id in std::mem::take(&mut state.changing) {
             state.remove(channel_id);
+            if let Some(loading) = state.loading.get_mut(&channel_id) {
+                loading.begin_anew();
+            }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Load<'_> {
+    /// Holds what the backend answered, with the changes that have ended since.
+    pub(super) fn fill(self, messages: &[Message]) {
+        // An empty page costs the backend next to nothing, and may be of a channel that never was.
+        if messages.is_empty() {
+            return;
+        }
+        let mut page = NewestPage {
+            messages: Arc::new(messages.iter().cloned().map(Arc::new).collect()),
+            depth: self.limit as usize,
+            is_whole: messages.len() < self.limit as usize,
+            bytes: messages.iter().map(weight).sum(),
+        };
+        let mut state = self.pages.lock();
+        let Some(changes) = state.loading.get(&self.channel_id).and_then(|it| it.changes_from(self.first_change))
+        else {
+            return;
+        };
+        if changes.iter().all(|change| page.follow(change)) && page.bytes <= MAX_PAGE_BYTES {
+            state.put(self.channel_id, page);
+        }
+    }
+}
+
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pages.lock();
+        if let Some(loading) = state.loading.get_mut(&self.channel_id) {
+            loading.readers -= 1;
+            if loading.readers == 0 {
+                state.loading.remove(&self.channel_id);
+            }
+        }
     }
 }
 
@@ -155,16 +218,25 @@ impl Default for State {
             pages: LruCache::new_unbounded(), // bounded by `MAX_BYTES`
             bytes: 0,
             changing: HashSet::new(),
-            changed: VecDeque::new(),
-            begun: 0,
+            is_seen: false,
+            loading: HashMap::new(),
         }
     }
 }
 
 impl State {
-    fn is_unchanged_since(&self, begun: u64, channel_id: ChannelId) -> bool {
-        let since = usize::try_from(self.begun - begun).unwrap_or(usize::MAX);
-        since <= self.changed.len() && !self.changed.iter().rev().take(since).any(|changed| *changed == channel_id)
+    fn held(&mut self, channel_id: ChannelId, limit: u32) -> Option<Arc<VecDeque<Arc<Message>>>> {
+        if self.is_seen && self.changing.contains(&channel_id) {
+            return None;
+        }
+        let page = self.pages.get(&channel_id)?;
+        (page.is_whole || page.messages.len() >= limit as usize).then(|| page.messages.clone())
+    }
+
+    fn begin_to_load(&mut self, channel_id: ChannelId) -> usize {
+        let loading = self.loading.entry(channel_id).or_default();
+        loading.readers += 1;
+        loading.first + loading.changes.len()
     }
 
     fn put(&mut self, channel_id: ChannelId, page: NewestPage) {
@@ -178,12 +250,17 @@ impl State {
         }
     }
 
-    fn remove(&mut self, channel_id: ChannelId) -> Option<NewestPage> {
-        self.pages.remove(&channel_id).inspect(|page| self.bytes -= page.bytes)
+    fn remove(&mut self, channel_id: ChannelId) {
+        if let Some(page) = self.pages.remove(&channel_id) {
+            self.bytes -= page.bytes;
+        }
     }
 
-    /// Makes a held page what the change leaves of it.
+    /// Makes a held page what the change leaves of it, and keeps the change for those who are filling one in.
     fn follow(&mut self, channel_id: ChannelId, change: &Change) {
+        if let Some(loading) = self.loading.get_mut(&channel_id) {
+            loading.add(change);
+        }
         let Some(page) = self.pages.peek_mut(&channel_id) else { return };
         self.bytes -= page.bytes;
         let keep = page.follow(change);
@@ -194,27 +271,53 @@ impl State {
     }
 }
 
+impl Loading {
+    fn add(&mut self, change: &Change) {
+        if self.changes.len() == MAX_CHANGES {
+            self.begin_anew();
+        }
+        self.changes.push(change.clone());
+    }
+
+    /// Forgets the changes: those who are reading now cannot fill in what they read.
+    fn begin_anew(&mut self) {
+        self.first += self.changes.len() + 1;
+        self.changes.clear();
+    }
+
+    fn changes_from(&self, number: usize) -> Option<&[Change]> {
+        self.changes.get(number.checked_sub(self.first)?..)
+    }
+}
+
 impl NewestPage {
-    /// Answers whether there is still a page to hold.
+    /// Applies a change, which the page may show already; answers whether there is still a page to hold.
     fn follow(&mut self, change: &Change) -> bool {
         let messages = Arc::make_mut(&mut self.messages);
         match change {
             Change::MessageCreated(message) => {
+                let place = position(messages, message.id);
                 self.bytes += weight(message);
-                messages.push_front(message.clone());
+                match place {
+                    Ok(at) => {
+                        let shown = messages.get_mut(at).map(|shown| std::mem::replace(shown, message.clone()));
+                        self.bytes -= shown.map_or(0, |shown| weight(&shown));
+                    }
+                    Err(at) => messages.insert(at, message.clone()),
+                }
                 if messages.len() > self.depth {
                     self.is_whole = false;
                     self.bytes -= messages.pop_back().map_or(0, |oldest| weight(&oldest));
                 }
             }
             Change::MessageUpdated(message) => {
-                if let Some(old) = position(messages, message.id).and_then(|at| messages.get_mut(at)) {
+                if let Some(old) = position(messages, message.id).ok().and_then(|at| messages.get_mut(at)) {
                     self.bytes = self.bytes - weight(old) + weight(message);
                     *old = message.clone();
                 }
             }
             Change::MessageDeleted { id, .. } => {
-                let deleted = position(messages, *id).and_then(|at| messages.remove(at));
+                let deleted = position(messages, *id).ok().and_then(|at| messages.remove(at));
                 self.bytes -= deleted.map_or(0, |message| weight(&message));
             }
             _ => return false,
@@ -223,9 +326,9 @@ impl NewestPage {
     }
 }
 
-/// Where a message is on a page, if it is there.
-fn position(newest_first: &VecDeque<Arc<Message>>, id: MessageId) -> Option<usize> {
-    newest_first.binary_search_by(|message| id.cmp(&message.id)).ok()
+/// Where a message is on a page, or would be.
+fn position(newest_first: &VecDeque<Arc<Message>>, id: MessageId) -> Result<usize, usize> {
+    newest_first.binary_search_by(|message| id.cmp(&message.id))
 }
 
 /// The channel whose pages a change concerns.
@@ -236,6 +339,22 @@ fn changed_channel(change: &Change) -> Option<ChannelId> {
         Change::ChannelDeleted(id) => Some(*id),
         _ => None,
     }
+}
+
+/// The kinds of records that a change concerns, a bit for each.
+fn kinds(change: &Change) -> u8 {
+    match change {
+        Change::UserCreated(_) | Change::UserUpdated(_) => bit(Entity::User),
+        Change::ChannelCreated(_) | Change::ChannelUpdated(_) => bit(Entity::Channel),
+        Change::ChannelDeleted(_) => bit(Entity::Channel) | bit(Entity::Message),
+        Change::CategoryCreated(_) | Change::CategoryUpdated(_) | Change::CategoryDeleted(_) => bit(Entity::Category),
+        Change::MessageCreated(_) | Change::MessageUpdated(_) | Change::MessageDeleted { .. } => bit(Entity::Message),
+        Change::SessionDeleted(_) => 0,
+    }
+}
+
+fn bit(kind: Entity) -> u8 {
+    1 << kind as u8
 }
 
 fn weight(message: &Message) -> usize {
@@ -270,40 +389,75 @@ mod tests {
         Change::MessageCreated(Arc::new(message.clone()))
     }
 
-    fn is_hit(pages: &RecentPages, channel_id: ChannelId, limit: u32) -> bool {
-        matches!(pages.lookup(channel_id, limit), Lookup::Hit(_))
+    fn is_held(pages: &RecentPages, channel_id: ChannelId, limit: u32) -> bool {
+        pages.held(channel_id, limit).is_some()
     }
 
-    fn missed(pages: &RecentPages, channel_id: ChannelId, limit: u32) -> Miss {
-        match pages.lookup(channel_id, limit) {
-            Lookup::Miss(miss) => miss,
-            Lookup::Hit(messages) => panic!("{messages:?} are held"),
-        }
+    fn load(pages: &RecentPages, channel_id: ChannelId, limit: u32) -> Load<'_> {
+        assert_eq!(pages.held(channel_id, limit), None);
+        pages.load(channel_id, limit).unwrap()
     }
 
     fn hold(pages: &RecentPages, limit: u32, messages: &[Message]) {
-        let channel_id = messages[0].channel_id;
-        pages.fill(&missed(pages, channel_id, limit), channel_id, limit, messages);
+        load(pages, messages[0].channel_id, limit).fill(messages);
     }
 
     #[test]
-    fn while_a_channel_changes_its_page_is_neither_answered_nor_filled_in() {
-        let (pages, one) = (RecentPages::default(), message(10, channel(0), "one"));
-        let slow = missed(&pages, channel(0), 50);
+    fn until_a_commit_can_have_been_seen_its_channels_are_as_they_were() {
+        let (pages, one, two) =
+            (RecentPages::default(), message(10, channel(0), "one"), message(11, channel(0), "two"));
         hold(&pages, 50, std::slice::from_ref(&one));
-        assert!(is_hit(&pages, channel(0), 50));
-
-        let two = message(11, channel(0), "two");
         pages.begin(&[posted(&two)]);
-        let during = missed(&pages, channel(0), 50);
-        pages.fill(&during, channel(0), 50, std::slice::from_ref(&one));
-        pages.fill(&slow, channel(0), 50, std::slice::from_ref(&one));
-        assert!(!is_hit(&pages, channel(0), 50));
-
+        for shown in [Shown::Records(Entity::User), Shown::Page(channel(1))] {
+            pages.seen(shown);
+            assert_eq!(pages.held(channel(0), 50).unwrap(), std::slice::from_ref(&one));
+        }
+        pages.seen(Shown::Records(Entity::Message));
+        assert!(!is_held(&pages, channel(0), 50));
         pages.end(&[posted(&two)]);
-        pages.fill(&during, channel(0), 50, std::slice::from_ref(&one));
-        pages.fill(&slow, channel(0), 50, std::slice::from_ref(&one));
-        assert!(matches!(pages.lookup(channel(0), 50), Lookup::Hit(held) if held == [two, one]));
+        assert!(is_held(&pages, channel(0), 50));
+
+        pages.begin(&[Change::ChannelDeleted(channel(0))]);
+        assert!(is_held(&pages, channel(0), 50));
+        pages.seen(Shown::Records(Entity::Message));
+        assert!(!is_held(&pages, channel(0), 50));
+    }
+
+    #[test]
+    fn a_page_that_is_filled_in_has_what_changed_while_it_was_read() {
+        let pages = RecentPages::default();
+        let [one, two, three] =
+            [(10, "one"), (11, "two"), (12, "three")].map(|(id, text)| message(id, channel(0), text));
+        let slow = load(&pages, channel(0), 50);
+        let slower = load(&pages, channel(0), 50);
+        pages.begin(&[posted(&two)]);
+        pages.end(&[posted(&two)]);
+        slow.fill(std::slice::from_ref(&one));
+        assert_eq!(pages.held(channel(0), 50).unwrap(), &[two.clone(), one.clone()]);
+
+        let gone = Change::MessageDeleted { id: one.id, channel_id: channel(0) };
+        pages.begin(&[posted(&three), gone.clone()]);
+        pages.end(&[posted(&three), gone]);
+        slower.fill(&[two.clone(), one]); // it began before all of this, and saw half of it
+        assert_eq!(pages.held(channel(0), 50).unwrap(), &[three, two]);
+        assert!(pages.lock().loading.is_empty());
+    }
+
+    #[test]
+    fn whoever_reads_for_too_long_or_across_a_failed_commit_fills_in_nothing() {
+        let (pages, one) = (RecentPages::default(), message(10, channel(0), "one"));
+        let slow = load(&pages, channel(0), 50);
+        let changes: Vec<_> = (0..=MAX_CHANGES as u128).map(|id| posted(&message(20 + id, channel(0), ""))).collect();
+        pages.begin(&changes);
+        pages.end(&changes);
+        slow.fill(std::slice::from_ref(&one));
+        assert!(!is_held(&pages, channel(0), 1));
+
+        let slow = load(&pages, channel(0), 50);
+        pages.begin(&[posted(&one)]);
+        pages.abort();
+        slow.fill(std::slice::from_ref(&one));
+        assert!(!is_held(&pages, channel(0), 1));
     }
 
     #[test]
@@ -312,7 +466,7 @@ mod tests {
         hold(&pages, 50, std::slice::from_ref(&one));
         pages.begin(&[posted(&message(11, channel(0), "two"))]);
         pages.abort();
-        assert!(!is_hit(&pages, channel(0), 50));
+        assert!(!is_held(&pages, channel(0), 50));
         hold(&pages, 50, &[one]);
     }
 
@@ -322,7 +476,7 @@ mod tests {
         let text = "x".repeat(100_000);
         for number in 0..200 {
             hold(&pages, 1, &[message(1000 + u128::from(number), channel(number), &text)]);
-            assert!(is_hit(&pages, channel(0), 1), "{number}");
+            assert!(is_held(&pages, channel(0), 1), "{number}");
         }
         let state = pages.lock();
         assert!(state.bytes <= MAX_BYTES && state.bytes > MAX_BYTES / 2, "{}", state.bytes);
@@ -341,11 +495,17 @@ mod tests {
         Commit {
             changes: Vec<(u8, Edit)>,
             fails: bool,
-            meanwhile: Vec<(u8, u32)>,
+            meanwhile: Vec<Read>,
         },
-        Read(u8, u32),
-        /// A slow reader: what it read now is filled in when the next one begins.
-        BeginToRead(u8, u32),
+        Read(Read),
+    }
+
+    /// Reads a channel's page of some length. What a slow reader gets is filled in when the next one has read.
+    #[derive(Clone, Copy, Debug)]
+    struct Read {
+        channel: u8,
+        limit: u32,
+        is_slow: bool,
     }
 
     #[derive(Clone, Debug)]
@@ -357,7 +517,14 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let read = || (0..3_u8, prop_oneof![1..6_u32, Just(MAX_MESSAGES + 1)]);
+        let limit = || prop_oneof![1..6_u32, Just(MAX_MESSAGES + 1)];
+        let read = || {
+            (0..3_u8, limit(), prop::bool::weighted(0.3)).prop_map(|(channel, limit, is_slow)| Read {
+                channel,
+                limit,
+                is_slow,
+            })
+        };
         let edit = prop_oneof![
             6 => (0..20_usize).prop_map(Edit::Post),
             2 => any::<(prop::sample::Index, u8)>().prop_map(|(which, length)| Edit::Change(which, length.into())),
@@ -370,9 +537,7 @@ mod tests {
             prop::collection::vec(read(), 0..3),
         );
         let commit = commit.prop_map(|(changes, fails, meanwhile)| Step::Commit { changes, fails, meanwhile });
-        let read_step = read().prop_map(|(channel, limit)| Step::Read(channel, limit));
-        let slow = read().prop_map(|(channel, limit)| Step::BeginToRead(channel, limit));
-        prop::collection::vec(prop_oneof![2 => commit, 4 => read_step, 1 => slow], 1..60)
+        prop::collection::vec(prop_oneof![1 => commit, 2 => read().prop_map(Step::Read)], 1..60)
     }
 
     /// The live messages of each channel, oldest first.
@@ -408,12 +573,33 @@ mod tests {
         }
     }
 
-    /// Reads as [`Front`](super::super::Front) does: a hit must be what the store has.
-    fn read(pages: &RecentPages, stored: &Channels, (number, limit): (u8, u32)) {
-        let answer = newest(stored, number, limit);
-        match pages.lookup(channel(number), limit) {
-            Lookup::Hit(held) => assert_eq!(held, answer),
-            Lookup::Miss(miss) => pages.fill(&miss, channel(number), limit, &answer),
+    /// Reads as [`Front`](super::super::Front) does, from a store that shows one thing while `seen` is the newest that a
+    /// call has answered: a hit must not be older.
+    fn make<'a>(
+        read: Read,
+        pages: &'a RecentPages,
+        shown: &Channels,
+        seen: &mut Channels,
+        slow: &mut Option<(Load<'a>, Vec<Message>)>,
+    ) {
+        let Read { channel: number, limit, is_slow } = read;
+        if let Some(held) = pages.held(channel(number), limit) {
+            assert_eq!(held, newest(seen, number, limit));
+            return;
+        }
+        let load = pages.load(channel(number), limit);
+        let answer = newest(shown, number, limit);
+        pages.seen(Shown::Page(channel(number)));
+        if answer != newest(seen, number, limit) {
+            seen.clone_from(shown);
+        }
+        let filled = if is_slow {
+            std::mem::replace(slow, load.map(|load| (load, answer)))
+        } else {
+            load.map(|load| (load, answer))
+        };
+        if let Some((load, answer)) = filled {
+            load.fill(&answer);
         }
     }
 
@@ -423,18 +609,10 @@ mod tests {
             let pages = RecentPages::default();
             let mut stored = Channels::default();
             let mut next_id = 100;
-            let mut slow: Option<(Miss, u8, u32, Vec<Message>)> = None;
+            let mut slow = None;
             for step in steps {
                 match step {
-                    Step::Read(number, limit) => read(&pages, &stored, (number, limit)),
-                    Step::BeginToRead(number, limit) => {
-                        if let Some((miss, number, limit, answer)) = slow.take() {
-                            pages.fill(&miss, channel(number), limit, &answer);
-                        }
-                        if let Lookup::Miss(miss) = pages.lookup(channel(number), limit) {
-                            slow = Some((miss, number, limit, newest(&stored, number, limit)));
-                        }
-                    }
+                    Step::Read(read) => make(read, &pages, &stored, &mut stored.clone(), &mut slow),
                     Step::Commit { changes, fails, meanwhile } => {
                         let mut after = stored.clone();
                         let changes: Vec<_> = changes
@@ -442,9 +620,11 @@ mod tests {
                             .filter_map(|(number, edit)| change(&mut after, &mut next_id, *number, edit))
                             .collect();
                         pages.begin(&changes);
-                        for (at, what) in meanwhile.into_iter().enumerate() {
+                        let mut seen = stored.clone();
+                        for (at, read) in meanwhile.into_iter().enumerate() {
                             // The store shows the commit at some moment that the cache does not know of.
-                            read(&pages, if at == 0 || fails { &stored } else { &after }, what);
+                            let shown = if at == 0 || fails { &stored } else { &after };
+                            make(read, &pages, shown, &mut seen, &mut slow);
                         }
                         if fails {
                             pages.abort();

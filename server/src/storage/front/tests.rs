@@ -323,7 +323,8 @@ fn a_page_is_never_older_than_what_another_call_has_seen() {
             break message.id;
         }
     };
-    // The store shows it, though it is not acknowledged.
+    // The store shows it, though it is not acknowledged. Nobody has seen it yet, then somebody has.
+    assert_eq!(page().len(), 1);
     assert!(runtime.block_on(store.get_message(&seen)).unwrap().is_some());
     let during = page();
     drop(held);
