@@ -98,7 +98,7 @@ pub(super) fn lines(workload: Workload, scale: &Scale) -> Vec<Planned> {
             plan.open_loops(scale.loads, &callers(64));
         }
         Workload::Beside => {
-            for variant in [Variant::Alone, Variant::Together] {
+            for variant in [Variant::Alone, Variant::Together, Variant::OlderAlone, Variant::OlderTogether] {
                 plan.add(&OWN, Case::of(variant));
             }
         }

@@ -269,7 +269,7 @@ named! {
         Random = "random",
         /// One of the newest thousand messages.
         Recent = "recent",
-        /// The newest page.
+        /// The newest page, which decentcom's stores hold in memory once it was read.
         Newest = "newest",
         /// A page from anywhere in the channel.
         Deep = "deep",
@@ -277,6 +277,10 @@ named! {
         Alone = "alone",
         /// With the other work beside it.
         Together = "together",
+        /// Older pages than those that are held in memory, without the other work.
+        OlderAlone = "older-alone",
+        /// Older pages than those that are held in memory, with the other work beside it.
+        OlderTogether = "older-together",
         /// Posts.
         Posts = "posts",
         /// Pages of history.

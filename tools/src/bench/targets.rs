@@ -112,14 +112,18 @@ pub(crate) fn verdicts(results: &Results) -> Vec<Verdict> {
                 by_size,
             ));
         }
-        let case = |variant| Case { variant: Some(variant), ..Case::default() };
-        let beside = run
-            .ratio((Workload::Beside, own, &case(Variant::Together)), (Workload::Beside, own, &case(Variant::Alone)));
-        verdicts.push(verdict(
-            &format!("{subjects}: pages read while 64 callers post, in those alone"),
-            AtLeast(0.7),
-            beside,
-        ));
+        for (alone, together, words) in [
+            (Variant::Alone, Variant::Together, "newest pages"),
+            (Variant::OlderAlone, Variant::OlderTogether, "older pages"),
+        ] {
+            let [alone, together] = [alone, together].map(|it| Case { variant: Some(it), ..Case::default() });
+            let beside = run.ratio((Workload::Beside, own, &together), (Workload::Beside, own, &alone));
+            verdicts.push(verdict(
+                &format!("{subjects}: {words} read while 64 callers post, in those alone"),
+                AtLeast(0.7),
+                beside,
+            ));
+        }
         for (workload, words) in
             [(Workload::Sweep, "sessions are swept"), (Workload::Reclaim, "a large channel is reclaimed")]
         {

@@ -78,6 +78,12 @@ impl Dataset {
         }
     }
 
+    /// A place anywhere in the history of a large channel. Below it there is a tenth of the channel at least, so a page is full.
+    pub(super) fn cursor(self, random: u64) -> MessageId {
+        let messages = self.messages();
+        message(messages / 10 + random % (messages - messages / 10))
+    }
+
     fn channel_of(self, number: u64) -> u64 {
         let draw = mix(number) % self.messages();
         let (first, second, third) =

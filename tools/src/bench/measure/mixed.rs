@@ -70,7 +70,8 @@ async fn visit(store: &dyn Storage, number: u64) -> Result<(), StorageError> {
 /// One reader of pages; together with it, or not, callers that post as fast as they can.
 async fn beside(task: &Task, store: &Arc<dyn Storage>) -> Result<Tally, Failure> {
     let span = task.span();
-    let posting = (task.what.case.variant == Some(Variant::Together)).then(|| {
+    let variant = task.what.case.variant;
+    let posting = matches!(variant, Some(Variant::Together | Variant::OlderTogether)).then(|| {
         let store = store.clone();
         tokio::spawn(pace::closed(POSTERS, span, move |number| {
             let store = store.clone();
@@ -80,11 +81,16 @@ async fn beside(task: &Task, store: &Arc<dyn Storage>) -> Result<Tally, Failure>
             }
         }))
     });
-    let reading = store.clone();
+    let (reading, dataset) = (store.clone(), task.dataset);
+    let reads_older = matches!(variant, Some(Variant::OlderAlone | Variant::OlderTogether));
     // A task like those that post, so that the runtime shares its threads among them as it does in a server.
     let reader = tokio::spawn(pace::closed(1, span, move |number| {
         let store = reading.clone();
-        async move { Ended::of(store.list_messages(&popular_channel(number), None, PAGE).await) }
+        let (channel, before) = match reads_older {
+            true => (dataset.channel_with(dataset.largest), Some(dataset.cursor(mix(number)))),
+            false => (popular_channel(number), None),
+        };
+        async move { Ended::of(store.list_messages(&channel, before.as_deref(), PAGE).await) }
     }));
     if let Some(posting) = posting {
         joined(posting.await)?;

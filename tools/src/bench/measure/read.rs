@@ -53,9 +53,8 @@ fn request(task: &Task, random: u64) -> Request {
         (Workload::Read, _) => Request::Message(any),
         (_, variant) => {
             let channel = task.dataset.channel_with(task.what.case.rows.unwrap_or_default());
-            // Below it there is a tenth of the channel at least, so a page is full.
-            let anywhere = dataset::message(messages / 10 + random % (messages - messages / 10));
-            Request::Page { channel, before: (variant == Some(Variant::Deep)).then_some(anywhere) }
+            let before = (variant == Some(Variant::Deep)).then(|| task.dataset.cursor(random));
+            Request::Page { channel, before }
         }
     }
 }
