@@ -26,7 +26,7 @@ use crate::storage::front::engine::{Row, Write};
 /// Pages at which the log shall begin anew: 48 MiB.
 const LOG_PAGES: i64 = 12_000;
 /// Pages after which they are moved beside the commits: few, because commits wait while the disk takes them all at once.
-const STEP_PAGES: usize = 600;
+const STEP_PAGES: usize = 200;
 /// Pages in the log at which commits do the work alone, should that not have happened.
 pub(super) const FALLBACK_PAGES: i64 = 15_000;
 /// Pages that one write changes, about: its row's and its index entries'.
