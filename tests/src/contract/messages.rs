@@ -102,6 +102,7 @@ async fn every_text_comes_back_byte_for_byte(t: Context) {
     let (user, channel) = (t.user("key").await, t.channel("room").await);
     let mut texts = super::limits::naughty_strings();
     texts.extend(["\0".into(), "a\0b\0".into(), "\u{feff}\u{202e}".into(), "\u{10ffff}".repeat(100)]);
+    texts.extend([4096, 4097, 100_000].map(|length| "\u{1}".repeat(length)));
     for text in &texts {
         t.post(&channel, &user, text).await;
     }

@@ -86,6 +86,8 @@ struct Loading {
     /// The number of the first change in `changes`; a reader that needs one before it has come too late.
     first: usize,
     changes: Vec<Change>,
+    /// What the changes take.
+    bytes: usize,
 }
 
 struct NewestPage {
@@ -273,9 +275,13 @@ impl State {
 
 impl Loading {
     fn add(&mut self, change: &Change) {
-        if self.changes.len() == MAX_CHANGES {
+        if self.changes.len() == MAX_CHANGES || self.bytes > MAX_PAGE_BYTES {
             self.begin_anew();
         }
+        self.bytes += match change {
+            Change::MessageCreated(message) | Change::MessageUpdated(message) => weight(message),
+            _ => 0,
+        };
         self.changes.push(change.clone());
     }
 
@@ -283,6 +289,7 @@ impl Loading {
     fn begin_anew(&mut self) {
         self.first += self.changes.len() + 1;
         self.changes.clear();
+        self.bytes = 0;
     }
 
     fn changes_from(&self, number: usize) -> Option<&[Change]> {

@@ -1,12 +1,12 @@
 //! The table `messages`.
 
-use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     error::storage_error,
-    sql::{Reading, execute, insert_rows, key_list, rows_by_keys},
+    sql::{Column, Reading, execute, insert_rows, key_list, rows_by_keys},
 };
 use crate::storage::{
     ChannelId, Message, MessageId, StorageError,
@@ -50,7 +50,8 @@ macro_rules! select_packed {
 /// from the channel's end. The plans are asserted below.
 ///
 /// Each row that a statement answers is a message between threads, which costs more than SQLite's work for it. So a page
-/// comes as one row. As JSON a text may grow sixfold: a page with a long one is read again, row by row.
+/// comes as one row. As JSON a text may grow sixfold: a page with a long one is read again, row by row, and so is one that is
+/// not what this program writes, to say which row it is.
 struct Statements {
     packed: &'static str,
     by_rows: &'static str,
@@ -76,7 +77,7 @@ const BEFORE: Statements = statements!("AND id < ?3", "id DESC");
 const AFTER: Statements = statements!("AND id > ?3", "id");
 
 /// A row of [`select_packed`]: id, author, text, time of the last edit, time.
-type Packed<'a> = (&'a str, &'a str, Cow<'a, str>, Option<&'a str>, &'a str);
+type Packed<'a> = (&'a str, &'a str, String, Option<&'a str>, &'a str);
 
 pub(super) async fn by_id(connection: &mut SqliteConnection, id: MessageId) -> Result<Option<Message>, StorageError> {
     let row = sqlx::query(select!("WHERE id = ? AND channel_id NOT IN (SELECT channel_id FROM purges)"))
@@ -92,7 +93,6 @@ pub(super) async fn page(
     page: Page,
     limit: u32,
 ) -> Result<Vec<Message>, StorageError> {
-    let failed = |error| storage_error("read a page of messages", error);
     let (statements, cursor) = match &page {
         Page::Newest => (NEWEST, None),
         Page::Before(id) => (BEFORE, Some(id.as_str())),
@@ -105,38 +105,37 @@ pub(super) async fn page(
             None => query,
         }
     };
-    let row = query(statements.packed).fetch_one(&mut *connection).await.map_err(failed)?;
-    match unpack(channel_id, &row)? {
-        Some(mut messages) => {
-            // They come in order, but SQLite promises none within an aggregate.
-            match page {
-                Page::Newest | Page::Before(_) => messages.sort_by_key(|message| Reverse(message.id)),
-                Page::After(_) => messages.sort_by_key(|message| message.id),
-            }
-            Ok(messages)
-        }
-        None => query(statements.by_rows).fetch_all(connection).await.map_err(failed)?.iter().map(decode).collect(),
+    let packed = query(statements.packed).fetch_one(&mut *connection).await;
+    let Some(mut messages) = packed.ok().and_then(|row| unpack(channel_id, &row)) else {
+        let rows = query(statements.by_rows).fetch_all(connection).await;
+        return rows.map_err(|error| storage_error("read a page of messages", error))?.iter().map(decode).collect();
+    };
+    // They come in order, but SQLite promises none within an aggregate.
+    match page {
+        Page::Newest | Page::Before(_) => messages.sort_by_key(|message| Reverse(message.id)),
+        Page::After(_) => messages.sort_by_key(|message| message.id),
     }
+    Ok(messages)
 }
 
-/// The messages of a packed page; `None` if it has a text that was too long for it.
-fn unpack(channel_id: ChannelId, row: &SqliteRow) -> Result<Option<Vec<Message>>, StorageError> {
-    let row = Reading { table: "messages", row };
-    let page: &str = row.get("page")?;
-    let rows: Vec<Option<Packed<'_>>> =
-        serde_json::from_str(page).map_err(|error| row.corrupt("page", &error.to_string()))?;
+/// The messages of a packed page, unless one was too long for it or is damaged.
+fn unpack(channel_id: ChannelId, row: &SqliteRow) -> Option<Vec<Message>> {
+    let rows: Vec<Option<Packed<'_>>> = serde_json::from_str(row.try_get("page").ok()?).ok()?;
     let decode = |(id, author_id, content, edited_at, created_at): Packed<'_>| {
-        Ok(Message {
-            id: row.parsed("id", id)?,
+        Some(Message {
+            id: Column::parse(id)?,
             channel_id,
-            author_id: row.parsed("author_id", author_id)?,
-            content: content.into_owned(),
-            edited_at: edited_at.map(|time| row.parsed("edited_at", time)).transpose()?,
+            author_id: Column::parse(author_id)?,
+            content,
+            edited_at: match edited_at {
+                None => None,
+                Some(time) => Some(Column::parse(time)?),
+            },
             deleted: false,
-            created_at: row.parsed("created_at", created_at)?,
+            created_at: Column::parse(created_at)?,
         })
     };
-    rows.into_iter().map(|row| row.map(decode).transpose()).collect()
+    rows.into_iter().map(|row| decode(row?)).collect()
 }
 
 pub(super) async fn load(

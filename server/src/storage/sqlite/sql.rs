@@ -61,7 +61,7 @@ impl Reading<'_> {
     }
 
     /// The value that a column's text stands for.
-    pub(super) fn parsed<T: Column>(&self, column: &str, text: &str) -> Result<T, StorageError> {
+    fn parsed<T: Column>(&self, column: &str, text: &str) -> Result<T, StorageError> {
         T::parse(text).ok_or_else(|| self.corrupt(column, &format!("it holds `{text:.80}`")))
     }
 
@@ -72,7 +72,7 @@ impl Reading<'_> {
         values.map(|text| self.parsed(column, text)).collect()
     }
 
-    pub(super) fn corrupt(&self, column: &str, problem: &str) -> StorageError {
+    fn corrupt(&self, column: &str, problem: &str) -> StorageError {
         corrupt_column(&format!("read a row of {}", self.table), &format!("{}.{column}", self.table), problem)
     }
 }
