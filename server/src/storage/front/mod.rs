@@ -116,6 +116,7 @@ impl<R: Reader> Front<R> {
     where
         F: Future<Output = Result<T, StorageError>>,
     {
+        self.check_open()?;
         let answer = read(&self.reader).await?;
         self.recent.seen(shown);
         Ok(answer)
@@ -211,7 +212,6 @@ impl<R: Reader> UserStore for Front<R> {
     }
 
     async fn list_users(&self) -> Result<Vec<User>, StorageError> {
-        self.check_open()?;
         self.read(USERS, |reader| reader.users(None, None)).await
     }
 
@@ -265,7 +265,6 @@ impl<R: Reader> MessageStore for Front<R> {
         let channel_id = existing(Entity::Channel, channel_id, ChannelId::parse)?;
         let Some(author_id) = UserId::parse(author_id) else {
             // The channel is looked at first, so its absence is what the caller hears of.
-            self.check_open()?;
             let channel = self.read(CHANNELS, |reader| reader.channel(channel_id)).await?;
             return Err(match channel {
                 Some(_) => StorageError::not_found(Entity::User, author_id),
@@ -336,7 +335,6 @@ impl<R: Reader> ChannelStore for Front<R> {
     }
 
     async fn list_channels(&self) -> Result<Vec<Channel>, StorageError> {
-        self.check_open()?;
         self.read(CHANNELS, |reader| reader.channels()).await
     }
 
@@ -368,7 +366,6 @@ impl<R: Reader> CategoryStore for Front<R> {
     }
 
     async fn list_categories(&self) -> Result<Vec<Category>, StorageError> {
-        self.check_open()?;
         self.read(CATEGORIES, |reader| reader.categories()).await
     }
 
