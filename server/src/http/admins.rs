@@ -26,7 +26,7 @@ impl Admins {
 impl App {
     /// The admins: those configured, else the earliest registered user.
     pub(crate) async fn admins(&self) -> Result<Admins, StorageError> {
-        let listed = &self.config.membership.admins;
+        let listed = &self.config().membership.admins;
         if !listed.is_empty() {
             return Ok(Admins::Listed(listed.clone()));
         }

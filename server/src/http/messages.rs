@@ -82,7 +82,7 @@ pub(super) struct NewMessage {
 }
 
 fn check_content(app: &App, content: &str) -> Result<(), ApiError> {
-    let longest = app.config.content.max_message_length;
+    let longest = app.config().content.max_message_length;
     if content.trim().is_empty() {
         return Err(ApiError::unprocessable("the message is empty"));
     }

@@ -28,6 +28,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use tokio::sync::watch;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
@@ -63,7 +64,8 @@ pub struct App(Arc<Shared>);
 /// The parts of an [`App`].
 pub struct Shared {
     store: Arc<dyn Storage>,
-    config: Config,
+    /// What the server runs on now; a reload replaces it.
+    config: watch::Sender<Arc<Config>>,
     clock: Arc<dyn Clock>,
     challenges: Challenges,
     hub: Hub,
@@ -88,15 +90,26 @@ impl App {
             tracing::warn!("[membership] admins is empty: the earliest registered user manages the channels");
         }
         let hub = Hub::start(store.changes(), clock.clone());
-        Ok(Self(Arc::new(Shared { store, config, clock, challenges: Challenges::default(), hub })))
+        Ok(Self(Arc::new(Shared {
+            store,
+            config: watch::Sender::new(Arc::new(config)),
+            clock,
+            challenges: Challenges::default(),
+            hub,
+        })))
+    }
+
+    /// What the server runs on at this moment. Whoever needs several values of it takes them from one.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.borrow().clone()
     }
 
     /// The whole API, ready to serve.
     pub fn router(self) -> Router {
         let (router, document) = described_routes().split_for_parts();
         let document = Arc::new(document);
-        let body_limit = self.config.content.max_message_length * MAX_ESCAPED_CHARACTER + BODY_OVERHEAD;
-        let cors = cors(&self.config.network.allowed_origins);
+        let body_limit = self.config().content.max_message_length * MAX_ESCAPED_CHARACTER + BODY_OVERHEAD;
+        let cors = cors(&self.config().network.allowed_origins);
         router
             .route("/api/v1/openapi.json", axum::routing::get(async move || Reply(document.as_ref().clone())))
             .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
@@ -170,7 +183,7 @@ fn cors(allowed_origins: &[String]) -> CorsLayer {
 
 /// A request that takes too long is answered 503 and dropped.
 async fn bounded_in_time(State(app): State<App>, request: Request, next: Next) -> Response {
-    let answer = tokio::time::timeout(app.config.network.request_timeout, next.run(request)).await;
+    let answer = tokio::time::timeout(app.config().network.request_timeout, next.run(request)).await;
     answer.unwrap_or_else(|_| {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the request took too long; try again").into_response()
     })

@@ -16,13 +16,14 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
     let sweeper = tokio::spawn(sweep_sessions(app.clone()));
     let (stopping, mut stopped) = watch::channel(false);
-    let grace = app.config.network.shutdown_grace;
+    let network = app.config().network.clone();
+    let grace = network.shutdown_grace;
     let graceful = async move {
         stop.await;
         tracing::info!("stopping: no new connections, requests under way may finish");
         let _ = stopping.send(true);
     };
-    let requests = connections::serve(listener, app.clone().router(), &app.config.network, graceful);
+    let requests = connections::serve(listener, app.clone().router(), &network, graceful);
     let deadline = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
         tokio::time::sleep(grace).await;
@@ -48,7 +49,7 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
 
 /// Removes expired sessions, now and every `sweep_interval`. A failed sweep is logged; the next one does its work.
 async fn sweep_sessions(app: App) {
-    let mut due = tokio::time::interval(app.config.sessions.sweep_interval.max(Duration::from_secs(1)));
+    let mut due = tokio::time::interval(app.config().sessions.sweep_interval.max(Duration::from_secs(1)));
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         due.tick().await;

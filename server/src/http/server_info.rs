@@ -41,10 +41,11 @@ pub(super) struct ServerInfo {
 /// Introduces the server.
 #[utoipa::path(get, path = "/server/info", tag = "server", responses((status = 200, body = ServerInfo)))]
 pub(super) async fn info(State(app): State<App>) -> Reply<ServerInfo> {
-    let server = &app.config.server;
+    let config = app.config();
+    let server = &config.server;
     Reply(ServerInfo {
         name: server.name.clone(),
         description: Some(server.description.clone()).filter(|text| !text.is_empty()),
-        membership_mode: app.config.membership.mode,
+        membership_mode: config.membership.mode,
     })
 }

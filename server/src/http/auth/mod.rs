@@ -109,7 +109,7 @@ pub(super) async fn verify(
         return Err(ApiError::unauthorized("invalid signature"));
     }
     let user = admit(&app, &key).await?;
-    let session = app.store.create_session(&user.id, app.config.sessions.ttl).await?;
+    let session = app.store.create_session(&user.id, app.config().sessions.ttl).await?;
     Ok(Reply(VerifyReply {
         token: session.token,
         user_id: user.id,
@@ -120,7 +120,7 @@ pub(super) async fn verify(
 
 /// The user with this key, created if the membership mode lets it in.
 async fn admit(app: &App, key: &PublicKey) -> Result<User, ApiError> {
-    let membership = &app.config.membership;
+    let membership = &app.config().membership;
     let pubkey = key.as_str();
     let known = app.store.get_user_by_pubkey(pubkey).await?;
     let admitted = membership.admins.contains(pubkey)

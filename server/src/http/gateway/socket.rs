@@ -88,7 +88,7 @@ impl Connection {
         let digest = SessionDigest::of(token);
         self.greet(&session).await?;
 
-        let gateway = &self.app.config.gateway;
+        let gateway = &self.app.config().gateway;
         let (interval, patience) = (gateway.heartbeat_interval, gateway.heartbeat_timeout);
         let mut next_heartbeat = Instant::now() + interval;
         let mut acknowledge_by: Option<Instant> = None;
@@ -134,11 +134,12 @@ impl Connection {
         let user = self.app.store.get_user_by_id(&session.user_id).await?.ok_or_else(unauthorized)?;
         let channels = self.app.store.list_channels().await?;
         let channels: Vec<_> = channels.iter().map(|it| json!({ "id": it.id, "name": it.name })).collect();
+        let config = self.app.config();
         let hello = json!({
-            "server_name": self.app.config.server.name,
+            "server_name": config.server.name,
             "user": { "id": user.id, "pubkey": user.pubkey, "display_name": user.display_name },
             "channels": channels,
-            "heartbeat_interval_ms": self.app.config.gateway.heartbeat_interval.as_millis() as u64,
+            "heartbeat_interval_ms": config.gateway.heartbeat_interval.as_millis() as u64,
         });
         self.say("HELLO", &hello).await?;
         self.say("READY", &json!({})).await
