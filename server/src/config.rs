@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::storage::{Backend, RedbOptions, StorageOptions, limits::MAX_CONTENT_BYTES};
@@ -34,6 +35,7 @@ struct File {
     membership: Membership,
     content: Content,
     gateway: Gateway,
+    limits: Limits,
     metrics: Metrics,
     logging: Logging,
 }
@@ -58,6 +60,13 @@ pub struct Network {
     pub allowed_origins: Vec<String>,
     /// Connections open at once, the gateway's among them; whoever comes then waits until one ends.
     pub max_connections: usize,
+    /// How many of them one address may have (IPv6: a /64); further ones are closed at once.
+    pub max_connections_per_address: usize,
+    /// Reverse proxies, whose `X-Forwarded-For` says who the client is. Their connections are not bounded per address.
+    #[serde(with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Memory for answers that clients have not taken yet and requests half read, over all connections, in MiB.
+    pub in_flight_mib: usize,
     /// A connection on which no whole request head arrives for this long is closed.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
@@ -152,6 +161,31 @@ pub struct Gateway {
     /// How long the client may take to answer before the socket is closed.
     #[serde(with = "duration")]
     pub heartbeat_timeout: Duration,
+    /// Sockets that one user may have open at once; further ones are answered 429.
+    pub max_sockets_per_user: usize,
+}
+
+/// `[limits]`: how often somebody may ask; past it the answer is 429. Each rate is per second and has a burst, what may
+/// come at once after a pause. A rate of 0 switches that limit off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Changes by one user: posts, edits, deletions, all that is not a read.
+    pub changes: u32,
+    /// Changes that may come at once.
+    pub changes_burst: u32,
+    /// Reads by one user that cost much: history, members, channels, opening the gateway.
+    pub reads: u32,
+    /// Such reads that may come at once.
+    pub reads_burst: u32,
+    /// Challenges and log-ins from one address.
+    pub log_ins: u32,
+    /// Challenges and log-ins that may come at once.
+    pub log_ins_burst: u32,
+    /// Log-ins from one address that fail; each costs the server many checks of a signature.
+    pub failed_log_ins: u32,
+    /// Failed log-ins that may come at once.
+    pub failed_log_ins_burst: u32,
 }
 
 /// How log lines look.
@@ -196,10 +230,26 @@ impl Default for Network {
             bind_address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             allowed_origins: Vec::new(),
             max_connections: 16_384,
-            idle_timeout: Duration::from_secs(60),
+            max_connections_per_address: 4096,
+            trusted_proxies: Vec::new(),
+            in_flight_mib: 32,
+            // Above the 90 seconds for which common clients keep a connection: they must not find it closed.
+            idle_timeout: Duration::from_secs(120),
             write_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Network {
+    /// Allows no more than `most` connections, and each address the same share of them as before.
+    pub fn lower_connections_to(&mut self, most: usize) {
+        if most < self.max_connections {
+            let share = self.max_connections_per_address.min(self.max_connections) as u128;
+            let share = share * most as u128 / self.max_connections.max(1) as u128;
+            self.max_connections_per_address = usize::try_from(share).unwrap_or(most).max(1);
+            self.max_connections = most;
         }
     }
 }
@@ -230,7 +280,26 @@ impl Default for Content {
 
 impl Default for Gateway {
     fn default() -> Self {
-        Self { heartbeat_interval: Duration::from_secs(30), heartbeat_timeout: Duration::from_secs(10) }
+        Self {
+            heartbeat_interval: Duration::from_secs(30),
+            heartbeat_timeout: Duration::from_secs(10),
+            max_sockets_per_user: 100,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            changes: 5000,
+            changes_burst: 20_000,
+            reads: 5000,
+            reads_burst: 20_000,
+            log_ins: 500,
+            log_ins_burst: 5000,
+            failed_log_ins: 5,
+            failed_log_ins_burst: 100,
+        }
     }
 }
 
@@ -258,6 +327,8 @@ pub struct Config {
     pub content: Content,
     /// `[gateway]`
     pub gateway: Gateway,
+    /// `[limits]`
+    pub limits: Limits,
     /// `[metrics]`
     pub metrics: Metrics,
     /// `[logging]`
@@ -395,6 +466,18 @@ fn insert<'a>(table: &mut toml::Table, mut sections: impl Iterator<Item = &'a st
     }
 }
 
+impl Limits {
+    /// Key, rate and burst of each.
+    fn rates(&self) -> [(&'static str, u32, u32); 4] {
+        [
+            ("[limits] changes", self.changes, self.changes_burst),
+            ("[limits] reads", self.reads, self.reads_burst),
+            ("[limits] log_ins", self.log_ins, self.log_ins_burst),
+            ("[limits] failed_log_ins", self.failed_log_ins, self.failed_log_ins_burst),
+        ]
+    }
+}
+
 impl File {
     fn validate(self, origin: &str) -> Result<Config, ConfigError> {
         let impossible = |key, problem: String| Err(ConfigError::Impossible { origin: origin.into(), key, problem });
@@ -425,6 +508,23 @@ impl File {
         if self.network.max_connections == 0 {
             return impossible("[network] max_connections", "is 0; at least 1 is needed to serve anybody".into());
         }
+        for (key, count) in [
+            ("[network] max_connections_per_address", self.network.max_connections_per_address),
+            ("[gateway] max_sockets_per_user", self.gateway.max_sockets_per_user),
+        ] {
+            if count == 0 {
+                return impossible(key, "is 0; at least 1 is needed to serve anybody".into());
+            }
+        }
+        let in_flight = self.network.in_flight_mib;
+        if !(8..=1024 * 1024).contains(&in_flight) {
+            return impossible("[network] in_flight_mib", format!("is {in_flight}; allowed are 8 to 1048576"));
+        }
+        for (key, rate, burst) in self.limits.rates() {
+            if rate > 0 && burst == 0 {
+                return impossible(key, "has a burst of 0, which lets nobody in; 0 as the rate switches it off".into());
+            }
+        }
         let longest = MAX_CONTENT_BYTES / MAX_CHARACTER_BYTES;
         if !(1..=longest).contains(&self.content.max_message_length) {
             let given = self.content.max_message_length;
@@ -447,12 +547,12 @@ impl File {
     }
 
     fn into_config(self) -> Config {
-        let Self { server, network, storage, sessions, membership, content, gateway, metrics, logging } = self;
+        let Self { server, network, storage, sessions, membership, content, gateway, limits, metrics, logging } = self;
         let path = storage.database_path.unwrap_or_else(|| format!("data/decentcom.{}", storage.backend.name()).into());
         let Redb { cache_mib, quick_repair, inspection_socket } = storage.redb;
         let redb = RedbOptions { cache_bytes: cache_mib * MIB, quick_repair, inspection_socket };
         let storage = StorageOptions { backend: storage.backend, path, redb };
-        Config { server, network, storage, sessions, membership, content, gateway, metrics, logging }
+        Config { server, network, storage, sessions, membership, content, gateway, limits, metrics, logging }
     }
 }
 
@@ -506,6 +606,27 @@ mod optional_address {
         }
         let invalid = || D::Error::custom(format!("`{text}` is not an IP address and port such as `127.0.0.1:9100`"));
         text.parse().map(Some).map_err(|_| invalid())
+    }
+}
+
+/// Addresses and networks, such as `10.0.0.1` or `10.0.0.0/8`.
+mod networks {
+    use std::net::IpAddr;
+
+    use ipnet::IpNet;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(networks: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(networks.iter().map(IpNet::to_string))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+        let parse = |text: String| {
+            let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            let invalid = |_| format!("`{text}` is neither an IP address nor a network such as `10.0.0.0/8`");
+            network.map_err(|error| D::Error::custom(invalid(error)))
+        };
+        Vec::<String>::deserialize(deserializer)?.into_iter().map(parse).collect()
     }
 }
 

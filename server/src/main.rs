@@ -1,18 +1,11 @@
 //! `decentcom-server`: a self-hosted community server.
 
-use std::{
-    future::{Future, IntoFuture},
-    io::IsTerminal,
-    net::SocketAddr,
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{future::Future, io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use decentcom_server::{
     config::{Config, LogFormat},
-    http::{App, record_metrics, serve},
+    http::{App, record_metrics, serve, serve_metrics},
     storage::{self, Metered, SystemClock},
 };
 use tokio::net::TcpListener;
@@ -105,7 +98,7 @@ async fn run(mut config: Config) -> Result<(), String> {
 
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{config}");
     let open_files = raise_limit_on_open_files();
-    config.network.max_connections = config.network.max_connections.min(connections_within(open_files));
+    config.network.lower_connections_to(connections_within(open_files));
     tracing::info!(open_files, "up to {} connections at once", config.network.max_connections);
     let clock = Arc::new(SystemClock);
     let store = storage::open(&config.storage, clock.clone()).await.map_err(|error| error.to_string())?;
@@ -113,7 +106,7 @@ async fn run(mut config: Config) -> Result<(), String> {
         Some(listener) => {
             let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
             let router = record_metrics(&config.storage).map_err(|error| format!("cannot record metrics: {error}"))?;
-            tokio::spawn(axum::serve(listener, router).into_future());
+            tokio::spawn(serve_metrics(router, listener, config.network.clone()));
             tracing::info!("metrics on http://{address}/metrics");
             Arc::new(Metered::new(store))
         }

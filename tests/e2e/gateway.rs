@@ -270,26 +270,30 @@ async fn listeners_that_are_cut_off_at_random_miss_nothing_while_16_writers_post
 }
 
 async fn a_socket_that_does_not_read_is_closed_and_catches_up_from_history(backend: &str) {
-    let (_directory, server) = start(backend, &[]);
+    let (_directory, server) = start(backend, &[("DECENTCOM_METRICS__BIND_ADDRESS", "127.0.0.1:0")]);
     let user = server.log_in(1).await;
     let channel = user.channel("general").await;
     let mut slow = server.open_narrow_socket(&user).await;
     slow.subscribe(&channel).await;
     let text = "\u{1F600}".repeat(4000); // 16 KB a frame, so that the kernel's buffers fill
-    let posted: BTreeSet<String> = futures::future::join_all((0..16).map(|_| {
-        let (user, channel, text) = (user.clone(), channel.clone(), text.clone());
-        tokio::spawn(async move {
-            let mut ids = Vec::new();
-            for _ in 0..110 {
-                ids.push(user.post(&channel, &text).await);
-            }
-            ids
+    let is_closed = Arc::new(AtomicBool::new(false));
+    let posting: Vec<_> = (0..16)
+        .map(|_| {
+            let (user, channel, text, is_closed) = (user.clone(), channel.clone(), text.clone(), is_closed.clone());
+            tokio::spawn(async move {
+                let mut ids = Vec::new();
+                while !is_closed.load(Ordering::SeqCst) {
+                    ids.push(user.post(&channel, &text).await);
+                }
+                ids
+            })
         })
-    }))
-    .await
-    .into_iter()
-    .flat_map(Result::unwrap)
-    .collect();
+        .collect();
+    // However slow this machine is: the client begins to read when the server has decided, not when all is posted.
+    while metric(&scrape(&server).await, "decentcom_gateway_closed_total{code=\"4003\"}").is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    is_closed.store(true, Ordering::SeqCst);
     let mut seen = Seen::default();
     let code = loop {
         match slow.hear().await {
@@ -299,21 +303,26 @@ async fn a_socket_that_does_not_read_is_closed_and_catches_up_from_history(backe
         }
     };
     assert_eq!(code, 4003);
+    let posted = futures::future::join_all(posting).await;
+    let posted: BTreeSet<String> = posted.into_iter().flat_map(Result::unwrap).collect();
     assert!(seen.0.len() < posted.len());
     seen.catch_up(&user, &channel).await;
     assert_eq!(seen.0, posted.into_iter().collect::<Vec<_>>());
 }
 
-async fn metrics_are_scraped_while_clients_chat(backend: &str) {
-    let (_directory, server) = start(backend, &[("DECENTCOM_METRICS__BIND_ADDRESS", "127.0.0.1:0")]);
+async fn scrape(server: &Server) -> String {
     let log = server.log();
     let address = log.split_once("metrics on http://").unwrap().1.split_whitespace().next().unwrap().to_owned();
-    let scrape = async || reqwest::get(format!("http://{address}")).await.unwrap().text().await.unwrap();
-    let value = |text: &str, metric: &str| -> f64 {
-        let line = text.lines().find(|line| line.starts_with(metric));
-        let line = line.unwrap_or_else(|| panic!("{metric} is not in:\n{text}"));
-        line.rsplit_once(' ').unwrap().1.parse().unwrap()
-    };
+    reqwest::get(format!("http://{address}")).await.unwrap().text().await.unwrap()
+}
+
+fn metric(text: &str, name: &str) -> Option<f64> {
+    text.lines().find(|line| line.starts_with(name))?.rsplit_once(' ')?.1.parse().ok()
+}
+
+async fn metrics_are_scraped_while_clients_chat(backend: &str) {
+    let (_directory, server) = start(backend, &[("DECENTCOM_METRICS__BIND_ADDRESS", "127.0.0.1:0")]);
+    let value = |text: &str, name: &str| metric(text, name).unwrap_or_else(|| panic!("{name} is not in:\n{text}"));
     let user = server.log_in(1).await;
     let channel = user.channel("general").await;
     let _sockets = [server.open_socket(&user).await, server.open_socket(&user).await];
@@ -330,7 +339,7 @@ async fn metrics_are_scraped_while_clients_chat(backend: &str) {
     }
     user.call(Method::GET, "/channels/nonsense", Value::Null).await;
     user.call(Method::GET, "/nonsense", Value::Null).await;
-    let text = scrape().await;
+    let text = scrape(&server).await;
     let posts = "decentcom_http_request_seconds_count{method=\"POST\",route=\"/api/v1/channels/{channel_id}/messages\",status=\"200\"}";
     assert_eq!(value(&text, posts), 80.0);
     let missing = "decentcom_http_request_seconds_count{method=\"GET\",route=\"/api/v1/channels/{id}\",status=\"404\"}";

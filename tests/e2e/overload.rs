@@ -27,7 +27,13 @@ const LARGE: usize = 262_144;
 
 fn start(backend: &str) -> (tempfile::TempDir, Server) {
     let directory = tempfile::tempdir().unwrap();
-    let settings = [("DECENTCOM_CONTENT__MAX_MESSAGE_LENGTH", "262144"), ("DECENTCOM_NETWORK__REQUEST_TIMEOUT", "10m")];
+    let settings = [
+        ("DECENTCOM_CONTENT__MAX_MESSAGE_LENGTH", "262144"),
+        ("DECENTCOM_NETWORK__REQUEST_TIMEOUT", "10m"),
+        ("DECENTCOM_NETWORK__IN_FLIGHT_MIB", "1024"), // it is the queue that is to be full
+        ("DECENTCOM_LIMITS__LOG_INS", "0"),
+        ("DECENTCOM_LIMITS__FAILED_LOG_INS", "0"),
+    ];
     let server = Server::start_with(directory.path(), backend, &settings);
     (directory, server)
 }

@@ -91,6 +91,13 @@ fn what_is_wrong_is_named_with_its_place_and_what_is_allowed() {
         ("[network]\nidle_timeout = '1ms'", &[], "[network] idle_timeout is 1ms; allowed are 1s to 100 years"),
         ("[network]\nwrite_timeout = '0s'", &[], "[network] write_timeout is 0s"),
         ("[network]\nallowed_origins = ['http://a/b']", &[], "`http://a/b`"),
+        ("[network]\nmax_connections_per_address = 0", &[], "[network] max_connections_per_address is 0; at least 1"),
+        ("[network]\ntrusted_proxies = ['10.0.0.0/33']", &[], "`10.0.0.0/33` is neither an IP address nor a network"),
+        ("[network]\ntrusted_proxies = ['proxy']", &[], "line 2"),
+        ("[network]\nin_flight_mib = 7", &[], "[network] in_flight_mib is 7; allowed are 8 to 1048576"),
+        ("[gateway]\nmax_sockets_per_user = 0", &[], "[gateway] max_sockets_per_user is 0; at least 1"),
+        ("[limits]\nchanges_burst = 0", &[], "[limits] changes has a burst of 0"),
+        ("[limits]\nreads = -1", &[], "line 2"),
         ("[membership]\nadmins = ['bob']", &[], "`bob`"),
         ("[metrics]\nbind_address = '9100'", &[], "not an IP address and port such as"),
         ("[server]\nname = ' '", &[], "[server] name is empty"),
@@ -106,6 +113,18 @@ fn what_is_wrong_is_named_with_its_place_and_what_is_allowed() {
         let error = load(text, environment).unwrap_err().to_string();
         assert!(error.contains(expected), "{text:?} gives: {error}");
     }
+}
+
+#[test]
+fn trusted_proxies_are_addresses_or_networks() {
+    let config = load("[network]\ntrusted_proxies = ['10.1.2.3', '::1', '10.0.0.0/8', 'fd00::/8']", &[]).unwrap();
+    let written: Vec<_> = config.network.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(written, ["10.1.2.3/32", "::1/128", "10.0.0.0/8", "fd00::/8"]);
+}
+
+#[test]
+fn a_rate_of_zero_needs_no_burst() {
+    assert_eq!(load("[limits]\nchanges = 0\nchanges_burst = 0", &[]).unwrap().limits.changes, 0);
 }
 
 #[test]

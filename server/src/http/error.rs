@@ -1,5 +1,7 @@
 //! Every answer that is not a success: one JSON shape, and one place where errors meet statuses.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
@@ -10,8 +12,10 @@ use utoipa::ToSchema;
 
 use crate::storage::StorageError;
 
-/// Seconds a client is asked to wait after a 503.
-const RETRY_AFTER_SECONDS: u64 = 1;
+/// How long a client is asked to wait after a 503.
+const A_MOMENT: Duration = Duration::from_secs(1);
+/// Bytes of an error's text. Some quote what the client sent.
+const MAX_TEXT: usize = 512;
 
 /// The body of every error.
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,11 +29,19 @@ pub(super) struct ErrorBody {
 pub(crate) struct ApiError {
     status: StatusCode,
     message: String,
+    retry_after: Duration,
 }
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: bounded(message.into()), retry_after: A_MOMENT }
+    }
+
+    /// Somebody asks too often; after `wait`, once more is not too often.
+    pub(super) fn too_many_requests(wait: Duration) -> Self {
+        let retry_after = Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(A_MOMENT);
+        let text = format!("too many requests; try again in {} s", retry_after.as_secs());
+        Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, text) }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -58,6 +70,14 @@ impl ApiError {
     }
 }
 
+fn bounded(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push('…');
+    }
+    text
+}
+
 /// Refusals are told to the client in the contract's words; the database's own text goes to the log only.
 impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
@@ -81,7 +101,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(ErrorBody { error: self.message })).into_response();
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(self.retry_after.as_secs()));
         }
         response
     }
@@ -106,6 +126,8 @@ documented_errors! {
     /// Any call.
     AnyCall {
         RequestRefused = 400 "The path or query is malformed",
+        TooOften = 429 "Too many requests; `Retry-After` says when to try again",
+        HeadTooLarge = 431 "The request's target and headers are too large",
         ServerError = 500 "An internal error; its details are in the server's log",
         TryAgain = 503 "Busy or shutting down; `Retry-After` says when to try again",
     }

@@ -9,6 +9,14 @@
 //! | `decentcom_storage_commit_seconds` | histogram of the time a commit takes |
 //! | `decentcom_storage_newest_pages_total` | newest pages of channels asked for, by whether they were held in memory |
 //! | `decentcom_gateway_sockets` | open WebSockets |
+//! | `decentcom_gateway_closed_total` | WebSockets closed by the server, by close code |
+//! | `decentcom_connections` | open connections |
+//! | `decentcom_connections_refused_total` | connections closed at once, because their address had its share |
+//! | `decentcom_connections_gave_way_total` | connections at rest closed in favour of others, all slots being taken |
+//! | `decentcom_connections_stalled_total` | connections closed because they took or sent nothing while others waited for memory |
+//! | `decentcom_in_flight_bytes` | bytes of answers and requests on their way, as charged to `in_flight_mib` |
+//! | `decentcom_in_flight_refused_total` | requests answered 503 because no room came free |
+//! | `decentcom_rate_limited_total` | requests answered 429, by limit |
 //! | `decentcom_sessions_swept_total` | expired sessions removed |
 //! | `decentcom_storage_file_bytes` | allocated bytes of the database's files |
 
@@ -78,7 +86,7 @@ pub(super) async fn measured(request: Request, next: Next) -> Response {
 }
 
 /// Clients choose the method's name; what they make up must not fill the memory with time series.
-fn known(method: &str) -> &'static str {
+pub(super) fn known(method: &str) -> &'static str {
     ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"]
         .into_iter()
         .find(|known| *known == method)

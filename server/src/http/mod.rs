@@ -11,6 +11,7 @@ mod connections;
 mod error;
 mod extract;
 mod gateway;
+mod limits;
 mod members;
 mod messages;
 mod metrics;
@@ -22,8 +23,9 @@ mod wire;
 use std::{any::Any, ops::Deref, sync::Arc};
 
 use axum::{
-    Json as Reply, Router,
-    extract::{DefaultBodyLimit, Request, State},
+    Router,
+    body::Bytes,
+    extract::{Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -41,8 +43,11 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{auth::Challenges, error::ApiError, gateway::Hub};
-pub use self::{metrics::record as record_metrics, serve::serve};
+use self::{auth::Challenges, error::ApiError, gateway::Hub, limits::Limits};
+pub use self::{
+    metrics::record as record_metrics,
+    serve::{serve, serve_metrics},
+};
 use crate::{
     config::Config,
     storage::{Clock, Storage, StorageError},
@@ -55,6 +60,10 @@ const MAX_ESCAPED_CHARACTER: usize = 12;
 /// Bytes of a body besides the longest message.
 const BODY_OVERHEAD: usize = 16 * 1024;
 
+/// Longest request id taken from a client.
+const MAX_REQUEST_ID: usize = 64;
+/// Bytes of a request's path that are logged.
+const MAX_LOGGED_PATH: usize = 256;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What handlers share.
@@ -68,6 +77,7 @@ pub struct Shared {
     config: watch::Sender<Arc<Config>>,
     clock: Arc<dyn Clock>,
     challenges: Challenges,
+    limits: Limits,
     hub: Hub,
 }
 
@@ -91,6 +101,7 @@ impl App {
         }
         let hub = Hub::start(store.changes(), clock.clone());
         Ok(Self(Arc::new(Shared {
+            limits: Limits::new(&config.limits),
             store,
             config: watch::Sender::new(Arc::new(config)),
             clock,
@@ -104,19 +115,27 @@ impl App {
         self.config.borrow().clone()
     }
 
+    /// Bytes that the body of a request may have.
+    pub(crate) fn longest_body(&self) -> usize {
+        self.config().content.max_message_length * MAX_ESCAPED_CHARACTER + BODY_OVERHEAD
+    }
+
     /// The whole API, ready to serve.
     pub fn router(self) -> Router {
         let (router, document) = described_routes().split_for_parts();
-        let document = Arc::new(document);
-        let body_limit = self.config().content.max_message_length * MAX_ESCAPED_CHARACTER + BODY_OVERHEAD;
+        // Made once: it is larger than most answers, and anybody may ask for it.
+        let document = Bytes::from(document.to_json().unwrap_or_default());
         let cors = cors(&self.config().network.allowed_origins);
         router
-            .route("/api/v1/openapi.json", axum::routing::get(async move || Reply(document.as_ref().clone())))
+            .route(
+                "/api/v1/openapi.json",
+                axum::routing::get(async move || ([(header::CONTENT_TYPE, "application/json")], document.clone())),
+            )
             .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
             .method_not_allowed_fallback(async || {
                 ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know this method")
             })
-            .layer(DefaultBodyLimit::max(body_limit))
+            .layer(middleware::from_fn_with_state(self.clone(), limits::of_log_ins))
             .layer(middleware::from_fn_with_state(self.clone(), bounded_in_time))
             .layer(CatchPanicLayer::custom(answer_panic))
             .layer(middleware::from_fn(metrics::measured))
@@ -124,6 +143,7 @@ impl App {
             .layer(PropagateRequestIdLayer::new(REQUEST_ID))
             .layer(TraceLayer::new_for_http().make_span_with(span))
             .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+            .layer(middleware::map_request(without_strange_id))
             .with_state(self)
     }
 }
@@ -195,10 +215,26 @@ fn answer_panic(_: Box<dyn Any + Send>) -> Response {
     ApiError::internal().into_response()
 }
 
-/// A span per request, with its id and without its query, which may hold a token.
+/// Takes away a request's id that is none: it goes into logs and answers. The request gets another.
+async fn without_strange_id(mut request: Request) -> Request {
+    let mut given = request.headers().get_all(REQUEST_ID).iter();
+    let is_id = |id: &HeaderValue| {
+        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(fits)
+    };
+    if !(given.next().is_some_and(is_id) && given.next().is_none()) {
+        request.headers_mut().remove(REQUEST_ID);
+    }
+    request
+}
+
+/// A span per request, with its id and without its query, which may hold a token. What the client chose is bounded; the log
+/// escapes it.
 fn span(request: &Request) -> tracing::Span {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or("");
-    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
+    let path = request.uri().path();
+    let path = path.get(..path.floor_char_boundary(MAX_LOGGED_PATH)).unwrap_or(path);
+    tracing::info_span!("request", method = metrics::known(request.method().as_str()), path, id)
 }
 
 #[cfg(test)]

@@ -2,12 +2,22 @@
 
 use std::{future::Future, io, time::Duration};
 
+use axum::{
+    Router,
+    extract::Request,
+    http::StatusCode,
+    middleware::{self, Next},
+    response::IntoResponse,
+};
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{App, connections};
+use super::{App, connections, error::ApiError};
+use crate::config::Network;
 
 /// Counter of expired sessions removed.
 const SESSIONS_SWEPT: &str = "decentcom_sessions_swept_total";
+/// Connections to the metrics' listener.
+const METRICS_CONNECTIONS: usize = 32;
 /// How long the gateway's sockets may take to say goodbye once the store is closed.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -45,6 +55,24 @@ pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = (
     let _ = tokio::time::timeout(GOODBYE, sockets_gone).await;
     tracing::info!("stopped: everything acknowledged is stored");
     Ok(())
+}
+
+/// Answers `router`, the metrics', until the process ends. The listener has the same bounds as the API's, and few connections:
+/// whoever scrapes it needs one.
+pub async fn serve_metrics(router: Router, listener: TcpListener, network: Network) {
+    let few = Network {
+        max_connections: METRICS_CONNECTIONS,
+        max_connections_per_address: METRICS_CONNECTIONS / 2,
+        trusted_proxies: Vec::new(),
+        ..network
+    };
+    let timeout = few.request_timeout;
+    let in_time = move |request: Request, next: Next| async move {
+        tokio::time::timeout(timeout, next.run(request)).await.unwrap_or_else(|_| {
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the request took too long; try again").into_response()
+        })
+    };
+    connections::serve(listener, router.layer(middleware::from_fn(in_time)), &few, std::future::pending()).await;
 }
 
 /// Removes expired sessions, now and every `sweep_interval`. A failed sweep is logged; the next one does its work.

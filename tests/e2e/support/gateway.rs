@@ -43,6 +43,20 @@ impl Server {
         socket
     }
 
+    /// Asks for a socket as a browser would, and answers what the server says instead, or that it switches.
+    pub(crate) async fn refused_socket(&self, user: &User) -> reqwest::Response {
+        let url = self.url(&format!("/api/v1/gateway?token={}", user.token));
+        let asks = [
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        let request =
+            asks.iter().fold(reqwest::Client::new().get(url), |request, (name, value)| request.header(*name, *value));
+        request.send().await.unwrap()
+    }
+
     /// Opens a socket for `user` and waits for its greeting.
     pub(crate) async fn open_socket(&self, user: &User) -> Socket {
         let mut socket = self.connect(&user.token).await;
@@ -55,6 +69,11 @@ impl Server {
 impl Socket {
     pub(crate) async fn say(&mut self, op: &str, payload: Value) {
         self.0.send(Message::text(json!({ "op": op, "d": payload }).to_string())).await.unwrap();
+    }
+
+    /// Sends a message of any kind; `false` when the connection takes no more.
+    pub(crate) async fn send(&mut self, message: Message) -> bool {
+        self.0.send(message).await.is_ok()
     }
 
     pub(crate) async fn say_raw(&mut self, text: &str) {

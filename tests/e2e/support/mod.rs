@@ -299,6 +299,12 @@ impl User {
         Self { key: key(seed), token: String::new(), id: String::new(), ..self.clone() }
     }
 
+    /// The same, from another address of this machine.
+    pub(crate) fn from(&self, address: [u8; 4]) -> Self {
+        let http = Client::builder().timeout(PATIENCE).local_address(std::net::IpAddr::from(address)).build().unwrap();
+        Self { http, ..self.clone() }
+    }
+
     /// The holder of another token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: token.to_owned(), ..self.clone() }

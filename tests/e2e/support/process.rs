@@ -94,3 +94,72 @@ pub(crate) async fn end(mut stream: TcpStream) -> String {
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("the server ends it");
     String::from_utf8_lossy(&said).into_owned()
 }
+
+/// One answer off the wire.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.into_iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    pub(crate) fn says_close(&self) -> bool {
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+}
+
+/// A connection whose answers are read one by one, as they come.
+pub(crate) struct Answers {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Answers {
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Self { stream, read: Vec::new() }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the server listens");
+        self.stream.flush().await.unwrap();
+    }
+
+    /// Waits until an answer begins to come in, but no longer than this.
+    pub(crate) async fn has_begun(&mut self, patience: Duration) {
+        let _ = tokio::time::timeout(patience, self.stream.readable()).await;
+    }
+
+    /// The next answer; `None` when the server has closed the connection in good order. A reset fails the test.
+    pub(crate) async fn next(&mut self) -> Option<Answer> {
+        loop {
+            let text = String::from_utf8_lossy(&self.read).into_owned();
+            if let Some((head, _)) = text.split_once("\r\n\r\n") {
+                let mut answer =
+                    Answer { status: head[9..12].parse().unwrap(), head: head.to_owned(), body: String::new() };
+                let length: usize = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+                if self.read.len() >= head.len() + 4 + length {
+                    let rest = self.read.split_off(head.len() + 4 + length);
+                    answer.body = String::from_utf8(self.read[head.len() + 4..].to_vec()).unwrap();
+                    self.read = rest;
+                    return Some(answer);
+                }
+            }
+            let read = self.stream.read_buf(&mut self.read);
+            match tokio::time::timeout(PATIENCE, read).await.expect("an answer or the end").expect("no reset") {
+                0 if self.read.is_empty() => return None,
+                0 => panic!("it ends in the middle of {text:?}"),
+                _ => {}
+            }
+        }
+    }
+}

@@ -25,6 +25,7 @@ impl FromRequestParts<App> for Caller {
         let unknown = || ApiError::unauthorized("invalid session token");
         let session = app.store.get_session(token).await?.ok_or_else(unknown)?;
         let user = app.store.get_user_by_id(&session.user_id).await?.ok_or_else(unknown)?;
+        app.admit(parts, user.id).await?;
         Ok(Self { session, user })
     }
 }

@@ -16,6 +16,7 @@ pub(super) use self::{
 };
 use super::{
     App,
+    connections::Address,
     error::{AnyCall, ApiError, JsonCall, LoggedInCall, RestrictedCall},
     extract::Json,
 };
@@ -95,6 +96,7 @@ pub(super) struct VerifyReply {
 )]
 pub(super) async fn verify(
     State(app): State<App>,
+    address: Address,
     Json(request): Json<VerifyRequest>,
 ) -> Result<Reply<VerifyReply>, ApiError> {
     let key = PublicKey::parse(&request.pubkey)?;
@@ -106,6 +108,7 @@ pub(super) async fn verify(
     let signed = open.iter().find(|text| key.has_signed(text, &signature));
     // Whoever consumes it first wins; a signature that fits no challenge consumes none.
     if !signed.is_some_and(|text| app.challenges.consume(key.as_str(), text)) {
+        app.limits.failed_log_in(address);
         return Err(ApiError::unauthorized("invalid signature"));
     }
     let user = admit(&app, &key).await?;

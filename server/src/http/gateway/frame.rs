@@ -29,6 +29,14 @@ pub(super) fn frame(op: &str, payload: &impl Serialize, now: Timestamp) -> Utf8B
 }
 
 impl Event {
+    /// Bytes of its frame.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Everyone(frame) | Self::Channel(_, frame) | Self::ChannelGone(_, frame) => frame.len(),
+            Self::SessionEnded(_) | Self::Gap => 0,
+        }
+    }
+
     /// What a change is to the sockets.
     pub(super) fn of(change: Change, now: Timestamp) -> Self {
         let everyone = |op, payload: serde_json::Value| Self::Everyone(frame(op, &payload, now));

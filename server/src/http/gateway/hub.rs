@@ -1,34 +1,50 @@
 //! From the change feed to all sockets: each change becomes one frame, made once.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::broadcast;
-
-use super::frame::Event;
-use crate::storage::{ChangeFeed, Clock, FeedError};
-
-/// Events a socket may fall behind before it is closed.
-const EVENT_BUFFER: usize = 1024;
+use super::{
+    frame::Event,
+    ring::{Entrance, Listener, Ring},
+};
+use crate::storage::{ChangeFeed, Clock, FeedError, UserId};
 
 /// Gauge of open sockets.
 const SOCKETS: &str = "decentcom_gateway_sockets";
 
 /// What the sockets share.
 pub(crate) struct Hub {
-    /// Weak, so that the sockets' receivers end when the hub's task does.
-    events: broadcast::WeakSender<Arc<Event>>,
-    sockets: Arc<AtomicUsize>,
+    events: Entrance,
+    present: Arc<Present>,
+}
+
+/// Open sockets of each user.
+#[derive(Default)]
+struct Present(Mutex<HashMap<UserId, usize>>);
+
+impl Present {
+    fn of_users(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Counts a socket while it lives.
-pub(super) struct Presence(Arc<AtomicUsize>);
+pub(super) struct Presence {
+    present: Arc<Present>,
+    user: UserId,
+}
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut of_users = self.present.of_users();
+        if let Some(open) = of_users.get_mut(&self.user) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                of_users.remove(&self.user);
+            }
+        }
         metrics::gauge!(SOCKETS).decrement(1);
     }
 }
@@ -36,8 +52,7 @@ impl Drop for Presence {
 impl Hub {
     /// Starts the task that turns changes into events. It ends with the feed, when the store is closed.
     pub(crate) fn start(mut feed: ChangeFeed, clock: Arc<dyn Clock>) -> Self {
-        let (events, _) = broadcast::channel(EVENT_BUFFER);
-        let hub = Self { events: events.downgrade(), sockets: Arc::default() };
+        let (ring, events) = Ring::new();
         tokio::spawn(async move {
             loop {
                 let event = match feed.next().await {
@@ -48,22 +63,31 @@ impl Hub {
                     }
                     Err(FeedError::Closed) => return,
                 };
-                let _ = events.send(Arc::new(event)); // nobody listening is fine
+                ring.put(event);
             }
         });
-        hub
+        Self { events, present: Arc::default() }
     }
 
-    /// A new socket: the events from now on. `None` once the store is closed.
-    pub(super) fn join(&self) -> Option<(broadcast::Receiver<Arc<Event>>, Presence)> {
-        let receiver = self.events.upgrade()?.subscribe();
-        self.sockets.fetch_add(1, Ordering::Relaxed);
+    /// A place for one more socket of `user`; `None` when there are `most` already.
+    pub(super) fn enter(&self, user: UserId, most: usize) -> Option<Presence> {
+        let mut of_users = self.present.of_users();
+        let open = of_users.entry(user).or_default();
+        if *open >= most {
+            return None;
+        }
+        *open += 1;
         metrics::gauge!(SOCKETS).increment(1);
-        Some((receiver, Presence(self.sockets.clone())))
+        Some(Presence { present: self.present.clone(), user })
+    }
+
+    /// The events from now on. `None` once the store is closed.
+    pub(super) fn listen(&self) -> Option<Listener> {
+        self.events.listen()
     }
 
     /// How many sockets are open.
     pub(crate) fn sockets(&self) -> usize {
-        self.sockets.load(Ordering::Relaxed)
+        self.present.of_users().values().sum()
     }
 }

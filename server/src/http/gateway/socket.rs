@@ -2,50 +2,33 @@
 
 use std::{
     collections::HashSet,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use serde::Deserialize;
+use axum::extract::ws::Message;
 use serde_json::json;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{
-    close,
+    End, close,
     frame::{Event, frame},
+    link::{Happened, Link},
+    operation::{Operation, Subscription},
+    ring::{Deaf, Listener},
 };
 use crate::{
     http::App,
     storage::{ChannelId, Session, SessionDigest, StorageError},
 };
 
-/// A frame that cannot be written for this long belongs to a dead or hopeless connection.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Channels that one socket may subscribe to.
+const MAX_SUBSCRIPTIONS: usize = 10_000;
+/// How long a socket may take for what is on its way when the server stops.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Longer than any socket lives; keeps the arithmetic of far expiries within bounds.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What a client says.
-#[derive(Deserialize)]
-struct Operation {
-    op: String,
-    #[serde(default)]
-    d: serde_json::Value,
-}
-
-#[derive(Deserialize)]
-struct Subscription {
-    channel_id: String,
-    /// Whether the client wants to hear when the subscription holds.
-    #[serde(default)]
-    ack: bool,
-}
-
-/// Why a socket ends.
-enum End {
-    /// The client left, or cannot be reached.
-    Gone,
-    /// The server closes it.
-    Close(u16, &'static str),
-}
+/// Counter of sockets that the server closed, by code.
+const CLOSED: &str = "decentcom_gateway_closed_total";
 
 impl From<StorageError> for End {
     fn from(error: StorageError) -> Self {
@@ -54,83 +37,138 @@ impl From<StorageError> for End {
     }
 }
 
-/// Talks to one client until either side ends it.
-pub(super) async fn serve(app: App, socket: WebSocket, token: String) {
-    let mut connection = Connection { app: app.clone(), socket, subscriptions: HashSet::new() };
-    let end = match app.hub.join() {
-        // Joined before anything is read, so that what HELLO shows and what follows have no gap between them.
-        Some((events, _presence)) => connection.run(&token, events).await,
-        None => End::Close(close::GOING_AWAY, "the server stops"),
-    };
-    if let End::Close(code, reason) = end {
-        let frame = Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }));
-        let _ = tokio::time::timeout(SEND_TIMEOUT, connection.socket.send(frame)).await;
+impl From<Deaf> for End {
+    fn from(deaf: Deaf) -> Self {
+        match deaf {
+            Deaf::FellBehind => Self::Close(close::FELL_BEHIND, "fell behind"),
+            Deaf::Over => Self::Close(close::GOING_AWAY, "the server stops"),
+        }
     }
 }
 
-struct Connection {
+fn unauthorized() -> End {
+    End::Close(close::UNAUTHORIZED, "unauthorized")
+}
+
+/// Talks to one client until either side ends it.
+pub(super) async fn serve(app: App, link: Link, token: String) {
+    let mut conversation = Conversation { app: app.clone(), link, subscriptions: HashSet::new() };
+    let end = match app.hub.listen() {
+        // Listening before anything is read, so that what HELLO shows and what follows have no gap between them.
+        Some(events) => conversation.go_on(&token, events).await,
+        None => Err(Deaf::Over.into()),
+    };
+    match end {
+        Err(End::Close(code, reason)) => {
+            metrics::counter!(CLOSED, "code" => code.to_string()).increment(1);
+            conversation.link.close(code, reason).await;
+        }
+        Ok(()) => conversation.link.finish().await,
+        Err(End::Gone) => {}
+    }
+}
+
+struct Conversation {
     app: App,
-    socket: WebSocket,
+    link: Link,
     subscriptions: HashSet<ChannelId>,
 }
 
-impl Connection {
-    async fn run(&mut self, token: &str, events: Receiver<Arc<Event>>) -> End {
-        match self.converse(token, events).await {
-            Ok(()) => End::Gone,
-            Err(end) => end,
-        }
-    }
+/// When what is due.
+struct Due {
+    heartbeat: Instant,
+    acknowledgement: Option<Instant>,
+    /// The session's end.
+    expiry: Instant,
+    /// No more events will come.
+    end: Option<Instant>,
+}
 
-    async fn converse(&mut self, token: &str, mut events: Receiver<Arc<Event>>) -> Result<(), End> {
-        let unauthorized = || End::Close(close::UNAUTHORIZED, "unauthorized");
+impl Conversation {
+    /// Until the client leaves.
+    async fn go_on(&mut self, token: &str, mut events: Listener) -> Result<(), End> {
         let session = self.app.store.get_session(token).await?.ok_or_else(unauthorized)?;
         let digest = SessionDigest::of(token);
         self.greet(&session).await?;
 
-        let gateway = &self.app.config().gateway;
-        let (interval, patience) = (gateway.heartbeat_interval, gateway.heartbeat_timeout);
-        let mut next_heartbeat = Instant::now() + interval;
-        let mut acknowledge_by: Option<Instant> = None;
-        let expires = Instant::now() + session.expires_at.since(self.app.clock.now()).min(FAR);
+        let config = self.app.config();
+        let (interval, patience) = (config.gateway.heartbeat_interval, config.gateway.heartbeat_timeout);
+        let mut due = Due {
+            heartbeat: Instant::now() + interval,
+            acknowledgement: None,
+            expiry: Instant::now() + session.expires_at.since(self.app.clock.now()).min(FAR),
+            end: None,
+        };
+        let connection = self.link.connection();
+        let is_to_end = async || match &connection {
+            Some(connection) => connection.is_to_end().await,
+            None => std::future::pending().await,
+        };
         loop {
-            let due = [Some(next_heartbeat), acknowledge_by, Some(expires)].into_iter().flatten().min();
-            let due = due.unwrap_or(next_heartbeat);
+            while self.link.is_free()
+                && let Some(event) = events.take()?
+            {
+                self.pass_on(&event, digest)?;
+            }
+            if self.link.is_free() && due.end.is_some() {
+                return Err(Deaf::Over.into());
+            }
+            let next = [Some(due.heartbeat), due.acknowledgement, Some(due.expiry), self.link.gives_up_at(), due.end];
+            let next = next.into_iter().flatten().min().unwrap_or(due.heartbeat);
             tokio::select! {
-                event = events.recv() => match event {
-                    Ok(event) => self.pass_on(&event, digest).await?,
-                    Err(RecvError::Lagged(_)) => return Err(End::Close(close::FELL_BEHIND, "fell behind")),
-                    Err(RecvError::Closed) => return Err(End::Close(close::GOING_AWAY, "the server stops")),
+                // Also what is far from its turn: a client that takes nothing must not outlive its session.
+                news = events.news(|event| ends(event, digest)), if due.end.is_none() => match news {
+                    Ok(None) => {}
+                    Ok(Some(_)) => return Err(unauthorized()),
+                    Err(Deaf::FellBehind) => return Err(Deaf::FellBehind.into()),
+                    Err(Deaf::Over) => due.end = Some(Instant::now() + LAST_WORDS),
                 },
-                received = self.socket.recv() => match received {
-                    None | Some(Err(_) | Ok(Message::Close(_))) => return Ok(()),
-                    Some(Ok(Message::Text(text))) => {
-                        if self.obey(&text).await? == Heard::HeartbeatAck {
-                            acknowledge_by = None;
-                        }
-                    }
-                    Some(Ok(_)) => {} // pings are answered below us
-                },
-                () = tokio::time::sleep_until(due.into()) => {
+                // Somebody else needs the memory that waits for this client.
+                () = is_to_end() => {
+                    metrics::counter!(CLOSED, "code" => close::FELL_BEHIND.to_string()).increment(1);
+                    return Err(End::Gone);
+                }
+                () = tokio::time::sleep_until(next.into()) => {
                     let now = Instant::now();
-                    if expires <= now {
+                    if due.expiry <= now {
                         return Err(unauthorized());
                     }
-                    if acknowledge_by.is_some_and(|by| by <= now) {
+                    if due.end.is_some_and(|end| end <= now) {
+                        return Err(Deaf::Over.into());
+                    }
+                    if self.link.gives_up_at().is_some_and(|end| end <= now) {
+                        return Err(Deaf::FellBehind.into());
+                    }
+                    if due.acknowledgement.is_some_and(|by| by <= now) {
                         return Err(End::Close(close::HEARTBEAT_TIMEOUT, "heartbeat timeout"));
                     }
-                    if next_heartbeat <= now {
-                        self.say("HEARTBEAT", &json!({})).await?;
-                        next_heartbeat = now + interval;
-                        acknowledge_by.get_or_insert(now + patience);
+                    if due.heartbeat <= now {
+                        self.say("HEARTBEAT", &json!({}))?;
+                        due.heartbeat = now + interval;
+                        due.acknowledgement.get_or_insert(now + patience);
                     }
                 }
+                happened = self.link.next() => match happened? {
+                    Happened::Taken => {}
+                    Happened::Gone => return Err(End::Gone),
+                    Happened::Heard(Message::Close(_)) => return Ok(()),
+                    Happened::Heard(Message::Text(text)) => match Operation::parse(&text) {
+                        Some(Operation::HeartbeatAck) => due.acknowledgement = None,
+                        Some(Operation::Subscribe(wanted)) => self.subscribe(&wanted).await?,
+                        Some(Operation::Unsubscribe(wanted)) => {
+                            if let Some(channel) = ChannelId::parse(&wanted.channel_id) {
+                                self.subscriptions.remove(&channel);
+                            }
+                        }
+                        None => {}
+                    },
+                    Happened::Heard(_) => {} // pings are answered below us
+                },
             }
         }
     }
 
     async fn greet(&mut self, session: &Session) -> Result<(), End> {
-        let unauthorized = || End::Close(close::UNAUTHORIZED, "unauthorized");
         let user = self.app.store.get_user_by_id(&session.user_id).await?.ok_or_else(unauthorized)?;
         let channels = self.app.store.list_channels().await?;
         let channels: Vec<_> = channels.iter().map(|it| json!({ "id": it.id, "name": it.name })).collect();
@@ -141,45 +179,24 @@ impl Connection {
             "channels": channels,
             "heartbeat_interval_ms": config.gateway.heartbeat_interval.as_millis() as u64,
         });
-        self.say("HELLO", &hello).await?;
-        self.say("READY", &json!({})).await
+        self.say("HELLO", &hello)?;
+        self.say("READY", &json!({}))
     }
 
     /// Sends an event to the client if it concerns it.
-    async fn pass_on(&mut self, event: &Event, digest: SessionDigest) -> Result<(), End> {
+    fn pass_on(&mut self, event: &Event, digest: SessionDigest) -> Result<(), End> {
         match event {
-            Event::Everyone(frame) => self.send(frame.clone()).await,
-            Event::Channel(channel, frame) if self.subscriptions.contains(channel) => self.send(frame.clone()).await,
+            Event::Everyone(frame) => self.link.pass_on(frame.clone()),
+            Event::Channel(channel, frame) if self.subscriptions.contains(channel) => self.link.pass_on(frame.clone()),
             Event::Channel(..) => Ok(()),
             Event::ChannelGone(channel, frame) => {
                 self.subscriptions.remove(channel);
-                self.send(frame.clone()).await
+                self.link.pass_on(frame.clone())
             }
-            Event::SessionEnded(ended) if *ended == digest => Err(End::Close(close::UNAUTHORIZED, "unauthorized")),
+            Event::SessionEnded(_) if ends(event, digest) => Err(unauthorized()),
             Event::SessionEnded(_) => Ok(()),
-            Event::Gap => Err(End::Close(close::FELL_BEHIND, "fell behind")),
+            Event::Gap => Err(Deaf::FellBehind.into()),
         }
-    }
-
-    /// Does what a client says. What is not understood is ignored, as clients expect.
-    async fn obey(&mut self, text: &str) -> Result<Heard, End> {
-        let Ok(operation) = serde_json::from_str::<Operation>(text) else { return Ok(Heard::Other) };
-        match operation.op.as_str() {
-            "HEARTBEAT_ACK" => return Ok(Heard::HeartbeatAck),
-            "SUBSCRIBE" => {
-                if let Ok(wanted) = serde_json::from_value::<Subscription>(operation.d) {
-                    self.subscribe(&wanted).await?;
-                }
-            }
-            "UNSUBSCRIBE" => {
-                let wanted = serde_json::from_value::<Subscription>(operation.d).ok();
-                if let Some(channel) = wanted.and_then(|it| ChannelId::parse(&it.channel_id)) {
-                    self.subscriptions.remove(&channel);
-                }
-            }
-            _ => {}
-        }
-        Ok(Heard::Other)
     }
 
     /// Only channels that exist can be subscribed to. One that is deleted meanwhile is taken out by its own event,
@@ -187,32 +204,22 @@ impl Connection {
     async fn subscribe(&mut self, wanted: &Subscription) -> Result<(), End> {
         let Some(channel) = self.app.store.get_channel(&wanted.channel_id).await? else { return Ok(()) };
         self.subscriptions.insert(channel.id);
+        if self.subscriptions.len() > MAX_SUBSCRIPTIONS {
+            return Err(End::Close(close::FELL_BEHIND, "too many subscriptions"));
+        }
         if wanted.ack {
-            self.say("SUBSCRIBED", &json!({ "channel_id": channel.id })).await?;
+            self.say("SUBSCRIBED", &json!({ "channel_id": channel.id }))?;
         }
         Ok(())
     }
 
-    async fn say(&mut self, op: &str, payload: &serde_json::Value) -> Result<(), End> {
+    fn say(&mut self, op: &str, payload: &serde_json::Value) -> Result<(), End> {
         let frame = frame(op, payload, self.app.clock.now());
-        self.send(frame).await
-    }
-
-    async fn send(&mut self, frame: Utf8Bytes) -> Result<(), End> {
-        match tokio::time::timeout(SEND_TIMEOUT, self.socket.send(Message::Text(frame))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => Err(End::Close(close::FELL_BEHIND, "fell behind")),
-        }
+        self.link.answer(frame)
     }
 }
 
-/// What matters of a client's frame to the conversation.
-#[derive(PartialEq)]
-enum Heard {
-    HeartbeatAck,
-    Other,
+/// Whether an event ends the sockets of this session.
+fn ends(event: &Event, digest: SessionDigest) -> bool {
+    matches!(event, Event::SessionEnded(ended) if *ended == digest)
 }
-
-/// Longer than any socket lives; keeps the arithmetic of far expiries within bounds.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);

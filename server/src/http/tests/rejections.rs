@@ -12,15 +12,27 @@ async fn every_rejection_has_its_status_and_is_json() {
     let json = Some("application/json");
     let huge = vec![b'x'; 10_000_000];
     let deep = "[".repeat(60_000).into_bytes();
+    let deep_inside = format!("{{\"content\":\"a\",\"x\":{}", "[".repeat(60_000)).into_bytes();
     for (method, path, content_type, body, expected) in [
         (Method::POST, messages.as_str(), json, &b"{"[..], 400),
         (Method::POST, &messages, json, b"", 400),
         (Method::POST, &messages, json, b"{\"content\":\"\xff\"}", 400),
         (Method::POST, &messages, json, b"{\"content\":\"\\ud800\"}", 400),
         (Method::POST, &messages, json, &deep, 422),
+        (Method::POST, &messages, json, &deep_inside, 400),
+        (Method::POST, &messages, Some("application/JSON; charset=utf-8"), b"{", 400),
         (Method::POST, &messages, json, b"{}", 422),
         (Method::POST, &messages, json, b"null", 422),
         (Method::POST, &messages, json, b"[1]", 422),
+        (Method::POST, &messages, json, b"[\"text\", null]", 422), // serde would take it for the struct
+        (Method::POST, &messages, json, b" \n[\"text\", []]", 422),
+        (Method::POST, "/api/v1/channels", json, b"[\"x\", null, null, 0]", 422),
+        (Method::POST, "/api/v1/auth/challenge", json, b"[\"x\", false]", 422),
+        (Method::POST, &messages, json, b"{\"content\":\"a\",\"x\":1,\"x\":2}", 422),
+        (Method::POST, &messages, json, b"{\"content\":\"a\"} {}", 400),
+        (Method::POST, &messages, json, b"{\"content\":\"a\",\"attachment_ids\":{}}", 422),
+        (Method::POST, "/api/v1/channels", json, b"{\"name\":\"x\",\"position\":1e400}", 400),
+        (Method::POST, "/api/v1/channels", json, b"{\"name\":\"x\",\"position\":-99999999999999999999}", 422),
         (Method::POST, &messages, json, b"{\"content\":7}", 422),
         (Method::POST, &messages, json, b"{\"content\":null}", 422),
         (Method::POST, &messages, json, b"{\"content\":\"a\",\"content\":\"b\"}", 422),

@@ -1,0 +1,255 @@
+//! How often somebody may ask, and what room an answer takes before it is made.
+//!
+//! The table of calls is [`Cost::of`]. Rates are `[limits]`; they are made anew when the configuration changes. Changes and
+//! costly reads count against their user, log-ins against the address they come from: never against a key, which somebody else
+//! could use up.
+
+mod rate;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{Method, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use hashlink::LruCache;
+
+use self::rate::Rate;
+use super::{
+    App,
+    connections::{Address, Client},
+    error::ApiError,
+};
+use crate::{config, storage::UserId};
+
+/// Counter of requests answered 429, by which limit.
+const LIMITED: &str = "decentcom_rate_limited_total";
+/// Addresses remembered that have failed to log in too often.
+const BARRED: usize = 16 * 1024;
+/// Calls whose answers are pages or lists, in this order in [`Limits::lists`].
+const LISTS: [&str; 3] = ["/api/v1/channels/{channel_id}/messages", "/api/v1/members", "/api/v1/channels"];
+/// What asks for a challenge, and what answers one.
+const CHALLENGE: &str = "/api/v1/auth/challenge";
+const VERIFY: &str = "/api/v1/auth/verify";
+
+/// What a call of somebody logged in costs.
+#[derive(Debug, PartialEq, Eq)]
+enum Cost {
+    /// It changes something.
+    Change,
+    /// It answers the list of this number.
+    List(usize),
+    /// Less than counting it would.
+    Nothing,
+}
+
+impl Cost {
+    fn of(method: &Method, route: &str) -> Self {
+        match LISTS.iter().position(|list| *list == route) {
+            _ if !method.is_safe() => Self::Change,
+            Some(list) => Self::List(list),
+            None => Self::Nothing,
+        }
+    }
+}
+
+/// All limits.
+pub(crate) struct Limits {
+    rates: RwLock<Arc<Rates>>,
+    lists: [Arc<Size>; LISTS.len()],
+}
+
+/// The rates of one configuration.
+struct Rates {
+    made_of: config::Limits,
+    changes: Rate<UserId>,
+    reads: Rate<UserId>,
+    log_ins: Rate<Address>,
+    failed_log_ins: Rate<Address>,
+    /// Until when addresses that failed too often are not heard.
+    barred: Mutex<LruCache<Address, Instant>>,
+}
+
+impl Limits {
+    pub(crate) fn new(limits: &config::Limits) -> Self {
+        for limit in ["changes", "reads", "log_ins", "failed_log_ins"] {
+            metrics::counter!(LIMITED, "limit" => limit).increment(0); // so that they can be seen before they count
+        }
+        Self { rates: RwLock::new(Arc::new(Rates::of(limits))), lists: std::array::from_fn(|_| Arc::default()) }
+    }
+
+    /// The rates that hold now.
+    fn rates(&self, limits: &config::Limits) -> Arc<Rates> {
+        let rates = self.rates.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if rates.made_of == *limits {
+            return rates;
+        }
+        let mut rates = self.rates.write().unwrap_or_else(PoisonError::into_inner);
+        if rates.made_of != *limits {
+            *rates = Arc::new(Rates::of(limits));
+        }
+        rates.clone()
+    }
+
+    /// Takes note that a log-in from `address` failed. One that fails too often is not heard for a moment; nobody is locked
+    /// out, whatever key was tried.
+    pub(crate) fn failed_log_in(&self, address: Address) {
+        let rates = self.rates.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Err(wait) = rates.failed_log_ins.check(&address) {
+            rates.barred.lock().unwrap_or_else(PoisonError::into_inner).insert(address, Instant::now() + wait);
+        }
+    }
+}
+
+impl Rates {
+    fn of(limits: &config::Limits) -> Self {
+        Self {
+            changes: Rate::new(limits.changes, limits.changes_burst),
+            reads: Rate::new(limits.reads, limits.reads_burst),
+            log_ins: Rate::new(limits.log_ins, limits.log_ins_burst),
+            failed_log_ins: Rate::new(limits.failed_log_ins, limits.failed_log_ins_burst),
+            barred: Mutex::new(LruCache::new(BARRED)),
+            made_of: limits.clone(),
+        }
+    }
+
+    fn is_heard(&self, address: Address) -> Result<(), Duration> {
+        let mut barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = barred.get(&address).and_then(|until| until.checked_duration_since(Instant::now()));
+        left.filter(|left| !left.is_zero()).map_or(Ok(()), Err)
+    }
+}
+
+fn within(limit: &'static str, checked: Result<(), Duration>) -> Result<(), ApiError> {
+    checked.map_err(|wait| {
+        metrics::counter!(LIMITED, "limit" => limit).increment(1);
+        ApiError::too_many_requests(wait)
+    })
+}
+
+impl App {
+    /// Counts a call by `user` against its limits, and has room set aside for its answer; what it holds is the user's.
+    pub(crate) async fn admit(&self, parts: &Parts, user: UserId) -> Result<(), ApiError> {
+        let client = parts.extensions.get::<Client>();
+        if let Some(client) = client {
+            client.is(user);
+        }
+        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        match Cost::of(&parts.method, route) {
+            Cost::Nothing => Ok(()),
+            Cost::Change => {
+                let rates = self.limits.rates(&self.config().limits);
+                within("changes", rates.changes.check(&user))
+            }
+            Cost::List(list) => {
+                self.may_read(user)?;
+                match (client, self.limits.lists.get(list)) {
+                    (Some(client), Some(size)) => client.reserve_answer(size).await,
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Counts a read that costs much.
+    pub(crate) fn may_read(&self, user: UserId) -> Result<(), ApiError> {
+        within("reads", self.limits.rates(&self.config().limits).reads.check(&user))
+    }
+}
+
+/// Counts challenges and log-ins against their address, before anything is done for them.
+pub(super) async fn of_log_ins(State(app): State<App>, address: Address, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if route != CHALLENGE && route != VERIFY {
+        return next.run(request).await;
+    }
+    let rates = app.limits.rates(&app.config().limits);
+    let checked = within("log_ins", rates.log_ins.check(&address)).and_then(|()| match route {
+        VERIFY => within("failed_log_ins", rates.is_heard(address)),
+        _ => Ok(()),
+    });
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// How large the answers of a call are: at once what the largest was, slowly less when they are smaller.
+#[derive(Debug)]
+pub(crate) struct Size(AtomicUsize);
+
+impl Default for Size {
+    fn default() -> Self {
+        Self(AtomicUsize::new(Self::AT_FIRST))
+    }
+}
+
+impl Size {
+    const AT_FIRST: usize = 256 * 1024;
+
+    pub(crate) fn guess(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    pub(crate) fn was(&self, size: usize) {
+        let before = self.guess();
+        let after = if size > before { size } else { before - (before - size) / 8 };
+        self.0.store(after, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_and_lists_are_told_from_the_rest() {
+        for (method, route, expected) in [
+            (Method::POST, LISTS[0], Cost::Change),
+            (Method::GET, LISTS[0], Cost::List(0)),
+            (Method::GET, LISTS[2], Cost::List(2)),
+            (Method::DELETE, "/api/v1/channels/{id}", Cost::Change),
+            (Method::GET, "/api/v1/channels/{id}", Cost::Nothing),
+        ] {
+            assert_eq!(Cost::of(&method, route), expected, "{method} {route}");
+        }
+    }
+
+    #[test]
+    fn a_guess_follows_the_largest_answer_at_once_and_smaller_ones_slowly() {
+        let size = Size::default();
+        size.was(2_000_000);
+        assert_eq!(size.guess(), 2_000_000);
+        size.was(1000);
+        assert!(size.guess() > 1_700_000);
+        for _ in 0..100 {
+            size.was(1000);
+        }
+        assert!(size.guess() < 1100, "{}", size.guess());
+    }
+
+    #[test]
+    fn an_address_that_fails_too_often_is_not_heard_for_a_moment_and_no_other_is_affected() {
+        let limits = config::Limits { failed_log_ins: 1, failed_log_ins_burst: 2, ..Default::default() };
+        let ours = Limits::new(&limits);
+        let (bad, good) = (Address::NOWHERE, Address::from(std::net::IpAddr::from([192, 0, 2, 1])));
+        for _ in 0..2 {
+            ours.failed_log_in(bad);
+        }
+        assert!(ours.rates(&limits).is_heard(bad).is_ok(), "a few mistakes are nobody's fault");
+        ours.failed_log_in(bad);
+        let wait = ours.rates(&limits).is_heard(bad).unwrap_err();
+        assert!(wait <= Duration::from_secs(1));
+        assert!(ours.rates(&limits).is_heard(good).is_ok());
+        let off = config::Limits { failed_log_ins: 0, ..limits };
+        assert!(ours.rates(&off).is_heard(bad).is_ok(), "a changed configuration begins anew");
+    }
+}
