@@ -7,8 +7,8 @@ use std::sync::{
 
 use tokio::sync::broadcast;
 
-use super::frame::Event;
-use crate::storage::{ChangeFeed, Clock, FeedError};
+use super::{directory::Directory, frame::Event};
+use crate::storage::{Change, Clock, FeedError, Storage, StorageError};
 
 /// Events a socket may fall behind before it is closed.
 const EVENT_BUFFER: usize = 1024;
@@ -35,23 +35,33 @@ impl Drop for Presence {
 
 impl Hub {
     /// Starts the task that turns changes into events. It ends with the feed, when the store is closed.
-    pub(crate) fn start(mut feed: ChangeFeed, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) async fn start(store: &Arc<dyn Storage>, clock: Arc<dyn Clock>) -> Result<Self, StorageError> {
+        let mut feed = store.changes(); // before the directory is read: what changes meanwhile comes again
+        let mut directory = Directory::of(store).await?;
         let (events, _) = broadcast::channel(EVENT_BUFFER);
         let hub = Self { events: events.downgrade(), sockets: Arc::default() };
         tokio::spawn(async move {
+            // Nobody listening is fine.
+            let announce = |event| drop(events.send(Arc::new(event)));
             loop {
-                let event = match feed.next().await {
-                    Ok(change) => Event::of(change, clock.now()),
+                match feed.next().await {
+                    Ok(change) => {
+                        let also = directory.follow(&change);
+                        announce(Event::of(change, &directory, clock.now()));
+                        for channel in also {
+                            announce(Event::of(Change::ChannelUpdated(channel), &directory, clock.now()));
+                        }
+                    }
                     Err(FeedError::Lagged(missed)) => {
                         tracing::warn!(missed, "the gateway fell behind the store; every socket is closed");
-                        Event::Gap
+                        announce(Event::Gap);
+                        directory.read_again().await;
                     }
                     Err(FeedError::Closed) => return,
-                };
-                let _ = events.send(Arc::new(event)); // nobody listening is fine
+                }
             }
         });
-        hub
+        Ok(hub)
     }
 
     /// A new socket: the events from now on. `None` once the store is closed.
