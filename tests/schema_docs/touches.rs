@@ -16,7 +16,8 @@ use std::{
 };
 
 use decentcom_server::storage::{
-    self, Backend, ChannelEdit, Clock, ManualClock, RedbOptions, Storage, StorageOptions, Timestamp,
+    self, Backend, CategoryChoice, ChannelEdit, Clock, ManualClock, PageAt, RedbOptions, Storage, StorageOptions,
+    Timestamp,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection, ValueRef, sqlite::SqliteConnectOptions};
 use tracing::field::{Field, Visit};
@@ -267,7 +268,8 @@ async fn watch(backend: Backend) -> Vec<(String, Touches)> {
             answer
         }};
     }
-    let edit = ChannelEdit { name: Some("all".into()), ..ChannelEdit::default() };
+    let named = |name: &str| CategoryChoice::Name(name.to_owned());
+    let edit = ChannelEdit { name: Some("all".into()), category: Some(named("music")), ..ChannelEdit::default() };
     call!(create_user("a key", Some("Ada")));
     call!(get_user_by_id(&user.id));
     call!(get_user_by_pubkey("a key"));
@@ -275,6 +277,7 @@ async fn watch(backend: Backend) -> Vec<(String, Touches)> {
     call!(list_users());
     call!(list_users_page(None, 5));
     call!(create_channel("new", None, 3));
+    call!(create_channel_in("newer", named("newest"), 3));
     call!(get_channel(&channel.id));
     call!(list_channels());
     call!(update_channel(&channel.id, Some("everything"), None, None));
@@ -293,6 +296,7 @@ async fn watch(backend: Backend) -> Vec<(String, Touches)> {
     call!(get_message(&posted.id));
     assert_eq!(call!(list_messages(&channel.id, None, 50)).len(), 3);
     assert_eq!(call!(list_messages_after(&channel.id, posted.id.as_str(), 50)).len(), 2);
+    assert_eq!(call!(page_messages(&channel.id, PageAt::Before(&doomed.id), 50, 9)).messages.len(), 1);
     call!(update_message(&posted.id, "edited"));
     call!(delete_message(&doomed.id));
     call!(create_session(&user.id, Duration::from_secs(3600)));

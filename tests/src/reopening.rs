@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use decentcom_server::storage::{
-    self, Backend, Category, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelStore, ManualClock,
-    Message, MessageStore, Session, SessionStore, Storage, StorageError, StorageOptions, User, UserStore,
+    self, Backend, Category, CategoryChoice, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelStore,
+    ManualClock, Message, MessagePage, MessageStore, PageAt, Session, SessionStore, Storage, StorageError,
+    StorageOptions, User, UserStore,
 };
 use tokio::sync::{RwLock, broadcast};
 
@@ -106,6 +107,15 @@ impl MessageStore for Reopening {
     ) -> Result<Vec<Message>, StorageError> {
         reading!(self.list_messages_after(channel_id, after, limit))
     }
+    async fn page_messages(
+        &self,
+        channel_id: &str,
+        page: PageAt<'_>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<MessagePage, StorageError> {
+        reading!(self.page_messages(channel_id, page, limit, max_bytes))
+    }
     async fn update_message(&self, id: &str, content: &str) -> Result<Message, StorageError> {
         changing!(self.update_message(id, content))
     }
@@ -123,6 +133,14 @@ impl ChannelStore for Reopening {
         position: i32,
     ) -> Result<Channel, StorageError> {
         changing!(self.create_channel(name, category_id, position))
+    }
+    async fn create_channel_in(
+        &self,
+        name: &str,
+        category: CategoryChoice,
+        position: i32,
+    ) -> Result<Channel, StorageError> {
+        changing!(self.create_channel_in(name, category, position))
     }
     async fn get_channel(&self, id: &str) -> Result<Option<Channel>, StorageError> {
         reading!(self.get_channel(id))

@@ -5,9 +5,12 @@
 #[macro_use]
 mod support;
 
-use std::fs;
+use std::{fs, sync::Arc};
 
-use decentcom_server::storage::Backend;
+use decentcom_server::storage::{
+    Backend, Category, Channel, Message, Timestamp, User,
+    inspect::{self, Row},
+};
 use support::*;
 
 for_each_backend! {
@@ -114,25 +117,65 @@ fn ids_go_on_above_the_largest_ever_given_out(backend: Backend) {
     }
 }
 
+/// Makes a store in which every text is a key, a name, a topic, a message: also those that no call would take any more.
+fn write_as_older_versions_did<'a>(backend: Backend, path: &std::path::Path, texts: impl Iterator<Item = &'a String>) {
+    let created_at = Timestamp::from_millis(1_704_067_200_000).unwrap();
+    let id = |number: u128| ulid::Ulid::from_parts(created_at.as_millis(), number);
+    let (place, _) = inspect::Place::claim(backend, path).unwrap();
+    let mut import = place.import().unwrap();
+    let mut last = 0;
+    for text in texts {
+        let [user, channel, category, message] = [1, 2, 3, 4].map(|number| id(last + number));
+        last += 4;
+        let text = text.clone();
+        let rows = [
+            Row::User(Arc::new(User {
+                id: user.into(),
+                pubkey: text.clone(),
+                display_name: Some(text.clone()),
+                avatar_hash: None,
+                created_at,
+                updated_at: created_at,
+            })),
+            Row::Channel(Arc::new(Channel {
+                id: channel.into(),
+                name: text.clone(),
+                topic: Some(text.clone()),
+                category_id: Some(text.clone()),
+                position: 0,
+                created_at,
+                updated_at: created_at,
+            })),
+            Row::Category(Arc::new(Category { id: category.into(), name: text.clone(), position: 0, created_at })),
+            Row::Message(Arc::new(Message {
+                id: message.into(),
+                channel_id: channel.into(),
+                author_id: user.into(),
+                content: text,
+                edited_at: None,
+                deleted: false,
+                created_at,
+            })),
+        ];
+        import.append(rows.into()).unwrap();
+    }
+    import.close(Some(id(last))).unwrap();
+    place.install(None).unwrap();
+}
+
 fn naughty_strings_survive(backend: Backend) {
     let place = Place::new();
     let strings: Vec<_> = naughty_strings().into_iter().filter(|text| text.len() <= 256).collect();
-    runtime().block_on(async {
-        let store = opened(backend, &place.path("store")).await;
-        let mut keys = std::collections::BTreeSet::new();
-        for text in strings.iter().filter(|text| !text.is_empty() && keys.insert((*text).clone())) {
-            let user = store.create_user(text, Some(text)).await.unwrap();
-            let channel = store.create_channel(text, Some(text), 0).await.unwrap();
-            store.update_channel(&channel.id, None, Some(text), None).await.unwrap();
-            store.create_category(text, 0).await.unwrap();
-            store.create_message(&channel.id, &user.id, text).await.unwrap();
-        }
-        close(&store).await;
-    });
+    let mut keys = std::collections::BTreeSet::new();
+    let texts = strings.iter().filter(|text| !text.is_empty() && keys.insert((*text).clone()));
+    write_as_older_versions_did(backend, &place.path("store"), texts);
     let (store, loaded) = (place.store(backend, "store"), place.store(other(backend), "loaded"));
     expect(0, &["dump", &store, "-o", &place.text("dump")]);
     expect(0, &["load", &loaded, &place.text("dump")]);
     assert_eq!(checksum(&loaded), checksum(&store));
+    for store in [&store, &loaded] {
+        expect(0, &["verify", store]);
+    }
     runtime().block_on(async {
         let store = opened(other(backend), &place.path("loaded")).await;
         let names: Vec<_> = store.list_channels().await.unwrap().into_iter().map(|it| it.topic.unwrap()).collect();

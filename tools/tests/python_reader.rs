@@ -16,7 +16,7 @@ use clap::Parser as _;
 use dcstore::{Session, cli::Cli, run};
 use decentcom_kvstore::hex;
 use decentcom_server::storage::{
-    self, Backend, Entity, ManualClock, RedbOptions, Storage, StorageOptions, Timestamp,
+    self, Backend, Entity, ManualClock, RedbOptions, Storage, StorageError, StorageOptions, Timestamp,
     inspect::{self, Direction, RawRange, Records},
 };
 use tempfile::TempDir;
@@ -88,7 +88,13 @@ async fn fill(store: &Arc<dyn Storage>, clock: &ManualClock) {
     let mut users = Vec::new();
     for (number, text) in texts.iter().enumerate() {
         clock.advance(Duration::from_millis(number as u64));
-        let user = store.create_user(&format!("key {number}"), name(text).as_deref()).await.unwrap();
+        // Some of them may be no name.
+        let named = store.create_user(&format!("key {number}"), name(text).as_deref()).await;
+        let user = match named {
+            Err(StorageError::InvalidInput { .. }) => store.create_user(&format!("key {number}"), None).await,
+            named => named,
+        };
+        let user = user.unwrap();
         if number % 3 == 0 {
             clock.advance(Duration::from_millis(7));
             store.update_user(&user.id, Some(""), name(text).as_deref()).await.unwrap();
@@ -105,7 +111,14 @@ async fn fill(store: &Arc<dyn Storage>, clock: &ManualClock) {
     store.update_channel(&channels[0], None, Some("topic \u{1F600}"), None).await.unwrap();
     for (number, text) in texts.iter().enumerate() {
         let channel = &channels[number % 3];
-        let message = store.create_message(channel, &users[number], text).await.unwrap();
+        // In some of them there is nothing to see.
+        let message = match store.create_message(channel, &users[number], text).await {
+            Err(StorageError::InvalidInput { .. }) => {
+                store.create_message(channel, &users[number], &format!("{text}.")).await
+            }
+            posted => posted,
+        };
+        let message = message.unwrap();
         clock.advance(Duration::from_millis(3));
         if number % 2 == 0 {
             store.update_message(&message.id, &format!("{text} edited")).await.unwrap();

@@ -7,15 +7,38 @@ use utoipa::ToSchema;
 use super::{
     App,
     auth::Caller,
-    channels::MANAGE,
+    channels::{MANAGE, category_of, named},
     error::{AnyCall, ApiError, JsonCall, LoggedInCall, OneThingCall, RestrictedCall},
     extract::{Json, Segments},
     wire::Category,
 };
+use crate::storage::{ChannelEdit, Storage, StorageError};
+
+/// Puts channels that note the name of a category, as earlier versions stored what newer clients send, into a category of
+/// that name. Where all is well, nothing changes.
+pub(super) async fn make_those_named(store: &dyn Storage) -> Result<(), StorageError> {
+    for channel in store.list_channels().await? {
+        let (Some(name), None) = (&channel.category_id, category_of(&channel)) else { continue };
+        let edit = ChannelEdit { category: Some(named(name)), ..ChannelEdit::default() };
+        match store.edit_channel(&channel.id, edit).await {
+            Ok(_) => tracing::info!(channel = channel.name, category = name, "the channel's category is a record now"),
+            Err(error @ StorageError::InvalidInput { .. }) => tracing::warn!(
+                channel = channel.name,
+                category = name,
+                %error,
+                "the channel's category cannot be shown; give it another"
+            ),
+            Err(StorageError::NotFound { .. }) => {} // deleted meanwhile
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
 
 #[derive(Deserialize, ToSchema)]
 pub(super) struct NewCategory {
-    /// 1 to 1024 bytes.
+    /// 1 to 1024 bytes; something visible, no control characters, none that turn the writing direction, no invisible ones
+    /// where no script and no emoji needs them.
     name: String,
     #[serde(default)]
     position: Option<i32>,
@@ -38,6 +61,7 @@ pub(super) async fn create(
 /// What to change; absent or null stays as it is.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct CategoryPatch {
+    /// Under the same rules as a new category's.
     name: Option<String>,
     position: Option<i32>,
 }

@@ -1,4 +1,9 @@
 //! Channels. Everybody reads them, admins change them.
+//!
+//! Newer clients know a category by its name alone and send that as `category`; older ones keep a list of categories and
+//! send an id as `category_id`. Both see what the other did: a name makes its category, and a channel shows both.
+
+use std::collections::HashMap;
 
 use axum::{Json as Reply, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
@@ -11,7 +16,7 @@ use super::{
     extract::{Json, Segments, present},
     wire::{Category, Channel},
 };
-use crate::storage::ChannelEdit;
+use crate::storage::{self, CategoryChoice, CategoryId, ChannelEdit, StorageError};
 
 /// The permission that changing channels and categories takes.
 pub(super) const MANAGE: &str = "manage_channels";
@@ -39,18 +44,53 @@ pub(super) struct ChannelsReply {
     responses((status = 200, body = ChannelsReply), AnyCall, LoggedInCall)
 )]
 pub(super) async fn list(State(app): State<App>, _: Caller) -> Result<Reply<ChannelsReply>, ApiError> {
-    let channels = app.store.list_channels().await?.into_iter().map(Channel::from).collect();
-    let categories = app.store.list_categories().await?.into_iter().map(Category::from).collect();
-    Ok(Reply(ChannelsReply { channels, categories }))
+    // In this order: a category that was made with its channel is there, and of one that is gone by now nothing is shown.
+    let channels = app.store.list_channels().await?;
+    let categories = app.store.list_categories().await?;
+    let by_id: HashMap<_, _> = categories.iter().map(|category| (category.id, category)).collect();
+    let shown = |channel| {
+        let category = category_of(&channel).and_then(|id| by_id.get(&id).copied());
+        Channel::new(channel, category)
+    };
+    let channels = channels.into_iter().map(shown).collect();
+    Ok(Reply(ChannelsReply { channels, categories: categories.into_iter().map(Category::from).collect() }))
+}
+
+/// The category that a channel notes, if it is the id of one.
+pub(super) fn category_of(channel: &storage::Channel) -> Option<CategoryId> {
+    channel.category_id.as_deref().and_then(CategoryId::parse)
+}
+
+/// A channel with its category as it is now.
+async fn shown(app: &App, channel: storage::Channel) -> Result<Reply<Channel>, StorageError> {
+    let category = match category_of(&channel) {
+        Some(id) => app.store.get_category(&id).await?,
+        None => None,
+    };
+    Ok(Reply(Channel::new(channel, category.as_ref())))
+}
+
+/// The category that a name in `category` stands for; white space around it is not part of it.
+pub(super) fn named(name: &str) -> CategoryChoice {
+    match name.trim() {
+        "" => CategoryChoice::Uncategorised,
+        name => CategoryChoice::Name(name.to_owned()),
+    }
+}
+
+/// The category that an id in `category_id` stands for.
+fn identified(id: String) -> CategoryChoice {
+    if id.is_empty() { CategoryChoice::Uncategorised } else { CategoryChoice::Id(id) }
 }
 
 #[derive(Deserialize, ToSchema)]
 pub(super) struct NewChannel {
     /// 1 to 100 characters of a-z, 0-9 and -.
     name: String,
-    /// The category, kept as given.
+    /// The name of the category, as newer clients send it: one that there is none of is made. The same rules as for any
+    /// category's name.
     category: Option<String>,
-    /// The same, by its older name; `category` wins.
+    /// The id of an existing category, as older clients send it. A `category` beside it wins.
     category_id: Option<String>,
     #[serde(default)]
     position: Option<i32>,
@@ -59,7 +99,7 @@ pub(super) struct NewChannel {
 /// Creates a channel. Admins only.
 #[utoipa::path(
     post, path = "/channels", tag = "channels", security(("session" = [])),
-    responses((status = 200, body = Channel), AnyCall, LoggedInCall, RestrictedCall, JsonCall)
+    responses((status = 200, body = Channel), AnyCall, LoggedInCall, RestrictedCall, OneThingCall, JsonCall)
 )]
 pub(super) async fn create(
     State(app): State<App>,
@@ -68,9 +108,10 @@ pub(super) async fn create(
 ) -> Result<Reply<Channel>, ApiError> {
     caller.must_be_admin(&app, MANAGE).await?;
     check_name(&new.name)?;
-    let category = new.category.or(new.category_id);
-    let channel = app.store.create_channel(&new.name, category.as_deref(), new.position.unwrap_or(0)).await?;
-    Ok(Reply(channel.into()))
+    let category = new.category.as_deref().map(named).or(new.category_id.map(identified));
+    let category = category.unwrap_or(CategoryChoice::Uncategorised);
+    let channel = app.store.create_channel_in(&new.name, category, new.position.unwrap_or(0)).await?;
+    Ok(shown(&app, channel).await?)
 }
 
 /// Shows one channel.
@@ -85,11 +126,14 @@ pub(super) async fn one(
     Segments(id): Segments<String>,
 ) -> Result<Reply<Channel>, ApiError> {
     let channel = app.store.get_channel(&id).await?.ok_or_else(|| ApiError::not_found("channel"))?;
-    Ok(Reply(channel.into()))
+    Ok(shown(&app, channel).await?)
 }
 
-/// What to change: an absent key stays as it is. A `category` of null makes the channel uncategorised; a `topic` of
-/// null stays as it is, because a client in use always sends one, and an empty `topic` clears it.
+/// What to change: an absent key stays as it is. `category` is a category's name, which makes one where there is none;
+/// `category_id` is the id of an existing one, and a `category` beside it wins. Null in either makes the channel
+/// uncategorised. A `topic` of null stays as it is, because a client in use always sends one, and an empty `topic` clears
+/// it; it has at most 1024 bytes and, like all names, no control or invisible characters and none that turn the writing
+/// direction.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct ChannelPatch {
     name: Option<String>,
@@ -117,9 +161,11 @@ pub(super) async fn edit(
 ) -> Result<Reply<Channel>, ApiError> {
     caller.must_be_admin(&app, MANAGE).await?;
     patch.name.as_deref().map(check_name).transpose()?;
-    let category_id = patch.category.or(patch.category_id).map(Option::unwrap_or_default);
-    let edit = ChannelEdit { name: patch.name, topic: patch.topic, category_id, position: patch.position };
-    Ok(Reply(app.store.edit_channel(&id, edit).await?.into()))
+    let by_name = patch.category.map(|name| named(&name.unwrap_or_default()));
+    let category = by_name.or(patch.category_id.map(|id| identified(id.unwrap_or_default())));
+    let edit = ChannelEdit { name: patch.name, topic: patch.topic, category, position: patch.position };
+    let channel = app.store.edit_channel(&id, edit).await?;
+    Ok(shown(&app, channel).await?)
 }
 
 /// Deletes a channel with all its messages. Admins only.

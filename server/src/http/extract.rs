@@ -150,6 +150,13 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
     }
 }
 
+/// How many are asked for: a whole number, of which those beyond the bounds are taken as the nearest of them.
+pub(super) fn limit(text: Option<&str>, default: u32, most: u32) -> Result<u32, ApiError> {
+    let Some(text) = text else { return Ok(default) };
+    let number: i128 = text.parse().map_err(|_| ApiError::bad_request("`limit` is not a whole number"))?;
+    Ok(u32::try_from(number.clamp(1, most.into())).unwrap_or(most))
+}
+
 /// A field of a PATCH that tells `null` from absence: absent is `None`, `null` is `Some(None)`.
 pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where

@@ -2,33 +2,106 @@
 
 use axum::{Json as Reply, extract::State};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     App,
     auth::Caller,
     error::{AnyCall, ApiError, JsonCall, LoggedInCall, OneThingCall},
-    extract::{Json, Segments},
+    extract::{Json, Params, Segments, limit},
     wire::Member,
 };
+use crate::storage::{StorageError, User, UserId};
 
 /// Longest display name, in characters.
 const MAX_DISPLAY_NAME: usize = 32;
 
+/// Most members on a page, and how many when the caller does not say: clients that know no pages want all of them.
+const MAX_PAGE: u32 = 1000;
+/// Users that one read of the store answers: others read between two of these.
+const USERS_PER_READ: u32 = 250;
+/// Most reads for a page. Users who are not shown make more of them necessary than members fill a page.
+const MAX_READS: usize = 16;
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct MembersParams {
+    /// Members who joined later than this user: the `after` of the page before.
+    after: Option<String>,
+    /// How many at most, 1 to 1000; others are taken as the nearest of these. 1000 when absent.
+    #[param(value_type = Option<i64>)]
+    limit: Option<String>,
+}
+
 #[derive(Serialize, ToSchema)]
 pub(super) struct MembersReply {
     members: Vec<Member>,
+    /// Whether there may be others.
+    has_more: bool,
+    /// The cursor to go on with, also when others have joined: the last user that was looked at. Null when there is none.
+    #[schema(value_type = Option<String>)]
+    after: Option<UserId>,
 }
 
-/// Lists all members, those who joined first first.
+/// Lists members, those who joined first first, in pages.
 #[utoipa::path(
-    get, path = "/members", tag = "members", security(("session" = [])),
+    get, path = "/members", tag = "members", security(("session" = [])), params(MembersParams),
     responses((status = 200, body = MembersReply), AnyCall, LoggedInCall)
 )]
-pub(super) async fn list(State(app): State<App>, _: Caller) -> Result<Reply<MembersReply>, ApiError> {
+pub(super) async fn list(
+    State(app): State<App>,
+    _: Caller,
+    Params(params): Params<MembersParams>,
+) -> Result<Reply<MembersReply>, ApiError> {
+    let limit = limit(params.limit.as_deref(), MAX_PAGE, MAX_PAGE)?;
     let admins = app.admins().await?;
-    let users = app.store.list_users().await?;
-    Ok(Reply(MembersReply { members: users.into_iter().map(|user| Member::new(user, &admins)).collect() }))
+    let Looked { users, has_more, after } = look(&app, params.after.as_deref(), limit as usize, |_| true).await?;
+    Ok(Reply(MembersReply {
+        members: users.into_iter().map(|user| Member::new(user, &admins)).collect(),
+        has_more,
+        after,
+    }))
+}
+
+/// What looking through the users found.
+struct Looked {
+    users: Vec<User>,
+    has_more: bool,
+    /// The last one that was looked at.
+    after: Option<UserId>,
+}
+
+/// The first `limit` users above `after` who are `shown`, by several short reads, of which there are not too many.
+async fn look(
+    app: &App,
+    after: Option<&str>,
+    limit: usize,
+    shown: impl Fn(&User) -> bool,
+) -> Result<Looked, StorageError> {
+    let start = after.map(str::to_owned);
+    let mut looked = Looked { users: Vec::new(), has_more: true, after: after.and_then(UserId::parse) };
+    for _ in 0..MAX_READS {
+        let cursor = looked.after.as_deref().or(start.as_deref());
+        // One more than is missing: whether there are others.
+        let missing = u32::try_from(limit - looked.users.len()).unwrap_or(USERS_PER_READ);
+        let asked = USERS_PER_READ.min(missing.saturating_add(1));
+        let read = app.store.list_users_page(cursor, asked).await?;
+        let is_last = read.len() < asked as usize;
+        for user in read {
+            if looked.users.len() == limit {
+                return Ok(looked);
+            }
+            looked.after = Some(user.id);
+            if shown(&user) {
+                looked.users.push(user);
+            }
+        }
+        if is_last {
+            looked.has_more = false;
+            return Ok(looked);
+        }
+    }
+    Ok(looked)
 }
 
 async fn member(app: &App, pubkey: &str) -> Result<Member, ApiError> {
@@ -80,7 +153,8 @@ pub(super) async fn join(State(app): State<App>, caller: Caller) -> Result<Reply
 
 #[derive(Deserialize, ToSchema)]
 pub(super) struct ProfileEdit {
-    /// 1 to 32 characters, without the white space around them.
+    /// 1 to 32 characters, without the white space around them: something visible, no control characters, none that turn
+    /// the writing direction, no invisible ones where no script and no emoji needs them.
     display_name: Option<String>,
 }
 

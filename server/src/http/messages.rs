@@ -8,15 +8,18 @@ use super::{
     App,
     auth::Caller,
     error::{AnyCall, ApiError, JsonCall, LoggedInCall, OneThingCall, RestrictedCall},
-    extract::{Json, Params, Segments},
-    wire::Message,
+    extract::{Json, Params, Segments, limit},
+    wire::{self, Message},
 };
-use crate::storage;
+use crate::storage::{self, MessagePage, PageAt, shows_something};
 
 /// Messages on a page when the caller does not say.
 const DEFAULT_PAGE: u32 = 50;
 /// Most messages on a page.
-const MAX_PAGE: i128 = 100;
+const MAX_PAGE: u32 = 100;
+/// Most bytes of text on a page, as JSON writes it; one message is on it whatever its length. A page of usual messages is a
+/// tenth of that; what a client can make the server hold for one answer is this, not 100 times the longest message.
+const MAX_PAGE_TEXT: usize = 256 * 1024;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -25,23 +28,16 @@ pub(super) struct PageParams {
     before: Option<String>,
     /// Messages newer than this id, oldest first: for catching up.
     after: Option<String>,
-    /// How many, 1 to 100; others are taken as the nearest of these. 50 when absent.
+    /// How many at most, 1 to 100; others are taken as the nearest of these. 50 when absent. Long messages make a page
+    /// shorter: it has at most 256 KiB of text, or one message.
     #[param(value_type = Option<i64>)]
     limit: Option<String>,
-}
-
-impl PageParams {
-    fn limit(&self) -> Result<u32, ApiError> {
-        let Some(text) = &self.limit else { return Ok(DEFAULT_PAGE) };
-        let number: i128 = text.parse().map_err(|_| ApiError::bad_request("`limit` is not a whole number"))?;
-        Ok(u32::try_from(number.clamp(1, MAX_PAGE)).unwrap_or(DEFAULT_PAGE))
-    }
 }
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct PageReply {
     messages: Vec<Message>,
-    /// Whether there are others beyond the last one.
+    /// Whether there are others beyond the last one; its id is the cursor to go on with.
     has_more: bool,
 }
 
@@ -57,25 +53,38 @@ pub(super) async fn list(
     Segments(channel_id): Segments<String>,
     Params(params): Params<PageParams>,
 ) -> Result<Reply<PageReply>, ApiError> {
-    let limit = params.limit()?;
-    if params.before.is_some() && params.after.is_some() {
-        return Err(ApiError::bad_request("give `before` or `after`, not both"));
-    }
-    let mut messages = match &params.after {
-        Some(after) => app.store.list_messages_after(&channel_id, after, limit + 1).await?,
-        None => app.store.list_messages(&channel_id, params.before.as_deref(), limit + 1).await?,
+    let limit = limit(params.limit.as_deref(), DEFAULT_PAGE, MAX_PAGE)?;
+    let page = match (&params.before, &params.after) {
+        (Some(_), Some(_)) => return Err(ApiError::bad_request("give `before` or `after`, not both")),
+        (Some(before), None) => PageAt::Before(before),
+        (None, Some(after)) => PageAt::After(after),
+        (None, None) => PageAt::Newest,
     };
-    if messages.is_empty() && app.store.get_channel(&channel_id).await?.is_none() {
+    let page = app.store.page_messages(&channel_id, page, limit, MAX_PAGE_TEXT).await?;
+    if page.messages.is_empty() && app.store.get_channel(&channel_id).await?.is_none() {
         return Err(ApiError::not_found("channel"));
     }
-    let has_more = messages.len() > limit as usize;
-    messages.truncate(limit as usize);
-    Ok(Reply(PageReply { messages: messages.into_iter().map(Message::from).collect(), has_more }))
+    Ok(Reply(bounded(page)))
+}
+
+/// The messages of a page whose texts are within the bound as JSON writes them, which may be six times as long.
+fn bounded(page: MessagePage) -> PageReply {
+    let MessagePage { mut messages, mut has_more } = page;
+    let mut bytes = 0;
+    let within = messages.iter().take_while(|message| {
+        bytes += wire::json_length(&message.content);
+        bytes <= MAX_PAGE_TEXT
+    });
+    let within = within.count().max(1);
+    has_more |= within < messages.len();
+    messages.truncate(within);
+    PageReply { messages: messages.into_iter().map(Message::from).collect(), has_more }
 }
 
 #[derive(Deserialize, ToSchema)]
 pub(super) struct NewMessage {
-    /// Not empty, not only white space, and at most as long as the server allows (4000 characters by default).
+    /// Any characters, of which one at least is visible: not only white space, control, format or filler characters. At
+    /// most as long as the server allows (4000 characters by default).
     content: String,
     /// Must be empty or absent: this server keeps no attachments.
     attachment_ids: Option<Vec<String>>,
@@ -83,8 +92,8 @@ pub(super) struct NewMessage {
 
 fn check_content(app: &App, content: &str) -> Result<(), ApiError> {
     let longest = app.config().content.max_message_length;
-    if content.trim().is_empty() {
-        return Err(ApiError::unprocessable("the message is empty"));
+    if !shows_something(content) {
+        return Err(ApiError::unprocessable("the message is empty: there is nothing to see in it"));
     }
     if content.chars().count() > longest {
         return Err(ApiError::unprocessable(format!("the message is longer than {longest} characters")));

@@ -99,7 +99,8 @@ impl App {
         if config.membership.admins.is_empty() {
             tracing::warn!("[membership] admins is empty: the earliest registered user manages the channels");
         }
-        let hub = Hub::start(store.changes(), clock.clone());
+        categories::make_those_named(&*store).await?;
+        let hub = Hub::start(&store, clock.clone()).await?;
         Ok(Self(Arc::new(Shared {
             limits: Limits::new(&config.limits),
             store,

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::admins::Admins;
 use crate::storage::{self, CategoryId, ChannelId, MessageId, Timestamp, UserId};
 
-/// A channel. `category` is what newer clients read, `category_id` what older ones do.
+/// A channel. Newer clients read the name of its category, `category`, older ones its id, `category_id`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Channel {
     #[schema(value_type = String)]
@@ -14,7 +14,8 @@ pub(crate) struct Channel {
     name: String,
     topic: Option<String>,
     category: Option<String>,
-    category_id: Option<String>,
+    #[schema(value_type = Option<String>)]
+    category_id: Option<CategoryId>,
     position: i32,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -23,10 +24,11 @@ pub(crate) struct Channel {
     r#type: &'static str,
 }
 
-impl From<storage::Channel> for Channel {
-    fn from(channel: storage::Channel) -> Self {
-        let storage::Channel { id, name, topic, category_id, position, created_at, updated_at } = channel;
-        let category = category_id.clone();
+impl Channel {
+    /// A channel and its category. What it notes of one that does not exist is not shown.
+    pub(crate) fn new(channel: storage::Channel, category: Option<&storage::Category>) -> Self {
+        let storage::Channel { id, name, topic, category_id: _, position, created_at, updated_at } = channel;
+        let (category, category_id) = category.map(|it| (it.name.clone(), it.id)).unzip();
         Self { id, name, topic, category, category_id, position, created_at, updated_at, r#type: "text" }
     }
 }
@@ -94,6 +96,16 @@ impl From<storage::Message> for Message {
     }
 }
 
+/// Bytes that a text takes as JSON, without its quotation marks.
+pub(crate) fn json_length(text: &str) -> usize {
+    let written = |byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2, // `\n` and the like
+        0..0x20 => 6,                                            // `\u0000`
+        _ => 1,
+    };
+    text.bytes().map(written).sum()
+}
+
 /// A role as shown with its member.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MemberRole {
@@ -125,5 +137,21 @@ impl Member {
             .collect();
         let storage::User { id, pubkey, display_name, avatar_hash, created_at, .. } = user;
         Self { user_id: id, pubkey, display_name, avatar_hash, is_bot: false, joined_at: created_at, roles }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_text_is_that_of_its_json() {
+        for text in ["", "x", "\"\\/", "é\u{1f600}\u{2028}"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(('\0'..='\u{100}').map(Into::into))
+        {
+            assert_eq!(json_length(&text) + 2, serde_json::to_string(&text).unwrap().len(), "{text:?}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! The bounds of the contract: nothing can be written that cannot be read back.
+//! The bounds of the contract: nothing can be written that cannot be read back. Which characters a text may hold stands
+//! in [`traits`](super::traits).
 
 /// Longest public key, in bytes of UTF-8.
 pub const MAX_PUBKEY_BYTES: usize = 256;

@@ -7,8 +7,8 @@ use std::{future::Future, sync::Arc, time::Duration, time::Instant};
 use async_trait::async_trait;
 
 use super::{
-    Backend, Category, CategoryStore, ChangeFeed, Channel, ChannelEdit, ChannelStore, Message, MessageStore, Session,
-    SessionStore, Storage, StorageError, User, UserStore,
+    Backend, Category, CategoryChoice, CategoryStore, ChangeFeed, Channel, ChannelEdit, ChannelStore, Message,
+    MessagePage, MessageStore, PageAt, Session, SessionStore, Storage, StorageError, User, UserStore,
 };
 
 /// Histogram of seconds per store call, by `method` and `outcome`.
@@ -63,12 +63,14 @@ forward!(MessageStore {
     async fn get_message(id: &str) -> Option<Message>;
     async fn list_messages(channel_id: &str, before: Option<&str>, limit: u32) -> Vec<Message>;
     async fn list_messages_after(channel_id: &str, after: &str, limit: u32) -> Vec<Message>;
+    async fn page_messages(channel_id: &str, page: PageAt<'_>, limit: u32, max_bytes: usize) -> MessagePage;
     async fn update_message(id: &str, content: &str) -> Message;
     async fn delete_message(id: &str) -> ();
 });
 
 forward!(ChannelStore {
     async fn create_channel(name: &str, category_id: Option<&str>, position: i32) -> Channel;
+    async fn create_channel_in(name: &str, category: CategoryChoice, position: i32) -> Channel;
     async fn get_channel(id: &str) -> Option<Channel>;
     async fn list_channels() -> Vec<Channel>;
     async fn edit_channel(id: &str, edit: ChannelEdit) -> Channel;

@@ -24,6 +24,7 @@ mod metered;
 mod models;
 mod redb;
 mod sqlite;
+mod text;
 mod timestamp;
 mod token;
 pub mod traits;
@@ -36,10 +37,12 @@ pub use front::{BATCH_COMMANDS, COMMIT_SECONDS, NEWEST_PAGES, QUEUE_COMMANDS};
 pub use id::{CategoryId, ChannelId, MessageId, UserId};
 pub use metered::{CALL_SECONDS, Metered};
 pub use models::{Category, Channel, MediaMetadata, Message, Session, User};
+pub use text::shows_something;
 pub use timestamp::{ParseTimestampError, Timestamp};
 pub use token::SessionDigest;
 pub use traits::{
-    CategoryStore, ChannelEdit, ChannelStore, MediaStore, MessageStore, SessionStore, Storage, UserStore,
+    CategoryChoice, CategoryStore, ChannelEdit, ChannelStore, MediaStore, MessagePage, MessageStore, PageAt,
+    SessionStore, Storage, UserStore,
 };
 
 /// What opening a store takes; configuration fills it in.

@@ -32,7 +32,7 @@ pub struct Channel {
     pub name: String,
     /// What the channel is about, if anything was said.
     pub topic: Option<String>,
-    /// The category it stands under, kept as it was given.
+    /// The category it stands under: its id, or whatever text it was created with.
     pub category_id: Option<String>,
     /// Where it stands among its neighbours; ties are broken by id.
     pub position: i32,

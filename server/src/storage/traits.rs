@@ -19,6 +19,13 @@
 //! **Refusals** come in one order: [`InvalidInput`], then [`NotFound`], then [`Conflict`]. Every string has a limit
 //! (module [`limits`]). An update whose values equal the present ones changes nothing.
 //!
+//! **Texts** come back as they were given, byte for byte. A *label* (a display name, the name of a channel or category, a
+//! topic) that misleads is `InvalidInput`: one with a control character, a line or paragraph separator, a control of the
+//! writing direction, a code point that is no character, a combining mark at its beginning, or an invisible character where
+//! no script and no emoji needs it; and one in which there is nothing to see. The content of a message holds any
+//! characters, of which one at least is visible. Rows that were written before a rule stay readable. Names are compared in
+//! Unicode's normalization form C.
+//!
 //! **Acknowledged is visible**: what a call has returned is seen by every read that starts afterwards. A dropped
 //! future may or may not have committed.
 //!
@@ -42,7 +49,7 @@ use super::{Backend, Category, ChangeFeed, Channel, MediaMetadata, Message, Sess
 #[async_trait]
 pub trait UserStore: Send + Sync {
     /// Creates a user. `pubkey` is 1 to 256 bytes, else `InvalidInput`; it is unique, so a second user with it is
-    /// `Conflict`, also under a race. An empty `display_name` is none.
+    /// `Conflict`, also under a race. `display_name` is a label; an empty one is none.
     async fn create_user(&self, pubkey: &str, display_name: Option<&str>) -> Result<User, StorageError>;
 
     /// The user with this id.
@@ -68,11 +75,31 @@ pub trait UserStore: Send + Sync {
     async fn list_users_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StorageError>;
 }
 
+/// Where a page of a channel's history begins, and which way it goes. A cursor is any ULID, existing or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageAt<'a> {
+    /// With the newest message; newest first.
+    Newest,
+    /// With the newest message of a smaller id than this; newest first.
+    Before(&'a str),
+    /// With the oldest message of a larger id than this; oldest first.
+    After(&'a str),
+}
+
+/// What [`MessageStore::page_messages`] answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessagePage {
+    /// The messages; whoever goes on from the last one's id misses none.
+    pub messages: Vec<Message>,
+    /// Whether there are others beyond the last one.
+    pub has_more: bool,
+}
+
 /// Messages, in channels, in the order they were posted.
 #[async_trait]
 pub trait MessageStore: Send + Sync {
-    /// Posts a message. `content` is at most 1 MiB of UTF-8, else `InvalidInput`; channel and author must exist, else
-    /// `NotFound` naming which, the channel first.
+    /// Posts a message. `content` is at most 1 MiB of UTF-8 and shows something, else `InvalidInput`; channel and author
+    /// must exist, else `NotFound` naming which, the channel first.
     async fn create_message(&self, channel_id: &str, author_id: &str, content: &str) -> Result<Message, StorageError>;
 
     /// The message with this id; a soft-deleted one too, with `deleted` set. Those of a deleted channel are gone.
@@ -97,12 +124,38 @@ pub trait MessageStore: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Message>, StorageError>;
 
-    /// Replaces the text and sets `edited_at`. At most 1 MiB, else `InvalidInput`; missing or soft-deleted is
-    /// `NotFound`.
+    /// The messages that [`list_messages`](Self::list_messages) or
+    /// [`list_messages_after`](Self::list_messages_after) would answer, cut where their contents together would be more
+    /// than `max_bytes` of UTF-8; never before the first. `has_more` says whether the channel has others that way, at this
+    /// moment; not where nothing is answered. The memory it takes grows with `max_bytes` and the longest message, not with
+    /// `limit`.
+    async fn page_messages(
+        &self,
+        channel_id: &str,
+        page: PageAt<'_>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<MessagePage, StorageError>;
+
+    /// Replaces the text and sets `edited_at`. At most 1 MiB and not without anything to see, else `InvalidInput`;
+    /// missing or soft-deleted is `NotFound`.
     async fn update_message(&self, id: &str, content: &str) -> Result<Message, StorageError>;
 
     /// Soft-deletes: sets `deleted` and leaves the row. Missing is `NotFound`; deleting again is `Ok`.
     async fn delete_message(&self, id: &str) -> Result<(), StorageError>;
+}
+
+/// Which category a channel is put into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CategoryChoice {
+    /// None.
+    Uncategorised,
+    /// The one with this id. Missing is `NotFound`.
+    Id(String),
+    /// The one of this name, compared in normalization form C: the first as they are listed. Where there is none, but the
+    /// text is the id of a category, that one; else it is made in the same step, as the last in position, and announced
+    /// before the channel. The name is a label of 1 to 1024 bytes, else `InvalidInput`.
+    Name(String),
 }
 
 /// What [`ChannelStore::edit_channel`] changes: `None` leaves a field as it is.
@@ -112,8 +165,8 @@ pub struct ChannelEdit {
     pub name: Option<String>,
     /// A new topic; empty clears it.
     pub topic: Option<String>,
-    /// Another category, kept as given; empty makes the channel uncategorised.
-    pub category_id: Option<String>,
+    /// Another category, or none.
+    pub category: Option<CategoryChoice>,
     /// A new position.
     pub position: Option<i32>,
 }
@@ -121,12 +174,20 @@ pub struct ChannelEdit {
 /// Channels.
 #[async_trait]
 pub trait ChannelStore: Send + Sync {
-    /// Creates a channel. The name is 1 to 1024 bytes, else `InvalidInput`, and need not be unique. `category_id` is
-    /// kept as given, without a look at the categories; empty is none.
+    /// Creates a channel. The name is a label of 1 to 1024 bytes, else `InvalidInput`, and need not be unique.
+    /// `category_id` is kept as given, without a look at the categories; empty is none.
     async fn create_channel(
         &self,
         name: &str,
         category_id: Option<&str>,
+        position: i32,
+    ) -> Result<Channel, StorageError>;
+
+    /// Like [`create_channel`](Self::create_channel), in a category that exists or is made in the same step.
+    async fn create_channel_in(
+        &self,
+        name: &str,
+        category: CategoryChoice,
         position: i32,
     ) -> Result<Channel, StorageError>;
 
@@ -146,11 +207,12 @@ pub trait ChannelStore: Send + Sync {
         position: Option<i32>,
     ) -> Result<Channel, StorageError> {
         let edit =
-            ChannelEdit { name: name.map(str::to_owned), topic: topic.map(str::to_owned), category_id: None, position };
+            ChannelEdit { name: name.map(str::to_owned), topic: topic.map(str::to_owned), category: None, position };
         self.edit_channel(id, edit).await
     }
 
-    /// Like [`update_channel`](Self::update_channel), and moves between categories, in one step.
+    /// Like [`update_channel`](Self::update_channel), and moves between categories, in one step. Of channel and category,
+    /// both missing, the channel is reported.
     async fn edit_channel(&self, id: &str, edit: ChannelEdit) -> Result<Channel, StorageError>;
 
     /// Removes the channel and all its messages: from the acknowledgement on none of them can be seen, posted to or
@@ -162,7 +224,7 @@ pub trait ChannelStore: Send + Sync {
 /// Categories: headings that group channels.
 #[async_trait]
 pub trait CategoryStore: Send + Sync {
-    /// Creates a category. The name is 1 to 1024 bytes, else `InvalidInput`, and need not be unique.
+    /// Creates a category. The name is a label of 1 to 1024 bytes, else `InvalidInput`, and need not be unique.
     async fn create_category(&self, name: &str, position: i32) -> Result<Category, StorageError>;
 
     /// The category with this id.

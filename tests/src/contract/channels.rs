@@ -1,6 +1,6 @@
 //! Channels, and the deletion of one with all its messages.
 
-use decentcom_server::storage::{ChannelEdit, Entity, StorageError};
+use decentcom_server::storage::{CategoryChoice, ChannelEdit, Entity, StorageError};
 
 use crate::{Context, assert_refused, context::MALFORMED};
 
@@ -81,10 +81,12 @@ async fn an_update_that_changes_nothing_leaves_updated_at(t: Context) {
 
 async fn an_edit_moves_between_categories_in_one_step(t: Context) {
     let channel = t.channel("room").await;
-    let edit = ChannelEdit { name: Some("hall".into()), category_id: Some("there".into()), ..ChannelEdit::default() };
+    let there = t.store.create_category("there", 0).await.unwrap();
+    let category = Some(CategoryChoice::Id(there.id.to_string()));
+    let edit = ChannelEdit { name: Some("hall".into()), category, ..ChannelEdit::default() };
     let moved = t.store.edit_channel(&channel.id, edit).await.unwrap();
-    assert_eq!((moved.name.as_str(), moved.category_id.as_deref()), ("hall", Some("there")));
-    let edit = ChannelEdit { category_id: Some(String::new()), ..ChannelEdit::default() };
+    assert_eq!((moved.name.as_str(), moved.category_id.as_deref()), ("hall", Some(there.id.as_str())));
+    let edit = ChannelEdit { category: Some(CategoryChoice::Uncategorised), ..ChannelEdit::default() };
     assert_eq!(t.store.edit_channel(&channel.id, edit).await.unwrap().category_id, None);
     assert_eq!(t.store.get_channel(&channel.id).await.unwrap().unwrap().category_id, None);
 }

@@ -1,6 +1,6 @@
 //! Every string has a limit, in bytes; whatever is within comes back.
 
-use decentcom_server::storage::{ChannelEdit, Entity, StorageError};
+use decentcom_server::storage::{CategoryChoice, ChannelEdit, Entity, StorageError};
 
 use crate::{Context, assert_refused, context::NOBODY};
 
@@ -11,7 +11,10 @@ crate::suite! {
     limits_count_bytes_not_characters,
     invalid_input_is_reported_before_not_found_and_conflict,
     a_refused_call_changes_nothing,
-    names_and_topics_of_any_text_come_back,
+    labels_come_back_as_they_were_given,
+    a_label_that_misleads_is_refused,
+    a_label_in_which_there_is_nothing_to_see_is_refused,
+    emoji_and_the_joiners_of_scripts_are_no_harm_to_a_label,
 }
 
 /// The Big List of Naughty Strings.
@@ -41,7 +44,8 @@ async fn names_topics_and_hashes_have_at_most_1024_bytes(t: Context) {
     let channel = t.store.create_channel(&fits, Some(&fits), 0).await.unwrap();
     t.store.update_channel(&channel.id, None, Some(&fits), None).await.unwrap();
     let category = t.store.create_category(&fits, 0).await.unwrap();
-    let edit = ChannelEdit { category_id: Some(too_long.clone()), ..ChannelEdit::default() };
+    let named = || CategoryChoice::Name(too_long.clone());
+    let edit = ChannelEdit { category: Some(named()), ..ChannelEdit::default() };
     for (result, field) in [
         (t.store.create_user("other", Some(&too_long)).await.map(drop), "display_name"),
         (t.store.update_user(&user.id, Some(&too_long), None).await.map(drop), "display_name"),
@@ -50,7 +54,8 @@ async fn names_topics_and_hashes_have_at_most_1024_bytes(t: Context) {
         (t.store.create_channel("room", Some(&too_long), 0).await.map(drop), "category_id"),
         (t.store.update_channel(&channel.id, Some(&too_long), None, None).await.map(drop), "name"),
         (t.store.update_channel(&channel.id, None, Some(&too_long), None).await.map(drop), "topic"),
-        (t.store.edit_channel(&channel.id, edit).await.map(drop), "category_id"),
+        (t.store.create_channel_in("room", named(), 0).await.map(drop), "category"),
+        (t.store.edit_channel(&channel.id, edit).await.map(drop), "category"),
         (t.store.create_category(&too_long, 0).await.map(drop), "name"),
         (t.store.update_category(&category.id, Some(&too_long), None).await.map(drop), "name"),
     ] {
@@ -120,14 +125,128 @@ async fn a_refused_call_changes_nothing(t: Context) {
     }
 }
 
-async fn names_and_topics_of_any_text_come_back(t: Context) {
+/// Whether a naughty string cannot be a label.
+fn is_no_label(text: &str) -> bool {
+    let misleads = |character: char| {
+        let directions = ['\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}'];
+        character.is_control()
+            || directions.contains(&character)
+            || ('\u{202a}'..='\u{202e}').contains(&character)
+            || ('\u{2060}'..='\u{206f}').contains(&character)
+            || character == '\u{feff}'
+    };
+    text.trim().is_empty() || text.chars().any(misleads)
+}
+
+async fn labels_come_back_as_they_were_given(t: Context) {
     let (user, channel) = (t.user("key").await, t.channel("room").await);
-    for text in naughty_strings().iter().filter(|text| (1..=1024).contains(&text.len())).step_by(3) {
-        let user = t.store.update_user(&user.id, Some(text), Some(text)).await.unwrap();
-        assert_eq!((user.display_name.as_ref(), user.avatar_hash.as_ref()), (Some(text), Some(text)));
+    let category = t.store.create_category("c", 0).await.unwrap();
+    let mut labels = naughty_strings();
+    labels.retain(|text| (1..=1024).contains(&text.len()) && !is_no_label(text));
+    let decomposed = "Cafe\u{301}".to_owned();
+    for text in labels.iter().step_by(3).chain([&decomposed]) {
+        let user = t.store.update_user(&user.id, Some(text), None).await.unwrap();
+        assert_eq!(user.display_name.as_ref(), Some(text));
         assert_eq!(t.store.get_user_by_id(&user.id).await.unwrap(), Some(user));
         let channel = t.store.update_channel(&channel.id, Some(text), Some(text), None).await.unwrap();
         assert_eq!((&channel.name, channel.topic.as_ref()), (text, Some(text)));
         assert_eq!(t.store.get_channel(&channel.id).await.unwrap(), Some(channel));
+        let category = t.store.update_category(&category.id, Some(text), None).await.unwrap();
+        assert_eq!(category.name, *text);
+        assert_eq!(t.store.get_category(&category.id).await.unwrap(), Some(category));
+    }
+}
+
+/// Gives the text to everything that has a label, and asserts that each refuses it, by name and with a reason.
+async fn is_refused_everywhere(t: &Context, text: &str) {
+    let user = t.store.get_user_by_pubkey("key").await.unwrap().unwrap();
+    let channel = t.store.list_channels().await.unwrap().remove(0);
+    let category = t.store.list_categories().await.unwrap().remove(0);
+    let named = || CategoryChoice::Name(text.to_owned());
+    let edit = ChannelEdit { category: Some(named()), ..ChannelEdit::default() };
+    for (result, field) in [
+        (t.store.create_user("other", Some(text)).await.map(drop), "display_name"),
+        (t.store.update_user(&user.id, Some(text), None).await.map(drop), "display_name"),
+        (t.store.create_channel(text, None, 0).await.map(drop), "name"),
+        (t.store.create_channel_in(text, CategoryChoice::Uncategorised, 0).await.map(drop), "name"),
+        (t.store.create_channel_in("fine", named(), 0).await.map(drop), "category"),
+        (t.store.update_channel(&channel.id, Some(text), None, None).await.map(drop), "name"),
+        (t.store.update_channel(&channel.id, None, Some(text), None).await.map(drop), "topic"),
+        (t.store.edit_channel(&channel.id, edit).await.map(drop), "category"),
+        (t.store.create_category(text, 0).await.map(drop), "name"),
+        (t.store.update_category(&category.id, Some(text), None).await.map(drop), "name"),
+    ] {
+        let named = matches!(&result, Err(StorageError::InvalidInput { field: found, reason })
+            if *found == field && !reason.is_empty());
+        assert!(named, "{field} {text:?}: {result:?}");
+    }
+    assert_eq!(t.store.list_users().await.unwrap(), [user]);
+    assert_eq!(t.store.list_channels().await.unwrap(), [channel]);
+    assert_eq!(t.store.list_categories().await.unwrap(), [category]);
+}
+
+async fn a_label_that_misleads_is_refused(t: Context) {
+    t.history(0).await;
+    t.store.create_category("c", 0).await.unwrap();
+    for bad in [
+        '\0',
+        '\n',
+        '\u{7f}',
+        '\u{85}', // controls
+        '\u{61c}',
+        '\u{200e}',
+        '\u{200f}',
+        '\u{202a}',
+        '\u{202e}',
+        '\u{2066}',
+        '\u{2069}', // the writing direction
+        '\u{2028}',
+        '\u{2029}', // lines
+        '\u{fffe}',
+        '\u{fdd0}',
+        '\u{10ffff}', // no characters
+        '\u{ad}',
+        '\u{200b}',
+        '\u{200d}',
+        '\u{2060}',
+        '\u{feff}',
+        '\u{3164}',
+        '\u{fe0f}',
+        '\u{e0041}', // unseen
+    ] {
+        is_refused_everywhere(&t, &format!("ad{bad}min")).await;
+    }
+    is_refused_everywhere(&t, "\u{301}a").await;
+    for text in naughty_strings().iter().filter(|text| (1..=1024).contains(&text.len()) && is_no_label(text)).step_by(4)
+    {
+        is_refused_everywhere(&t, text).await;
+    }
+}
+
+async fn a_label_in_which_there_is_nothing_to_see_is_refused(t: Context) {
+    t.history(0).await;
+    t.store.create_category("c", 0).await.unwrap();
+    for text in [" ", "\u{a0}\u{2003}", "\u{3000}", "\u{2800}", "\u{3164}", "\u{115f}", "\u{200b}\u{200d}"] {
+        is_refused_everywhere(&t, text).await;
+    }
+}
+
+async fn emoji_and_the_joiners_of_scripts_are_no_harm_to_a_label(t: Context) {
+    for (number, text) in [
+        "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+        "\u{1f3f3}\u{fe0f}\u{200d}\u{1f308}",
+        "\u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
+        "❤\u{fe0f}",
+        "می\u{200c}خواهم",
+        "क\u{94d}\u{200d}ष",
+        "محمد and דוד",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let user = t.store.create_user(&number.to_string(), Some(text)).await.unwrap();
+        assert_eq!(user.display_name.as_deref(), Some(*text));
+        let category = CategoryChoice::Name((*text).to_owned());
+        assert_eq!(t.store.create_channel_in(text, category, 0).await.unwrap().name, *text);
     }
 }

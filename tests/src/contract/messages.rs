@@ -16,8 +16,8 @@ crate::suite! {
     a_missing_channel_is_reported_before_a_missing_author,
     a_malformed_author_is_not_found_after_the_channel,
     a_malformed_message_id_does_not_exist,
-    an_empty_text_is_kept,
-    every_text_comes_back_byte_for_byte,
+    a_text_in_which_there_is_nothing_to_see_is_refused,
+    every_other_text_comes_back_byte_for_byte,
 }
 
 async fn an_edit_replaces_the_text_and_sets_edited_at(t: Context) {
@@ -92,17 +92,26 @@ async fn a_malformed_message_id_does_not_exist(t: Context) {
     }
 }
 
-async fn an_empty_text_is_kept(t: Context) {
-    let (user, channel) = (t.user("key").await, t.channel("room").await);
-    let message = t.post(&channel, &user, "").await;
-    assert_eq!(t.store.get_message(&message.id).await.unwrap().unwrap().content, "");
+async fn a_text_in_which_there_is_nothing_to_see_is_refused(t: Context) {
+    let (user, channel, messages) = t.history(1).await;
+    for text in ["", " \n\t", "\0", "\u{feff}\u{202e}", "\u{200b}\u{200d}", "\u{3164}\u{115f}", "\u{2800} \u{3000}"] {
+        let post = t.store.create_message(&channel.id, &user.id, text).await;
+        assert_refused!(post, StorageError::InvalidInput { field: "content", .. });
+        let edit = t.store.update_message(&messages[0].id, text).await;
+        assert_refused!(edit, StorageError::InvalidInput { field: "content", .. });
+    }
+    assert_eq!(t.store.list_messages(&channel.id, None, 9).await.unwrap(), messages);
 }
 
-async fn every_text_comes_back_byte_for_byte(t: Context) {
+async fn every_other_text_comes_back_byte_for_byte(t: Context) {
     let (user, channel) = (t.user("key").await, t.channel("room").await);
+    let is_nothing = |character: char| {
+        character.is_control() || character.is_whitespace() || ['\u{200b}', '\u{feff}'].contains(&character)
+    };
     let mut texts = super::limits::naughty_strings();
-    texts.extend(["\0".into(), "a\0b\0".into(), "\u{feff}\u{202e}".into(), "\u{10ffff}".repeat(100)]);
-    texts.extend([4096, 4097, 100_000].map(|length| "\u{1}".repeat(length)));
+    texts.retain(|text| !text.chars().all(is_nothing));
+    texts.extend(["x\0".into(), "a\0b\0".into(), "\u{feff}\u{202e}x".into(), "x\u{10ffff}".repeat(100)]);
+    texts.extend([4096, 4097, 100_000].map(|length| format!("{}x", "\u{1}".repeat(length - 1))));
     for text in &texts {
         t.post(&channel, &user, text).await;
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use decentcom_server::storage::{
-    Category, Channel, ChannelEdit, Entity, Message, Session, Storage, StorageError, Timestamp, User,
+    Category, CategoryChoice, Channel, ChannelEdit, Entity, Message, MessagePage, PageAt, Session, Storage,
+    StorageError, Timestamp, User,
 };
 
 use super::{Kind, Names, Text};
@@ -22,14 +23,17 @@ pub enum Call {
     GetMessage(Text),
     ListMessages(Text, Option<Text>, u32),
     ListMessagesAfter(Text, Text, u32),
+    /// `PageMessages(channel, page, limit, max_bytes)`.
+    PageMessages(Text, At, u32, usize),
     UpdateMessage(Text, Text),
     DeleteMessage(Text),
     CreateChannel(Text, Option<Text>, i32),
+    CreateChannelIn(Text, Choice, i32),
     GetChannel(Text),
     ListChannels,
     UpdateChannel(Text, Option<Text>, Option<Text>, Option<i32>),
     /// `EditChannel(id, name, topic, category_id, position)`.
-    EditChannel(Text, Option<Text>, Option<Text>, Option<Text>, Option<i32>),
+    EditChannel(Text, Option<Text>, Option<Text>, Option<Choice>, Option<i32>),
     DeleteChannel(Text),
     CreateCategory(Text, i32),
     GetCategory(Text),
@@ -41,6 +45,54 @@ pub enum Call {
     DeleteSession(Text),
     DeleteExpiredSessions,
     Ping,
+}
+
+/// A [`PageAt`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the variant of its name")]
+pub enum At {
+    Newest,
+    Before(Text),
+    After(Text),
+}
+
+impl At {
+    /// The cursor's text.
+    pub(super) fn cursor(&self, names: &Names) -> String {
+        match self {
+            Self::Newest => String::new(),
+            Self::Before(cursor) | Self::After(cursor) => names.text(cursor),
+        }
+    }
+
+    /// The place itself.
+    pub(super) fn with<'a>(&self, cursor: &'a str) -> PageAt<'a> {
+        match self {
+            Self::Newest => PageAt::Newest,
+            Self::Before(_) => PageAt::Before(cursor),
+            Self::After(_) => PageAt::After(cursor),
+        }
+    }
+}
+
+/// A [`CategoryChoice`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the variant of its name")]
+pub enum Choice {
+    Uncategorised,
+    Id(Text),
+    Name(Text),
+}
+
+impl Choice {
+    /// The choice itself.
+    pub(super) fn with(&self, names: &Names) -> CategoryChoice {
+        match self {
+            Self::Uncategorised => CategoryChoice::Uncategorised,
+            Self::Id(id) => CategoryChoice::Id(names.text(id)),
+            Self::Name(name) => CategoryChoice::Name(names.text(name)),
+        }
+    }
 }
 
 /// How long a session is to last.
@@ -76,6 +128,8 @@ pub enum Answer {
     Categories(Vec<Category>),
     /// Messages.
     Messages(Vec<Message>),
+    /// A page of messages, and whether there are others.
+    Page(Vec<Message>, bool),
     /// Sessions.
     Sessions(Vec<Session>),
     /// How many.
@@ -122,7 +176,8 @@ impl Answer {
             Self::Users(rows) if rows.is_empty() => "nothing",
             Self::Channels(rows) if rows.is_empty() => "nothing",
             Self::Categories(rows) if rows.is_empty() => "nothing",
-            Self::Messages(rows) if rows.is_empty() => "nothing",
+            Self::Messages(rows) | Self::Page(rows, _) if rows.is_empty() => "nothing",
+            Self::Page(_, true) => "some",
             Self::Sessions(rows) if rows.is_empty() => "nothing",
             _ => "done",
         }
@@ -136,8 +191,14 @@ impl Answer {
             Self::Categories(rows) => rows.first().map(|category| (Kind::Category, category.id.to_string())),
             Self::Messages(rows) => rows.first().map(|message| (Kind::Message, message.id.to_string())),
             Self::Sessions(rows) => rows.first().map(|session| (Kind::Token, session.token.clone())),
-            Self::Count(_) | Self::Done | Self::Refused(_) => None,
+            Self::Page(..) | Self::Count(_) | Self::Done | Self::Refused(_) => None,
         }
+    }
+}
+
+impl From<MessagePage> for Answer {
+    fn from(MessagePage { messages, has_more }: MessagePage) -> Self {
+        Self::Page(messages, has_more)
     }
 }
 
@@ -171,6 +232,12 @@ impl<T: IntoAnswer> IntoAnswer for Result<T, StorageError> {
 impl IntoAnswer for () {
     fn into_answer(self) -> Answer {
         Answer::Done
+    }
+}
+
+impl IntoAnswer for MessagePage {
+    fn into_answer(self) -> Answer {
+        self.into()
     }
 }
 
@@ -216,15 +283,29 @@ impl Call {
     }
 
     /// Whether it makes something that gets a name.
-    pub fn makes(&self) -> bool {
+    fn makes(&self) -> bool {
         matches!(
             self,
             Self::CreateUser(..)
                 | Self::CreateMessage(..)
                 | Self::CreateChannel(..)
+                | Self::CreateChannelIn(..)
                 | Self::CreateCategory(..)
                 | Self::CreateSession(..)
         )
+    }
+
+    /// The names in an answer to it, of things that may be new: a category may be made with its channel.
+    pub fn made(&self, answer: &Answer) -> Vec<(Kind, String)> {
+        let category = match (self, answer) {
+            (
+                Self::CreateChannelIn(_, Choice::Name(_), _) | Self::EditChannel(_, _, _, Some(Choice::Name(_)), _),
+                Answer::Channels(rows),
+            ) => rows.first().and_then(|channel| channel.category_id.clone()),
+            _ => None,
+        };
+        let category = category.map(|id| (Kind::Category, id));
+        category.into_iter().chain(answer.made().filter(|_| self.makes())).collect()
     }
 
     /// Makes the call on a store whose clock says `now`.
@@ -255,10 +336,17 @@ impl Call {
             Self::ListMessagesAfter(channel, after, limit) => {
                 store.list_messages_after(&text(channel), &text(after), *limit).await.into_answer()
             }
+            Self::PageMessages(channel, at, limit, max_bytes) => {
+                let cursor = at.cursor(names);
+                store.page_messages(&text(channel), at.with(&cursor), *limit, *max_bytes).await.into_answer()
+            }
             Self::UpdateMessage(id, content) => store.update_message(&text(id), &text(content)).await.into_answer(),
             Self::DeleteMessage(id) => store.delete_message(&text(id)).await.into_answer(),
             Self::CreateChannel(name, category, position) => {
                 store.create_channel(&text(name), optional(category).as_deref(), *position).await.into_answer()
+            }
+            Self::CreateChannelIn(name, category, position) => {
+                store.create_channel_in(&text(name), category.with(names), *position).await.into_answer()
             }
             Self::GetChannel(id) => store.get_channel(&text(id)).await.into_answer(),
             Self::ListChannels => store.list_channels().await.into_answer(),
@@ -267,8 +355,8 @@ impl Call {
                 store.update_channel(&text(id), name.as_deref(), topic.as_deref(), *position).await.into_answer()
             }
             Self::EditChannel(id, name, topic, category, position) => {
-                let (name, topic, category_id) = (optional(name), optional(topic), optional(category));
-                let edit = ChannelEdit { name, topic, category_id, position: *position };
+                let category = category.as_ref().map(|category| category.with(names));
+                let edit = ChannelEdit { name: optional(name), topic: optional(topic), category, position: *position };
                 store.edit_channel(&text(id), edit).await.into_answer()
             }
             Self::DeleteChannel(id) => store.delete_channel(&text(id)).await.into_answer(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use decentcom_server::storage::{Category, CategoryId, Change, Channel, ChannelId, Entity};
+use decentcom_server::storage::{Category, CategoryChoice, CategoryId, Change, Channel, ChannelId, Entity};
 
 use super::{
     Answer, Refusal,
@@ -28,13 +28,60 @@ impl Model {
         told: &Answer,
     ) -> Outcome {
         Checks::default().name(Some(&name)).optional(category.as_ref(), "category_id").done()?;
+        self.add_channel(name, category.and_then(unless_empty), position, told)
+    }
+
+    fn add_channel(&mut self, name: String, category_id: Option<String>, position: i32, told: &Answer) -> Outcome {
         let id = self.new_id(told)?;
         let (id, created_at) = (ChannelId::parse(&id).unwrap(), time_of(&id));
-        let category_id = category.and_then(unless_empty);
         let channel = Channel { id, name, topic: None, category_id, position, created_at, updated_at: created_at };
         Arc::make_mut(&mut self.channels).insert(id.to_string(), channel.clone());
         self.changes.push(Change::ChannelCreated(channel.clone().into()));
         Ok(Answer::Channels(vec![channel]))
+    }
+
+    pub(super) fn create_channel_in(
+        &mut self,
+        name: String,
+        category: CategoryChoice,
+        position: i32,
+        told: &Answer,
+    ) -> Outcome {
+        Checks::default().name(Some(&name)).choice(Some(&category)).done()?;
+        let category_id = self.choose(category, told)?;
+        self.add_channel(name, category_id, position, told)
+    }
+
+    /// The id of the category that is meant. One that is made has the id that the answered channel notes.
+    fn choose(&mut self, category: CategoryChoice, told: &Answer) -> Result<Option<String>, Refusal> {
+        let name = match category {
+            CategoryChoice::Uncategorised => return Ok(None),
+            CategoryChoice::Id(id) => return Ok(Some(self.category(&id)?.id.to_string())),
+            CategoryChoice::Name(name) => name,
+        };
+        let composed = |text: &str| text.replace("e\u{301}", "\u{e9}"); // of the texts that scripts have
+        let named = self.categories.values().filter(|it| composed(&it.name) == composed(&name));
+        if let Some(first) = named.min_by_key(|category| (category.position, category.id)) {
+            return Ok(Some(first.id.to_string()));
+        }
+        if let Ok(category) = self.category(&name) {
+            return Ok(Some(category.id.to_string()));
+        }
+        let position = self.categories.values().map(|it| it.position).max().map_or(0, |last| last.saturating_add(1));
+        let noted = match told {
+            Answer::Channels(rows) => rows.first().and_then(|channel| channel.category_id.clone()),
+            _ => None,
+        };
+        let id = self.new_id_of(noted)?;
+        self.add_category(&id, name, position);
+        Ok(Some(id))
+    }
+
+    fn add_category(&mut self, id: &str, name: String, position: i32) -> Category {
+        let category = Category { id: CategoryId::parse(id).unwrap(), name, position, created_at: time_of(id) };
+        Arc::make_mut(&mut self.categories).insert(id.to_owned(), category.clone());
+        self.changes.push(Change::CategoryCreated(category.clone().into()));
+        category
     }
 
     pub(super) fn get_channel(&self, id: &str) -> Outcome {
@@ -52,11 +99,12 @@ impl Model {
         id: &str,
         name: Option<String>,
         topic: Option<String>,
-        category: Option<String>,
+        category: Option<CategoryChoice>,
         position: Option<i32>,
+        told: &Answer,
     ) -> Outcome {
         let checks = Checks::default().name(name.as_ref());
-        checks.optional(topic.as_ref(), "topic").optional(category.as_ref(), "category_id").done()?;
+        checks.optional_label(topic.as_ref(), "topic").choice(category.as_ref()).done()?;
         let before = self.channel(id)?;
         let mut channel = before.clone();
         if let Some(name) = name {
@@ -66,7 +114,7 @@ impl Model {
             channel.topic = unless_empty(topic);
         }
         if let Some(category) = category {
-            channel.category_id = unless_empty(category);
+            channel.category_id = self.choose(category, told)?;
         }
         if let Some(position) = position {
             channel.position = position;
@@ -94,11 +142,7 @@ impl Model {
     pub(super) fn create_category(&mut self, name: String, position: i32, told: &Answer) -> Outcome {
         Checks::default().name(Some(&name)).done()?;
         let id = self.new_id(told)?;
-        let (id, created_at) = (CategoryId::parse(&id).unwrap(), time_of(&id));
-        let category = Category { id, name, position, created_at };
-        Arc::make_mut(&mut self.categories).insert(id.to_string(), category.clone());
-        self.changes.push(Change::CategoryCreated(category.clone().into()));
-        Ok(Answer::Categories(vec![category]))
+        Ok(Answer::Categories(vec![self.add_category(&id, name, position)]))
     }
 
     pub(super) fn get_category(&self, id: &str) -> Outcome {

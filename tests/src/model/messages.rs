@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use decentcom_server::storage::{Change, Entity, Message, MessageId};
+use decentcom_server::storage::{Change, Entity, Message, MessageId, PageAt};
 
 use super::{
     Answer, Refusal,
@@ -42,20 +42,37 @@ impl Model {
         self.messages.values().filter(move |message| here(message) && !message.deleted)
     }
 
-    pub(super) fn list_messages(&self, channel: &str, before: Option<String>, limit: u32) -> Outcome {
-        let before = match before {
-            None => None,
-            Some(before) => Some(canonical(&before).ok_or(Refusal::InvalidInput(vec!["before"]))?),
-        };
-        let below = |message: &&Message| before.as_ref().is_none_or(|before| *message.id < **before);
-        let page = self.history(channel).filter(below).rev().take(page(limit));
-        Ok(Answer::Messages(page.cloned().collect()))
+    /// All that a page at this place could show, in its order.
+    fn from(&self, channel: &str, at: PageAt<'_>) -> Result<Vec<Message>, Refusal> {
+        let wrong = |field| Refusal::InvalidInput(vec![field]);
+        Ok(match at {
+            PageAt::Newest => self.history(channel).rev().cloned().collect(),
+            PageAt::Before(before) => {
+                let before = canonical(before).ok_or_else(|| wrong("before"))?;
+                self.history(channel).filter(|message| *message.id < *before).rev().cloned().collect()
+            }
+            PageAt::After(after) => {
+                let after = canonical(after).ok_or_else(|| wrong("after"))?;
+                self.history(channel).filter(|message| *message.id > *after).cloned().collect()
+            }
+        })
     }
 
-    pub(super) fn list_messages_after(&self, channel: &str, after: &str, limit: u32) -> Outcome {
-        let after = canonical(after).ok_or(Refusal::InvalidInput(vec!["after"]))?;
-        let page = self.history(channel).filter(|message| *message.id > *after).take(page(limit));
-        Ok(Answer::Messages(page.cloned().collect()))
+    pub(super) fn list_messages(&self, channel: &str, at: PageAt<'_>, limit: u32) -> Outcome {
+        let mut messages = self.from(channel, at)?;
+        messages.truncate(page(limit));
+        Ok(Answer::Messages(messages))
+    }
+
+    pub(super) fn page_messages(&self, channel: &str, at: PageAt<'_>, limit: u32, max_bytes: usize) -> Outcome {
+        let mut messages = self.from(channel, at)?;
+        let all = messages.len();
+        messages.truncate(page(limit));
+        while messages.len() > 1 && messages.iter().map(|message| message.content.len()).sum::<usize>() > max_bytes {
+            messages.pop();
+        }
+        let has_more = !messages.is_empty() && messages.len() < all;
+        Ok(Answer::Page(messages, has_more))
     }
 
     pub(super) fn update_message(&mut self, id: &str, content: String) -> Outcome {

@@ -25,7 +25,7 @@ mod state;
 mod together;
 mod users;
 
-pub use calls::{Answer, Call, Lasting, Refusal};
+pub use calls::{Answer, At, Call, Choice, Lasting, Refusal};
 pub use hunt::{Disagreement, Hunt, both, cases};
 pub use names::{Kind, Names, Text};
 pub use run::{Observer, run};

@@ -38,9 +38,12 @@ pub enum Text {
 pub struct Names(BTreeMap<Kind, Vec<String>>);
 
 impl Names {
-    /// Notes the name of something new.
+    /// Notes the name of something, if it is new.
     pub fn learn(&mut self, kind: Kind, name: String) {
-        self.0.entry(kind).or_default().push(name);
+        let made = self.0.entry(kind).or_default();
+        if !made.contains(&name) {
+            made.push(name);
+        }
     }
 
     /// How many things of a kind were made.

@@ -9,7 +9,7 @@ use decentcom_server::storage::{
 use futures::{FutureExt, future::join_all};
 use tokio::task::unconstrained;
 
-use super::{Answer, Call, Kind, Names, Step, Text, state::Model, together};
+use super::{Answer, At, Call, Kind, Names, Step, Text, state::Model, together};
 use crate::{
     Context, Place, Setup,
     context::{NOBODY, at},
@@ -139,7 +139,7 @@ impl<'a> Runner<'a> {
         for answer in answers {
             let expected = self.model.step(call, &names, &answer);
             self.compare("answered", &expected, &answer, expected.allows(&answer))?;
-            if let Some((kind, name)) = answer.made().filter(|_| call.makes()) {
+            for (kind, name) in call.made(&answer) {
                 Arc::make_mut(&mut self.names).learn(kind, name);
             }
         }
@@ -202,6 +202,7 @@ pub(super) fn everything(names: &Names) -> Vec<Call> {
     for channel in made(Kind::Channel) {
         calls.push(Call::GetChannel(channel.clone()));
         calls.push(Call::ListMessages(channel.clone(), None, u32::MAX));
+        calls.push(Call::PageMessages(channel.clone(), At::Newest, u32::MAX, 1000));
         calls.push(Call::ListMessagesAfter(channel, Text::Is(NOBODY), u32::MAX));
     }
     calls

@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::select, strategy::Union};
 
-use super::{Call, Kind, Lasting, Text};
+use super::{At, Call, Choice, Kind, Lasting, Text};
 use crate::context::{MALFORMED, NOBODY};
 
 /// One step of a script.
@@ -154,7 +154,7 @@ fn pubkey() -> impl Strategy<Value = Text> {
 
 fn name() -> impl Strategy<Value = Text> {
     prop_oneof![
-        20 => select(vec!["x", "y", "X", "\0", "\u{1F600}"]).prop_map(Text::Is),
+        20 => select(vec!["x", "y", "X", "\0", "\u{1F600}", "\u{e9}", "e\u{301}", "y\u{202e}", " ", "\u{3164}"]).prop_map(Text::Is),
         2 => Just(Text::Is("")),
         1 => Just(Text::Long(1024)),
         1 => Just(Text::Long(1025)),
@@ -163,7 +163,7 @@ fn name() -> impl Strategy<Value = Text> {
 
 fn content() -> impl Strategy<Value = Text> {
     prop_oneof![
-        400 => select(vec!["one", "two", "", "%_'\"\\", "\u{202e}\0"]).prop_map(Text::Is),
+        400 => select(vec!["one", "two", "", "%_'\"\\", "\u{202e}\0", "\u{202e}x\0"]).prop_map(Text::Is),
         1 => Just(Text::Long(1 << 20)),
         8 => Just(Text::Long((1 << 20) + 1)),
     ]
@@ -171,6 +171,27 @@ fn content() -> impl Strategy<Value = Text> {
 
 fn category() -> impl Strategy<Value = Text> {
     prop_oneof![8 => id(Kind::Category), 2 => name()]
+}
+
+fn choice() -> impl Strategy<Value = Choice> {
+    prop_oneof![
+        2 => Just(Choice::Uncategorised),
+        4 => id(Kind::Category).prop_map(Choice::Id),
+        6 => category().prop_map(Choice::Name),
+        2 => name().prop_map(Choice::Name),
+    ]
+}
+
+fn at() -> impl Strategy<Value = At> {
+    prop_oneof![
+        2 => Just(At::Newest),
+        2 => cursor(Kind::Message).prop_map(At::Before),
+        2 => cursor(Kind::Message).prop_map(At::After),
+    ]
+}
+
+fn bytes() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => 0..12usize, 1 => select(vec![1 << 20, usize::MAX])]
 }
 
 fn position() -> impl Strategy<Value = i32> {
@@ -237,12 +258,24 @@ fn call() -> impl Strategy<Value = Call> {
                 .prop_map(|(channel, after, limit)| Call::ListMessagesAfter(channel, after, limit))
                 .boxed(),
         ),
+        (
+            6,
+            (id(Kind::Channel), at(), limit(), bytes())
+                .prop_map(|(channel, at, limit, bytes)| Call::PageMessages(channel, at, limit, bytes))
+                .boxed(),
+        ),
         (8, (id(Kind::Message), content()).prop_map(|(id, content)| Call::UpdateMessage(id, content)).boxed()),
         (6, id(Kind::Message).prop_map(Call::DeleteMessage).boxed()),
         (
             8,
             (name(), option::of(category()), position())
                 .prop_map(|(name, category, position)| Call::CreateChannel(name, category, position))
+                .boxed(),
+        ),
+        (
+            5,
+            (name(), choice(), position())
+                .prop_map(|(name, category, position)| Call::CreateChannelIn(name, category, position))
                 .boxed(),
         ),
         (2, id(Kind::Channel).prop_map(Call::GetChannel).boxed()),
@@ -255,7 +288,7 @@ fn call() -> impl Strategy<Value = Call> {
         ),
         (
             4,
-            (id(Kind::Channel), option::of(name()), option::of(name()), option::of(category()), option::of(position()))
+            (id(Kind::Channel), option::of(name()), option::of(name()), option::of(choice()), option::of(position()))
                 .prop_map(|(id, name, topic, category, position)| {
                     Call::EditChannel(id, name, topic, category, position)
                 })

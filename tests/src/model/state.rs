@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use decentcom_server::storage::{Category, Change, Channel, Entity, Message, Session, Timestamp, User};
+use decentcom_server::storage::{
+    Category, CategoryChoice, Change, Channel, Entity, Message, PageAt, Session, Timestamp, User,
+};
 
 use super::{Answer, Call, Names, Refusal, calls::shown};
 use crate::context::at;
@@ -66,22 +68,32 @@ impl Model {
                 self.create_message(&text(channel), &text(author), text(content), told)
             }
             Call::GetMessage(id) => self.get_message(&text(id)),
-            Call::ListMessages(channel, before, limit) => self.list_messages(&text(channel), optional(before), *limit),
+            Call::ListMessages(channel, before, limit) => {
+                let before = optional(before);
+                self.list_messages(&text(channel), before.as_deref().map_or(PageAt::Newest, PageAt::Before), *limit)
+            }
             Call::ListMessagesAfter(channel, after, limit) => {
-                self.list_messages_after(&text(channel), &text(after), *limit)
+                self.list_messages(&text(channel), PageAt::After(&text(after)), *limit)
+            }
+            Call::PageMessages(channel, at, limit, max_bytes) => {
+                self.page_messages(&text(channel), at.with(&at.cursor(names)), *limit, *max_bytes)
             }
             Call::UpdateMessage(id, content) => self.update_message(&text(id), text(content)),
             Call::DeleteMessage(id) => self.delete_message(&text(id)),
             Call::CreateChannel(name, category, position) => {
                 self.create_channel(text(name), optional(category), *position, told)
             }
+            Call::CreateChannelIn(name, category, position) => {
+                self.create_channel_in(text(name), category.with(names), *position, told)
+            }
             Call::GetChannel(id) => self.get_channel(&text(id)),
             Call::ListChannels => self.list_channels(),
             Call::UpdateChannel(id, name, topic, position) => {
-                self.edit_channel(&text(id), optional(name), optional(topic), None, *position)
+                self.edit_channel(&text(id), optional(name), optional(topic), None, *position, told)
             }
             Call::EditChannel(id, name, topic, category, position) => {
-                self.edit_channel(&text(id), optional(name), optional(topic), optional(category), *position)
+                let category = category.as_ref().map(|category| category.with(names));
+                self.edit_channel(&text(id), optional(name), optional(topic), category, *position, told)
             }
             Call::DeleteChannel(id) => self.delete_channel(&text(id)),
             Call::CreateCategory(name, position) => self.create_category(text(name), *position, told),
@@ -101,9 +113,14 @@ impl Model {
     /// The new id in the answer, if it is one that may follow all ids before it: larger than each, its time now, or
     /// the time of the largest while the clock is behind that.
     pub(super) fn new_id(&mut self, told: &Answer) -> Result<String, Refusal> {
+        self.new_id_of(told.made().map(|(_, id)| id))
+    }
+
+    /// The same for an id from another place of the answer.
+    pub(super) fn new_id_of(&mut self, told: Option<String>) -> Result<String, Refusal> {
         let due = self.now.max(time_of(&self.high_water));
-        match told.made() {
-            Some((_, id)) if canonical(&id).as_deref() == Some(&id) && id > self.high_water && time_of(&id) == due => {
+        match told {
+            Some(id) if canonical(&id).as_deref() == Some(&id) && id > self.high_water && time_of(&id) == due => {
                 self.high_water.clone_from(&id);
                 Ok(id)
             }
@@ -147,6 +164,20 @@ pub(super) fn page(limit: u32) -> usize {
     limit.min(500) as usize
 }
 
+/// Characters that scripts have and that nobody sees: of a mark for the writing direction and a filler.
+const UNSEEN: [char; 2] = ['\u{202e}', '\u{3164}'];
+
+/// Whether there is anything to see.
+fn shows_something(text: &str) -> bool {
+    text.chars().any(|character| !character.is_control() && !character.is_whitespace() && !UNSEEN.contains(&character))
+}
+
+/// Whether a text can stand as a label.
+fn is_label(text: &str) -> bool {
+    let misleads = |character: char| character.is_control() || UNSEEN.contains(&character);
+    shows_something(text) && !text.chars().any(misleads)
+}
+
 /// Collects the fields that break a rule.
 #[derive(Default)]
 pub(super) struct Checks(Vec<&'static str>);
@@ -157,7 +188,22 @@ impl Checks {
     }
 
     pub(super) fn name(self, text: Option<&String>) -> Self {
-        self.that(text.is_none_or(|text| (1..=MAX_TEXT_BYTES).contains(&text.len())), "name")
+        self.named(text, "name")
+    }
+
+    pub(super) fn named(self, text: Option<&String>, field: &'static str) -> Self {
+        self.that(text.is_none_or(|text| text.len() <= MAX_TEXT_BYTES && is_label(text)), field)
+    }
+
+    pub(super) fn optional_label(self, text: Option<&String>, field: &'static str) -> Self {
+        self.that(text.is_none_or(|text| text.is_empty() || text.len() <= MAX_TEXT_BYTES && is_label(text)), field)
+    }
+
+    pub(super) fn choice(self, category: Option<&CategoryChoice>) -> Self {
+        match category {
+            Some(CategoryChoice::Name(name)) => self.named(Some(name), "category"),
+            _ => self,
+        }
     }
 
     pub(super) fn optional(self, text: Option<&String>, field: &'static str) -> Self {
@@ -165,7 +211,7 @@ impl Checks {
     }
 
     pub(super) fn content(self, text: &str) -> Self {
-        self.that(text.len() <= MAX_CONTENT_BYTES, "content")
+        self.that(text.len() <= MAX_CONTENT_BYTES && shows_something(text), "content")
     }
 
     pub(super) fn that(mut self, holds: bool, field: &'static str) -> Self {

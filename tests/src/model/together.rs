@@ -107,7 +107,7 @@ pub(super) async fn judge(runner: &mut Runner<'_>, events: Vec<Event>) -> Result
                 let call = calls[caller].take().unwrap();
                 let answer = runner.observe(&call, answer);
                 story.push(format!("{caller} hears {answer:?}"));
-                made.extend(answer.made().filter(|_| call.makes()));
+                made.extend(call.made(&answer));
                 tester.on_return(caller, [answer].into())?;
             }
         }

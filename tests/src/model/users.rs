@@ -16,7 +16,7 @@ impl Model {
     }
 
     pub(super) fn create_user(&mut self, pubkey: String, name: Option<String>, told: &Answer) -> Outcome {
-        Checks::default().pubkey(&pubkey).optional(name.as_ref(), "display_name").done()?;
+        Checks::default().pubkey(&pubkey).optional_label(name.as_ref(), "display_name").done()?;
         if self.users.values().any(|user| user.pubkey == pubkey) {
             return Err(Refusal::Conflict(Entity::User, "pubkey"));
         }
@@ -38,7 +38,10 @@ impl Model {
     }
 
     pub(super) fn update_user(&mut self, id: &str, name: Option<String>, avatar: Option<String>) -> Outcome {
-        Checks::default().optional(name.as_ref(), "display_name").optional(avatar.as_ref(), "avatar_hash").done()?;
+        Checks::default()
+            .optional_label(name.as_ref(), "display_name")
+            .optional(avatar.as_ref(), "avatar_hash")
+            .done()?;
         let before = self.user(id)?;
         let mut user = before.clone();
         if let Some(name) = name {

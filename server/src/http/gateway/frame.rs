@@ -4,6 +4,7 @@ use axum::extract::ws::Utf8Bytes;
 use serde::Serialize;
 use serde_json::json;
 
+use super::directory::Directory;
 use crate::{
     http::{admins::Admins, wire},
     storage::{Change, ChannelId, SessionDigest, Timestamp},
@@ -37,8 +38,8 @@ impl Event {
         }
     }
 
-    /// What a change is to the sockets.
-    pub(super) fn of(change: Change, now: Timestamp) -> Self {
+    /// What a change is to the sockets, once the directory has followed it.
+    pub(super) fn of(change: Change, directory: &Directory, now: Timestamp) -> Self {
         let everyone = |op, payload: serde_json::Value| Self::Everyone(frame(op, &payload, now));
         match change {
             Change::MessageCreated(message) => {
@@ -53,12 +54,8 @@ impl Event {
                 let payload = json!({ "id": id, "channel_id": channel_id });
                 Self::Channel(channel_id, frame("MESSAGE_DELETE", &payload, now))
             }
-            Change::ChannelCreated(channel) => {
-                Self::Everyone(frame("CHANNEL_CREATE", &wire::Channel::from((*channel).clone()), now))
-            }
-            Change::ChannelUpdated(channel) => {
-                Self::Everyone(frame("CHANNEL_UPDATE", &wire::Channel::from((*channel).clone()), now))
-            }
+            Change::ChannelCreated(channel) => Self::Everyone(frame("CHANNEL_CREATE", &directory.shown(&channel), now)),
+            Change::ChannelUpdated(channel) => Self::Everyone(frame("CHANNEL_UPDATE", &directory.shown(&channel), now)),
             Change::ChannelDeleted(id) => Self::ChannelGone(id, frame("CHANNEL_DELETE", &json!({ "id": id }), now)),
             Change::CategoryCreated(category) => {
                 Self::Everyone(frame("CATEGORY_CREATE", &wire::Category::from((*category).clone()), now))

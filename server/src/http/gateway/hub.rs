@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
+    directory::Directory,
     frame::Event,
     ring::{Entrance, Listener, Ring},
 };
-use crate::storage::{ChangeFeed, Clock, FeedError, UserId};
+use crate::storage::{Change, Clock, FeedError, Storage, StorageError, UserId};
 
 /// Gauge of open sockets.
 const SOCKETS: &str = "decentcom_gateway_sockets";
@@ -51,22 +52,31 @@ impl Drop for Presence {
 
 impl Hub {
     /// Starts the task that turns changes into events. It ends with the feed, when the store is closed.
-    pub(crate) fn start(mut feed: ChangeFeed, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) async fn start(store: &Arc<dyn Storage>, clock: Arc<dyn Clock>) -> Result<Self, StorageError> {
+        let mut feed = store.changes(); // before the directory is read: what changes meanwhile comes again
+        let mut directory = Directory::of(store).await?;
         let (ring, events) = Ring::new();
         tokio::spawn(async move {
+            let announce = |event| ring.put(event);
             loop {
-                let event = match feed.next().await {
-                    Ok(change) => Event::of(change, clock.now()),
+                match feed.next().await {
+                    Ok(change) => {
+                        let also = directory.follow(&change);
+                        announce(Event::of(change, &directory, clock.now()));
+                        for channel in also {
+                            announce(Event::of(Change::ChannelUpdated(channel), &directory, clock.now()));
+                        }
+                    }
                     Err(FeedError::Lagged(missed)) => {
                         tracing::warn!(missed, "the gateway fell behind the store; every socket is closed");
-                        Event::Gap
+                        announce(Event::Gap);
+                        directory.read_again().await;
                     }
                     Err(FeedError::Closed) => return,
-                };
-                ring.put(event);
+                }
             }
         });
-        Self { events, present: Arc::default() }
+        Ok(Self { events, present: Arc::default() })
     }
 
     /// A place for one more socket of `user`; `None` when there are `most` already.

@@ -13,6 +13,7 @@
 //! after `SUBSCRIBE` and wait for its pong), then read `GET …/messages?after=<last id seen>`. Whatever was committed before
 //! the subscription is in that history; everything later comes as an event. Some of it may come both ways, never neither.
 
+mod directory;
 mod frame;
 mod hub;
 mod link;

@@ -9,13 +9,13 @@ use super::*;
 async fn answers_carry_the_fields_of_every_client_generation() {
     let server = Server::start().await;
     let person = server.log_in(1).await;
-    let body = json!({ "name": "room", "category_id": "somewhere", "position": 3 });
+    let body = json!({ "name": "room", "category": "Somewhere", "position": 3 });
     let channel = server.call(Method::POST, "/channels", Some(&person), body).await.is(200);
     let id = channel["id"].clone();
     assert_eq!(
         channel,
         json!({
-            "id": id, "name": "room", "topic": null, "category": "somewhere", "category_id": "somewhere",
+            "id": id, "name": "room", "topic": null, "category": "Somewhere", "category_id": channel["category_id"],
             "position": 3, "created_at": server.now(), "updated_at": server.now(), "type": "text",
         })
     );
@@ -30,13 +30,16 @@ async fn answers_carry_the_fields_of_every_client_generation() {
     );
     let category = server.call(Method::POST, "/categories", Some(&person), json!({ "name": "Music" })).await.is(200);
     assert_eq!(category, json!({ "id": category["id"], "name": "Music", "position": 0, "created_at": server.now() }));
+    let somewhere = &server.get("/channels", &person).await.is(200)["categories"][0];
+    assert_eq!((&somewhere["id"], &somewhere["name"]), (&channel["category_id"], &json!("Somewhere")));
     let everyone = json!({ "id": "everyone", "name": "everyone", "color": null, "position": 0 });
     let admin = json!({ "id": "admin", "name": "admin", "color": null, "position": 1000 });
     let member = json!({
         "user_id": person.id, "pubkey": person.pubkey, "display_name": null, "avatar_hash": null, "is_bot": false,
         "joined_at": server.now(), "roles": [everyone, admin],
     });
-    assert_eq!(server.get("/members", &person).await.is(200), json!({ "members": [member] }));
+    let page = json!({ "members": [member], "has_more": false, "after": person.id });
+    assert_eq!(server.get("/members", &person).await.is(200), page);
     assert_eq!(server.get(&format!("/members/{}", person.pubkey), &person).await.is(200), member);
     assert_eq!(server.get(&format!("/members/{}/profile", person.pubkey), &person).await.is(200), member);
     let joined = server.call(Method::POST, "/members/join", Some(&person), Value::Null).await.is(200);
@@ -58,16 +61,19 @@ async fn a_patch_changes_what_it_names_and_null_means_what_clients_expect() {
     let patch = async |body: Value| server.call(Method::PATCH, &path, Some(&person), body).await.is(200);
     let channel = patch(json!({ "topic": "all of it", "category": "c", "position": 2 })).await;
     assert_eq!(
-        (&channel["topic"], &channel["category_id"], &channel["position"]),
+        (&channel["topic"], &channel["category"], &channel["position"]),
         (&json!("all of it"), &json!("c"), &json!(2))
     );
+    let other = server.call(Method::POST, "/categories", Some(&person), json!({ "name": "d" })).await.is(200);
     let channel = patch(json!({ "name": "general", "topic": null, "position": null })).await;
     assert_eq!(
         (&channel["topic"], &channel["category"], &channel["position"]),
         (&json!("all of it"), &json!("c"), &json!(2))
     );
-    assert_eq!(patch(json!({ "category_id": "d" })).await["category"], "d");
-    assert_eq!(patch(json!({ "category": "e", "category_id": "f" })).await["category"], "e");
+    assert_eq!(patch(json!({ "category_id": other["id"] })).await["category"], "d");
+    assert_eq!(patch(json!({ "category": "e", "category_id": other["id"] })).await["category"], "e");
+    assert_eq!(patch(json!({ "category_id": null })).await["category"], Value::Null);
+    assert_eq!(patch(json!({ "category": "c" })).await["category_id"], channel["category_id"]);
     assert_eq!(patch(json!({ "category": null })).await["category"], Value::Null);
     assert_eq!(patch(json!({ "topic": "" })).await["topic"], Value::Null);
     assert_eq!(patch(json!({})).await["name"], "general");
@@ -156,10 +162,10 @@ async fn a_message_has_1_to_4000_characters_that_are_not_all_white_space() {
     let path = format!("/channels/{}/messages", server.general(&person).await);
     let post =
         async |content: &str| server.call(Method::POST, &path, Some(&person), json!({ "content": content })).await;
-    for content in ["", " \n\t", "\u{3000}", &"x".repeat(4001), &"\u{1F600}".repeat(4001)] {
+    for content in ["", " \n\t", "\u{3000}", "\0", "\u{200b}\u{202e}", &"x".repeat(4001), &"\u{1F600}".repeat(4001)] {
         post(content).await.is(422);
     }
-    for content in ["x", " x ", "\0", &"x".repeat(4000), &"\u{1F600}".repeat(4000)] {
+    for content in ["x", " x ", "x\0", "\u{202e}x", &"x".repeat(4000), &"\u{1F600}".repeat(4000)] {
         assert_eq!(post(content).await.is(200)["content"], content);
     }
     let attached = json!({ "content": "x", "attachment_ids": ["a"] });
@@ -224,7 +230,7 @@ async fn a_display_name_is_trimmed_and_has_1_to_32_characters() {
     let person = server.log_in(1).await;
     let patch = async |body: Value| server.call(Method::PATCH, "/profile", Some(&person), body).await;
     assert_eq!(patch(json!({ "display_name": "  Ada  " })).await.is(200)["display_name"], "Ada");
-    for name in ["", "   ", &"x".repeat(33)] {
+    for name in ["", "   ", "a\u{202e}b", "a\0", "\u{3164}", &"x".repeat(33)] {
         patch(json!({ "display_name": name })).await.is(400);
     }
     assert_eq!(patch(json!({})).await.is(200)["display_name"], "Ada");

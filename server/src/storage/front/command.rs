@@ -4,9 +4,27 @@ use std::{sync::Arc, time::Duration};
 
 use super::engine::{StoredSession, Wants};
 use crate::storage::{
-    Category, CategoryId, Channel, ChannelEdit, ChannelId, Message, MessageId, SessionDigest, StorageError, Timestamp,
-    User, UserId,
+    Category, CategoryId, Channel, ChannelId, Message, MessageId, SessionDigest, StorageError, Timestamp, User, UserId,
 };
+
+/// Which category a channel is put into.
+#[derive(Clone, Debug)]
+pub(super) enum InCategory {
+    Uncategorised,
+    /// As the specification's `create_channel` has it: any text.
+    AsGiven(String),
+    Existing(CategoryId),
+    Named(String),
+}
+
+/// What changes of a channel.
+#[derive(Clone, Debug)]
+pub(super) struct ChannelChange {
+    pub(super) name: Option<String>,
+    pub(super) topic: Option<String>,
+    pub(super) category: Option<InCategory>,
+    pub(super) position: Option<i32>,
+}
 
 /// A mutating call that passed every check that needs no row. In edits, `None` keeps a field and an empty text clears
 /// an optional one.
@@ -23,12 +41,12 @@ pub(super) enum Command {
     },
     CreateChannel {
         name: String,
-        category_id: Option<String>,
+        category: InCategory,
         position: i32,
     },
     UpdateChannel {
         id: ChannelId,
-        edit: ChannelEdit,
+        change: ChannelChange,
     },
     DeleteChannel {
         id: ChannelId,
@@ -76,6 +94,18 @@ pub(super) enum Command {
     },
 }
 
+impl InCategory {
+    fn add_wants(&self, wants: &mut Wants) {
+        match self {
+            Self::Existing(id) => {
+                wants.categories.insert(*id);
+            }
+            Self::Named(_) => wants.all_categories = true,
+            Self::Uncategorised | Self::AsGiven(_) => {}
+        }
+    }
+}
+
 impl Command {
     /// Names the rows that deciding this command looks at.
     pub(super) fn add_wants(&self, wants: &mut Wants) {
@@ -89,7 +119,12 @@ impl Command {
             Self::CreateSession { user_id, .. } => {
                 wants.user_references.insert(*user_id);
             }
-            Self::UpdateChannel { id, .. } | Self::DeleteChannel { id } => {
+            Self::CreateChannel { category, .. } => category.add_wants(wants),
+            Self::UpdateChannel { id, change } => {
+                wants.channels.insert(*id);
+                change.category.iter().for_each(|category| category.add_wants(wants));
+            }
+            Self::DeleteChannel { id } => {
                 wants.channels.insert(*id);
             }
             Self::UpdateCategory { id, .. } => {
@@ -113,7 +148,7 @@ impl Command {
                 wants.expired = wants.expired.max(Some((*expired_at, *at_most)));
             }
             Self::Purge { at_most } => wants.purge = Some(*at_most),
-            Self::CreateChannel { .. } | Self::CreateCategory { .. } => {}
+            Self::CreateCategory { .. } => {}
         }
     }
 

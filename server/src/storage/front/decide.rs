@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    command::{Answer, Command, Step},
+    command::{Answer, ChannelChange, Command, InCategory, Step},
     engine::{Row, Rows, StoredSession, Write},
     mint::Mint,
 };
 use crate::storage::{
-    Category, CategoryId, Change, Channel, ChannelEdit, ChannelId, Entity, Message, MessageId, SessionDigest,
-    StorageError, Timestamp, User, UserId,
+    Category, CategoryId, Change, Channel, ChannelId, Entity, Message, MessageId, SessionDigest, StorageError,
+    Timestamp, User, UserId, text,
 };
 
 /// One batch being decided. Each command sees what those before it did; one that is refused stages nothing.
@@ -33,6 +33,13 @@ pub(super) struct Batch<'a> {
 
 type Decision = Result<Answer, StorageError>;
 
+/// A category that a channel is put into.
+enum Chosen {
+    /// What the channel notes of it.
+    Known(Option<String>),
+    New(Category),
+}
+
 impl<'a> Batch<'a> {
     pub(super) fn new(now: Timestamp, mint: &'a mut Mint, rows: Rows, more_expired: bool) -> Self {
         Self {
@@ -51,8 +58,8 @@ impl<'a> Batch<'a> {
         match command {
             Command::CreateUser { pubkey, display_name } => self.create_user(pubkey, display_name),
             Command::UpdateUser { id, display_name, avatar_hash } => self.update_user(id, display_name, avatar_hash),
-            Command::CreateChannel { name, category_id, position } => self.create_channel(name, category_id, position),
-            Command::UpdateChannel { id, edit } => self.update_channel(id, edit),
+            Command::CreateChannel { name, category, position } => self.create_channel(name, category, position),
+            Command::UpdateChannel { id, change } => self.update_channel(id, change),
             Command::DeleteChannel { id } => self.delete_channel(id),
             Command::CreateCategory { name, position } => self.create_category(name, position),
             Command::UpdateCategory { id, name, position } => self.update_category(id, name, position),
@@ -106,13 +113,14 @@ impl<'a> Batch<'a> {
         Ok(Answer::User(new))
     }
 
-    fn create_channel(&mut self, name: String, category_id: Option<String>, position: i32) -> Decision {
+    fn create_channel(&mut self, name: String, category: InCategory, position: i32) -> Decision {
+        let category = self.choose(category)?;
         let (id, created_at) = self.mint.next(self.now)?;
         let channel = Arc::new(Channel {
             id: id.into(),
             name,
             topic: None,
-            category_id: non_empty(category_id),
+            category_id: self.enter(category),
             position,
             created_at,
             updated_at: created_at,
@@ -123,14 +131,50 @@ impl<'a> Batch<'a> {
         Ok(Answer::Channel(channel))
     }
 
-    fn update_channel(&mut self, id: ChannelId, edit: ChannelEdit) -> Decision {
+    fn update_channel(&mut self, id: ChannelId, change: ChannelChange) -> Decision {
         let old = find(&self.rows.channels, &id, Entity::Channel)?;
+        let category = change.category.map(|category| self.choose(category)).transpose()?;
         let mut new = Channel::clone(&old);
-        set(&mut new.name, edit.name);
-        set_optional(&mut new.topic, edit.topic);
-        set_optional(&mut new.category_id, edit.category_id);
-        set(&mut new.position, edit.position);
+        set(&mut new.name, change.name);
+        set_optional(&mut new.topic, change.topic);
+        set(&mut new.category_id, category.map(|category| self.enter(category)));
+        set(&mut new.position, change.position);
         Ok(Answer::Channel(self.store_channel(&old, new)))
+    }
+
+    /// Finds the category that is meant, or decides on a new one, which nothing knows of before it is entered.
+    fn choose(&mut self, category: InCategory) -> Result<Chosen, StorageError> {
+        Ok(match category {
+            InCategory::Uncategorised => Chosen::Known(None),
+            InCategory::AsGiven(text) => Chosen::Known(non_empty(Some(text))),
+            InCategory::Existing(id) => {
+                Chosen::Known(Some(find(&self.rows.categories, &id, Entity::Category)?.id.to_string()))
+            }
+            InCategory::Named(name) => match self.category_of_name(&name) {
+                Some(id) => Chosen::Known(Some(id.to_string())),
+                None => {
+                    let last = self.rows.categories.values().map(|category| category.position).max();
+                    let (id, created_at) = self.mint.next(self.now)?;
+                    let position = last.map_or(0, |last| last.saturating_add(1));
+                    Chosen::New(Category { id: id.into(), name, position, created_at })
+                }
+            },
+        })
+    }
+
+    /// What a channel notes of the chosen category; a new one is stored before it.
+    fn enter(&mut self, chosen: Chosen) -> Option<String> {
+        match chosen {
+            Chosen::Known(category_id) => category_id,
+            Chosen::New(category) => Some(self.store_category(category).id.to_string()),
+        }
+    }
+
+    /// The category that a name stands for: the first of this name, as they are listed; else the one with this id.
+    fn category_of_name(&self, name: &str) -> Option<CategoryId> {
+        let named = self.rows.categories.values().filter(|category| text::is_same_name(&category.name, name));
+        let first = named.min_by_key(|category| (category.position, category.id)).map(|category| category.id);
+        first.or_else(|| CategoryId::parse(name).filter(|id| self.rows.categories.contains_key(id)))
     }
 
     /// Stores an edited channel, if it is edited at all.
@@ -158,11 +202,15 @@ impl<'a> Batch<'a> {
 
     fn create_category(&mut self, name: String, position: i32) -> Decision {
         let (id, created_at) = self.mint.next(self.now)?;
-        let category = Arc::new(Category { id: id.into(), name, position, created_at });
+        Ok(Answer::Category(self.store_category(Category { id: id.into(), name, position, created_at })))
+    }
+
+    fn store_category(&mut self, category: Category) -> Arc<Category> {
+        let category = Arc::new(category);
         self.rows.categories.insert(category.id, category.clone());
         self.writes.push(Write::Insert(Row::Category(category.clone())));
         self.changes.push(Change::CategoryCreated(category.clone()));
-        Ok(Answer::Category(category))
+        category
     }
 
     fn update_category(&mut self, id: CategoryId, name: Option<String>, position: Option<i32>) -> Decision {
@@ -451,11 +499,29 @@ mod tests {
         let id = CategoryId::from(Ulid(9));
         let category = Category { id, name: "c".into(), position: 0, created_at: Timestamp::MIN };
         rows.categories.insert(id, Arc::new(category));
-        let create = Command::CreateChannel { name: "room".into(), category_id: Some(id.to_lowercase()), position: 0 };
+        let category = InCategory::AsGiven(id.to_lowercase());
+        let create = Command::CreateChannel { name: "room".into(), category, position: 0 };
         let (answers, writes, changes) = decide(rows, vec![create, Command::DeleteCategory { id }]);
         assert!(answers.iter().all(Result::is_ok));
         assert_eq!(changes.len(), 3);
         assert!(matches!(&writes[1], Write::Replace(Row::Channel(channel)) if channel.category_id.is_none()));
+    }
+
+    #[test]
+    fn two_channels_in_a_new_category_in_one_batch_make_one_and_the_category_comes_first() {
+        let create = |name: &str| Command::CreateChannel {
+            name: "room".into(),
+            category: InCategory::Named(name.into()),
+            position: 0,
+        };
+        let (answers, writes, changes) = decide(Rows::default(), vec![create("Café"), create("Cafe\u{301}")]);
+        assert!(answers.iter().all(Result::is_ok));
+        assert!(matches!(
+            &changes[..],
+            [Change::CategoryCreated(category), Change::ChannelCreated(one), Change::ChannelCreated(other)]
+                if one.category_id.as_deref() == Some(category.id.as_str()) && other.category_id == one.category_id
+        ));
+        assert_eq!(writes.len(), 3);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::{
 use ulid::Ulid;
 
 use crate::storage::{
-    Category, CategoryId, Channel, ChannelId, Entity, Message, MessageId, Session, SessionDigest, StorageError,
-    Timestamp, User, UserId,
+    Category, CategoryId, Channel, ChannelId, Entity, Message, MessageId, MessagePage, Session, SessionDigest,
+    StorageError, Timestamp, User, UserId,
 };
 
 /// A log-in as stored: the token's digest in place of the token.
@@ -52,6 +52,8 @@ pub struct Wants {
     pub channels: BTreeSet<ChannelId>,
     /// Categories by id.
     pub categories: BTreeSet<CategoryId>,
+    /// All categories: to find one by its name.
+    pub all_categories: bool,
     /// Channels whose `category_id` is one of these, in either case.
     pub channels_of: BTreeSet<CategoryId>,
     /// Messages by id; those of a channel being purged do not exist.
@@ -195,6 +197,35 @@ pub enum Page {
     After(MessageId),
 }
 
+/// How much of a history a page takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most messages; at least one.
+    pub messages: u32,
+    /// Most bytes of their contents together; the first message is answered whatever its length.
+    pub bytes: usize,
+}
+
+impl Bounds {
+    /// How many of the first messages are within these bounds, by the lengths of their contents.
+    pub fn hold(self, lengths: impl IntoIterator<Item = usize>) -> usize {
+        let mut bytes = 0_usize;
+        let within = |(number, length): &(usize, usize)| {
+            bytes = bytes.saturating_add(*length);
+            *number < self.messages as usize && (*number == 0 || bytes <= self.bytes)
+        };
+        lengths.into_iter().enumerate().take_while(within).count()
+    }
+
+    /// What of a page is within these bounds.
+    pub fn cut(self, mut page: MessagePage) -> MessagePage {
+        let held = self.hold(page.messages.iter().map(|message| message.content.len()));
+        page.has_more |= held < page.messages.len();
+        page.messages.truncate(held);
+        page
+    }
+}
+
 /// Those that read: each call sees one consistent, committed state and never waits for the writer.
 pub trait Reader: Send + Sync + 'static {
     /// The user with this id.
@@ -217,13 +248,14 @@ pub trait Reader: Send + Sync + 'static {
     fn categories(&self) -> impl Future<Output = Result<Vec<Category>, StorageError>> + Send;
     /// The message with this id, unless its channel is being purged.
     fn message(&self, id: MessageId) -> impl Future<Output = Result<Option<Message>, StorageError>> + Send;
-    /// Live messages of a channel; none while it is being purged.
+    /// Live messages of a channel, as many as are within the bounds, and whether there are others; none while it is being
+    /// purged. What is beyond the bounds is not loaded, save one message or as little of each as is no burden.
     fn page(
         &self,
         channel_id: ChannelId,
         page: Page,
-        limit: u32,
-    ) -> impl Future<Output = Result<Vec<Message>, StorageError>> + Send;
+        bounds: Bounds,
+    ) -> impl Future<Output = Result<MessagePage, StorageError>> + Send;
     /// The session with this digest, expired or not.
     fn session(
         &self,

@@ -32,17 +32,18 @@ use tokio::sync::{Mutex, broadcast};
 use ulid::Ulid;
 
 use self::{
-    command::{Command, Step},
-    engine::{Page, Reader, StoredSession, Writer},
+    command::{ChannelChange, Command, InCategory, Step},
+    engine::{Bounds, Page, Reader, StoredSession, Writer},
     queue::{Queue, closed},
     recent::{RecentPages, Shown},
 };
 use super::{
-    Backend, Category, CategoryId, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelId, ChannelStore,
-    Clock, Entity, Message, MessageId, MessageStore, Session, SessionDigest, SessionStore, Storage, StorageError,
-    Timestamp, User, UserId, UserStore,
+    Backend, Category, CategoryChoice, CategoryId, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelId,
+    ChannelStore, Clock, Entity, Message, MessageId, MessagePage, MessageStore, PageAt, Session, SessionDigest,
+    SessionStore, Storage, StorageError, Timestamp, User, UserId, UserStore,
     changes::FEED_CAPACITY,
     limits::{MAX_CONTENT_BYTES, MAX_PAGE, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
+    text::{check_label, shows_something},
     token,
 };
 
@@ -153,16 +154,47 @@ fn optional_text(field: &'static str, text: Option<&str>) -> Result<Option<Strin
     text.map(|text| check_length(field, text, MAX_TEXT_BYTES).map(|()| text.to_owned())).transpose()
 }
 
-fn name(text: &str) -> Result<String, StorageError> {
-    check_length("name", text, MAX_TEXT_BYTES)?;
+/// A name, which must be there.
+fn name(field: &'static str, text: &str) -> Result<String, StorageError> {
+    check_length(field, text, MAX_TEXT_BYTES)?;
     if text.is_empty() {
-        return Err(StorageError::invalid("name", "it is empty; at least 1 byte is needed"));
+        return Err(StorageError::invalid(field, "it is empty; at least 1 byte is needed"));
+    }
+    check_label(field, text).map(|()| text.to_owned())
+}
+
+/// A label that an empty text clears.
+fn optional_label(field: &'static str, text: Option<&str>) -> Result<Option<String>, StorageError> {
+    match text {
+        None | Some("") => Ok(text.map(str::to_owned)),
+        Some(text) => name(field, text).map(Some),
+    }
+}
+
+fn content(text: &str) -> Result<String, StorageError> {
+    check_length("content", text, MAX_CONTENT_BYTES)?;
+    if !shows_something(text) {
+        return Err(StorageError::invalid("content", "there is nothing to see in it"));
     }
     Ok(text.to_owned())
 }
 
-fn content(text: &str) -> Result<String, StorageError> {
-    check_length("content", text, MAX_CONTENT_BYTES).map(|()| text.to_owned())
+/// The category that a channel is to be put into.
+fn in_category(choice: CategoryChoice) -> Result<InCategory, StorageError> {
+    Ok(match choice {
+        CategoryChoice::Uncategorised => InCategory::Uncategorised,
+        CategoryChoice::Id(id) => InCategory::Existing(existing(Entity::Category, &id, CategoryId::parse)?),
+        CategoryChoice::Name(text) => InCategory::Named(name("category", &text)?),
+    })
+}
+
+/// The page that is meant, with its cursor checked.
+fn page_at(page: PageAt<'_>) -> Result<Page, StorageError> {
+    Ok(match page {
+        PageAt::Newest => Page::Newest,
+        PageAt::Before(before) => Page::Before(cursor("before", before, MessageId::parse)?),
+        PageAt::After(after) => Page::After(cursor("after", after, MessageId::parse)?),
+    })
 }
 
 fn cursor<T>(field: &'static str, text: &str, parse: fn(&str) -> Option<T>) -> Result<T, StorageError> {
@@ -181,7 +213,7 @@ impl<R: Reader> UserStore for Front<R> {
         if pubkey.is_empty() {
             return Err(StorageError::invalid("pubkey", "it is empty; at least 1 byte is needed"));
         }
-        let display_name = optional_text("display_name", display_name)?;
+        let display_name = optional_label("display_name", display_name)?;
         self.write(Command::CreateUser { pubkey: pubkey.to_owned(), display_name }).await
     }
 
@@ -205,7 +237,7 @@ impl<R: Reader> UserStore for Front<R> {
         display_name: Option<&str>,
         avatar_hash: Option<&str>,
     ) -> Result<User, StorageError> {
-        let display_name = optional_text("display_name", display_name)?;
+        let display_name = optional_label("display_name", display_name)?;
         let avatar_hash = optional_text("avatar_hash", avatar_hash)?;
         let id = existing(Entity::User, id, UserId::parse)?;
         self.write(Command::UpdateUser { id, display_name, avatar_hash }).await
@@ -226,35 +258,45 @@ impl<R: Reader> UserStore for Front<R> {
 }
 
 impl<R: Reader> Front<R> {
-    async fn page(&self, channel_id: &str, page: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
+    async fn page(&self, channel_id: &str, page: PageAt<'_>, bounds: Bounds) -> Result<MessagePage, StorageError> {
         self.check_open()?;
-        match (ChannelId::parse(channel_id), limit.min(MAX_PAGE)) {
-            (None, _) | (_, 0) => Ok(Vec::new()),
-            (Some(channel_id), limit) if matches!(page, Page::Newest) => self.newest(channel_id, limit).await,
-            (Some(channel_id), limit) => self.stored_page(channel_id, page, limit).await,
+        let page = page_at(page)?;
+        let bounds = Bounds { messages: bounds.messages.min(MAX_PAGE), ..bounds };
+        match ChannelId::parse(channel_id) {
+            None => Ok(MessagePage::default()),
+            Some(_) if bounds.messages == 0 => Ok(MessagePage::default()),
+            Some(channel_id) if matches!(page, Page::Newest) => self.newest(channel_id, bounds).await,
+            Some(channel_id) => self.stored_page(channel_id, page, bounds).await,
         }
     }
 
-    async fn stored_page(&self, channel_id: ChannelId, page: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
-        self.read(Shown::Page(channel_id), |reader| reader.page(channel_id, page, limit)).await
+    async fn stored_page(
+        &self,
+        channel_id: ChannelId,
+        page: Page,
+        bounds: Bounds,
+    ) -> Result<MessagePage, StorageError> {
+        self.read(Shown::Page(channel_id), |reader| reader.page(channel_id, page, bounds)).await
     }
 
-    async fn newest(&self, channel_id: ChannelId, limit: u32) -> Result<Vec<Message>, StorageError> {
-        let held = self.recent.held(channel_id, limit);
+    async fn newest(&self, channel_id: ChannelId, bounds: Bounds) -> Result<MessagePage, StorageError> {
+        let held = self.recent.held(channel_id, bounds);
         metrics::counter!(NEWEST_PAGES, "held" => if held.is_some() { "true" } else { "false" }).increment(1);
-        if let Some(messages) = held {
-            return Ok(messages);
+        if let Some(page) = held {
+            return Ok(page);
         }
         let _turn = self.recent.turn().await;
-        if let Some(messages) = self.recent.held(channel_id, limit) {
-            return Ok(messages);
+        if let Some(page) = self.recent.held(channel_id, bounds) {
+            return Ok(page);
         }
-        let load = self.recent.load(channel_id, limit);
-        let messages = self.stored_page(channel_id, Page::Newest, limit).await?;
+        // One more than is asked for: whether there are others is then known from what is held.
+        let deeper = Bounds { messages: bounds.messages + 1, ..bounds };
+        let load = self.recent.load(channel_id, deeper.messages);
+        let page = self.stored_page(channel_id, Page::Newest, deeper).await?;
         if let Some(load) = load {
-            load.fill(&messages);
+            load.fill(&page);
         }
-        Ok(messages)
+        Ok(bounds.cut(page))
     }
 }
 
@@ -286,11 +328,8 @@ impl<R: Reader> MessageStore for Front<R> {
         before: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Message>, StorageError> {
-        let page = match before {
-            None => Page::Newest,
-            Some(before) => Page::Before(cursor("before", before, MessageId::parse)?),
-        };
-        self.page(channel_id, page, limit).await
+        let page = before.map_or(PageAt::Newest, PageAt::Before);
+        Ok(self.page_messages(channel_id, page, limit, usize::MAX).await?.messages)
     }
 
     async fn list_messages_after(
@@ -299,8 +338,17 @@ impl<R: Reader> MessageStore for Front<R> {
         after: &str,
         limit: u32,
     ) -> Result<Vec<Message>, StorageError> {
-        let page = Page::After(cursor("after", after, MessageId::parse)?);
-        self.page(channel_id, page, limit).await
+        Ok(self.page_messages(channel_id, PageAt::After(after), limit, usize::MAX).await?.messages)
+    }
+
+    async fn page_messages(
+        &self,
+        channel_id: &str,
+        page: PageAt<'_>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<MessagePage, StorageError> {
+        self.page(channel_id, page, Bounds { messages: limit, bytes: max_bytes }).await
     }
 
     async fn update_message(&self, id: &str, text: &str) -> Result<Message, StorageError> {
@@ -315,6 +363,15 @@ impl<R: Reader> MessageStore for Front<R> {
     }
 }
 
+impl<R: Reader> Front<R> {
+    /// Refuses the id of a channel that is not there.
+    async fn must_exist(&self, channel_id: &str) -> Result<(), StorageError> {
+        let id = existing(Entity::Channel, channel_id, ChannelId::parse)?;
+        let channel = self.read(CHANNELS, |reader| reader.channel(id)).await?;
+        channel.map(drop).ok_or_else(|| StorageError::not_found(Entity::Channel, id))
+    }
+}
+
 #[async_trait]
 impl<R: Reader> ChannelStore for Front<R> {
     async fn create_channel(
@@ -323,9 +380,21 @@ impl<R: Reader> ChannelStore for Front<R> {
         category_id: Option<&str>,
         position: i32,
     ) -> Result<Channel, StorageError> {
-        let name = name(text)?;
+        let name = name("name", text)?;
         let category_id = optional_text("category_id", category_id)?;
-        self.write(Command::CreateChannel { name, category_id, position }).await
+        let category = category_id.map_or(InCategory::Uncategorised, InCategory::AsGiven);
+        self.write(Command::CreateChannel { name, category, position }).await
+    }
+
+    async fn create_channel_in(
+        &self,
+        text: &str,
+        category: CategoryChoice,
+        position: i32,
+    ) -> Result<Channel, StorageError> {
+        let name = name("name", text)?;
+        let category = in_category(category)?;
+        self.write(Command::CreateChannel { name, category, position }).await
     }
 
     async fn get_channel(&self, id: &str) -> Result<Option<Channel>, StorageError> {
@@ -339,11 +408,20 @@ impl<R: Reader> ChannelStore for Front<R> {
     }
 
     async fn edit_channel(&self, id: &str, edit: ChannelEdit) -> Result<Channel, StorageError> {
-        edit.name.as_deref().map(name).transpose()?;
-        optional_text("topic", edit.topic.as_deref())?;
-        optional_text("category_id", edit.category_id.as_deref())?;
+        let name = edit.name.map(|text| name("name", &text)).transpose()?;
+        let topic = optional_label("topic", edit.topic.as_deref())?;
+        let category = edit.category.map(in_category).transpose();
+        // What is not valid comes first, then a missing channel, then a missing category.
+        let category = match category {
+            Err(error @ StorageError::NotFound { .. }) => {
+                self.must_exist(id).await?;
+                return Err(error);
+            }
+            category => category?,
+        };
         let id = existing(Entity::Channel, id, ChannelId::parse)?;
-        self.write(Command::UpdateChannel { id, edit }).await
+        let change = ChannelChange { name, topic, category, position: edit.position };
+        self.write(Command::UpdateChannel { id, change }).await
     }
 
     async fn delete_channel(&self, id: &str) -> Result<(), StorageError> {
@@ -355,7 +433,7 @@ impl<R: Reader> ChannelStore for Front<R> {
 #[async_trait]
 impl<R: Reader> CategoryStore for Front<R> {
     async fn create_category(&self, text: &str, position: i32) -> Result<Category, StorageError> {
-        let name = name(text)?;
+        let name = name("name", text)?;
         self.write(Command::CreateCategory { name, position }).await
     }
 
@@ -375,7 +453,7 @@ impl<R: Reader> CategoryStore for Front<R> {
         text: Option<&str>,
         position: Option<i32>,
     ) -> Result<Category, StorageError> {
-        let name = text.map(name).transpose()?;
+        let name = text.map(|text| name("name", text)).transpose()?;
         let id = existing(Entity::Category, id, CategoryId::parse)?;
         self.write(Command::UpdateCategory { id, name, position }).await
     }

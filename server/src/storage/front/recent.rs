@@ -25,13 +25,14 @@ use std::{
 use hashlink::LruCache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::storage::{Change, ChannelId, Entity, Message, MessageId};
+use super::engine::Bounds;
+use crate::storage::{Change, ChannelId, Entity, Message, MessageId, MessagePage};
 
 /// Memory that held pages may take, in bytes: the newest 50 messages of about a thousand channels.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// A page that takes more is not held: it would push out too many others.
 const MAX_PAGE_BYTES: usize = MAX_BYTES / 8;
-/// Pages for more messages than this are not held. HTTP asks for 101 at most.
+/// Pages for more messages than this are not held. HTTP asks for 100 at most, and one more is read.
 const MAX_MESSAGES: u32 = 128;
 /// Changes of a channel that are kept for those who are filling in its page; whoever takes longer does so in vain.
 const MAX_CHANGES: usize = 256;
@@ -93,7 +94,7 @@ struct Loading {
 struct NewestPage {
     /// Newest first. Readers copy from it while the next commit makes another.
     messages: Arc<VecDeque<Arc<Message>>>,
-    /// For how many messages it was filled in; it holds no more.
+    /// For how many messages it was filled in; it holds no more, and fewer where their length was bounded.
     depth: usize,
     /// Whether the channel has no others.
     is_whole: bool,
@@ -107,10 +108,16 @@ impl Default for RecentPages {
 }
 
 impl RecentPages {
-    /// The newest `limit` messages of a channel, newest first, if they are held.
-    pub(super) fn held(&self, channel_id: ChannelId, limit: u32) -> Option<Vec<Message>> {
-        let messages = self.lock().held(channel_id, limit)?;
-        Some(messages.iter().take(limit as usize).map(|message| Message::clone(message)).collect())
+    /// The newest messages of a channel within these bounds, newest first, if it is known what they are and whether there
+    /// are others.
+    pub(super) fn held(&self, channel_id: ChannelId, bounds: Bounds) -> Option<MessagePage> {
+        let (messages, is_whole) = self.lock().held(channel_id)?;
+        let within = bounds.hold(messages.iter().map(|message| message.content.len()));
+        let has_more = within < messages.len();
+        (has_more || is_whole).then(|| MessagePage {
+            messages: messages.iter().take(within).map(|message| Message::clone(message)).collect(),
+            has_more,
+        })
     }
 
     /// Waits for a turn to read a page from the backend. Whoever had to wait may find it held by now: otherwise a backend
@@ -180,16 +187,18 @@ impl RecentPages {
 
 impl Load<'_> {
     /// Holds what the backend answered, with the changes that have ended since.
-    pub(super) fn fill(self, messages: &[Message]) {
+    pub(super) fn fill(self, answer: &MessagePage) {
+        let MessagePage { messages, has_more } = answer;
+        let bytes = messages.iter().map(weight).sum();
         // An empty page costs the backend next to nothing, and may be of a channel that never was.
-        if messages.is_empty() {
+        if messages.is_empty() || bytes > MAX_PAGE_BYTES {
             return;
         }
         let mut page = NewestPage {
             messages: Arc::new(messages.iter().cloned().map(Arc::new).collect()),
             depth: self.limit as usize,
-            is_whole: messages.len() < self.limit as usize,
-            bytes: messages.iter().map(weight).sum(),
+            is_whole: !has_more,
+            bytes,
         };
         let mut state = self.pages.lock();
         let Some(changes) = state.loading.get(&self.channel_id).and_then(|it| it.changes_from(self.first_change))
@@ -227,12 +236,12 @@ impl Default for State {
 }
 
 impl State {
-    fn held(&mut self, channel_id: ChannelId, limit: u32) -> Option<Arc<VecDeque<Arc<Message>>>> {
+    /// The messages of a held page, and whether the channel has no others.
+    fn held(&mut self, channel_id: ChannelId) -> Option<(Arc<VecDeque<Arc<Message>>>, bool)> {
         if self.is_seen && self.changing.contains(&channel_id) {
             return None;
         }
-        let page = self.pages.get(&channel_id)?;
-        (page.is_whole || page.messages.len() >= limit as usize).then(|| page.messages.clone())
+        self.pages.get(&channel_id).map(|page| (page.messages.clone(), page.is_whole))
     }
 
     fn begin_to_load(&mut self, channel_id: ChannelId) -> usize {
@@ -396,17 +405,26 @@ mod tests {
         Change::MessageCreated(Arc::new(message.clone()))
     }
 
+    fn held(pages: &RecentPages, channel_id: ChannelId, limit: u32) -> Option<Vec<Message>> {
+        pages.held(channel_id, Bounds { messages: limit, bytes: usize::MAX }).map(|page| page.messages)
+    }
+
     fn is_held(pages: &RecentPages, channel_id: ChannelId, limit: u32) -> bool {
-        pages.held(channel_id, limit).is_some()
+        held(pages, channel_id, limit).is_some()
     }
 
     fn load(pages: &RecentPages, channel_id: ChannelId, limit: u32) -> Load<'_> {
-        assert_eq!(pages.held(channel_id, limit), None);
-        pages.load(channel_id, limit).unwrap()
+        assert_eq!(held(pages, channel_id, limit), None);
+        pages.load(channel_id, limit + 1).unwrap()
+    }
+
+    /// All the messages of a channel, as the backend answers them.
+    fn whole(messages: &[Message]) -> MessagePage {
+        MessagePage { messages: messages.to_vec(), has_more: false }
     }
 
     fn hold(pages: &RecentPages, limit: u32, messages: &[Message]) {
-        load(pages, messages[0].channel_id, limit).fill(messages);
+        load(pages, messages[0].channel_id, limit).fill(&whole(messages));
     }
 
     #[test]
@@ -417,7 +435,7 @@ mod tests {
         pages.begin(&[posted(&two)]);
         for shown in [Shown::Records(Entity::User), Shown::Page(channel(1))] {
             pages.seen(shown);
-            assert_eq!(pages.held(channel(0), 50).unwrap(), std::slice::from_ref(&one));
+            assert_eq!(held(&pages, channel(0), 50).unwrap(), std::slice::from_ref(&one));
         }
         pages.seen(Shown::Records(Entity::Message));
         assert!(!is_held(&pages, channel(0), 50));
@@ -439,14 +457,14 @@ mod tests {
         let slower = load(&pages, channel(0), 50);
         pages.begin(&[posted(&two)]);
         pages.end(&[posted(&two)]);
-        slow.fill(std::slice::from_ref(&one));
-        assert_eq!(pages.held(channel(0), 50).unwrap(), &[two.clone(), one.clone()]);
+        slow.fill(&whole(std::slice::from_ref(&one)));
+        assert_eq!(held(&pages, channel(0), 50).unwrap(), &[two.clone(), one.clone()]);
 
         let gone = Change::MessageDeleted { id: one.id, channel_id: channel(0) };
         pages.begin(&[posted(&three), gone.clone()]);
         pages.end(&[posted(&three), gone]);
-        slower.fill(&[two.clone(), one]); // it began before all of this, and saw half of it
-        assert_eq!(pages.held(channel(0), 50).unwrap(), &[three, two]);
+        slower.fill(&whole(&[two.clone(), one])); // it began before all of this, and saw half of it
+        assert_eq!(held(&pages, channel(0), 50).unwrap(), &[three, two]);
         assert!(pages.lock().loading.is_empty());
     }
 
@@ -457,13 +475,13 @@ mod tests {
         let changes: Vec<_> = (0..=MAX_CHANGES as u128).map(|id| posted(&message(20 + id, channel(0), ""))).collect();
         pages.begin(&changes);
         pages.end(&changes);
-        slow.fill(std::slice::from_ref(&one));
+        slow.fill(&whole(std::slice::from_ref(&one)));
         assert!(!is_held(&pages, channel(0), 1));
 
         let slow = load(&pages, channel(0), 50);
         pages.begin(&[posted(&one)]);
         pages.abort();
-        slow.fill(std::slice::from_ref(&one));
+        slow.fill(&whole(std::slice::from_ref(&one)));
         assert!(!is_held(&pages, channel(0), 1));
     }
 
@@ -511,7 +529,7 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     struct Read {
         channel: u8,
-        limit: u32,
+        bounds: Bounds,
         is_slow: bool,
     }
 
@@ -525,11 +543,10 @@ mod tests {
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let limit = || prop_oneof![1..6_u32, Just(MAX_MESSAGES + 1)];
+        let bytes = || prop_oneof![Just(usize::MAX), 0..60_usize];
         let read = || {
-            (0..3_u8, limit(), prop::bool::weighted(0.3)).prop_map(|(channel, limit, is_slow)| Read {
-                channel,
-                limit,
-                is_slow,
+            (0..3_u8, limit(), bytes(), prop::bool::weighted(0.3)).prop_map(|(channel, messages, bytes, is_slow)| {
+                Read { channel, bounds: Bounds { messages, bytes }, is_slow }
             })
         };
         let edit = prop_oneof![
@@ -550,8 +567,11 @@ mod tests {
     /// The live messages of each channel, oldest first.
     type Channels = [Vec<Message>; 3];
 
-    fn newest(channels: &Channels, number: u8, limit: u32) -> Vec<Message> {
-        channels[usize::from(number)].iter().rev().take(limit as usize).cloned().collect()
+    fn newest(channels: &Channels, number: u8, bounds: Bounds) -> MessagePage {
+        bounds.cut(MessagePage {
+            messages: channels[usize::from(number)].iter().rev().cloned().collect(),
+            has_more: false,
+        })
     }
 
     /// Makes the change to the channels and says what it was.
@@ -587,17 +607,18 @@ mod tests {
         pages: &'a RecentPages,
         shown: &Channels,
         seen: &mut Channels,
-        slow: &mut Option<(Load<'a>, Vec<Message>)>,
+        slow: &mut Option<(Load<'a>, MessagePage)>,
     ) {
-        let Read { channel: number, limit, is_slow } = read;
-        if let Some(held) = pages.held(channel(number), limit) {
-            assert_eq!(held, newest(seen, number, limit));
+        let Read { channel: number, bounds, is_slow } = read;
+        if let Some(held) = pages.held(channel(number), bounds) {
+            assert_eq!(held, newest(seen, number, bounds));
             return;
         }
-        let load = pages.load(channel(number), limit);
-        let answer = newest(shown, number, limit);
+        let deeper = Bounds { messages: bounds.messages + 1, ..bounds };
+        let load = pages.load(channel(number), deeper.messages);
+        let answer = newest(shown, number, deeper);
         pages.seen(Shown::Page(channel(number)));
-        if answer != newest(seen, number, limit) {
+        if answer != newest(seen, number, deeper) {
             seen.clone_from(shown);
         }
         let filled = if is_slow {

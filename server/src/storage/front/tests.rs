@@ -13,10 +13,10 @@ use ulid::Ulid;
 
 use super::{
     Front,
-    engine::{Page, Reader, Row, Rows, Staged, StoredSession, Wants, Write, Writer},
+    engine::{Bounds, Page, Reader, Row, Rows, Staged, StoredSession, Wants, Write, Writer},
 };
 use crate::storage::{
-    Backend, Category, CategoryId, Change, Channel, ChannelId, FeedError, ManualClock, Message, MessageId,
+    Backend, Category, CategoryId, Change, Channel, ChannelId, FeedError, ManualClock, Message, MessageId, MessagePage,
     MessageStore, SessionDigest, Storage, StorageError, Timestamp, User, UserId,
 };
 
@@ -105,13 +105,12 @@ impl Reader for FakeEngine {
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
         Ok(self.0.messages.lock().unwrap().get(&id).cloned())
     }
-    async fn page(&self, channel_id: ChannelId, _: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
+    async fn page(&self, channel_id: ChannelId, _: Page, bounds: Bounds) -> Result<MessagePage, StorageError> {
         self.0.pages.fetch_add(1, SeqCst);
         let mut page: Vec<_> = self.0.messages.lock().unwrap().values().cloned().collect();
         page.retain(|message| message.channel_id == channel_id);
         page.sort_by_key(|message| std::cmp::Reverse(message.id));
-        page.truncate(limit as usize);
-        Ok(page)
+        Ok(bounds.cut(MessagePage { messages: page, has_more: false }))
     }
     async fn session(&self, _: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
         Ok(None)

@@ -124,8 +124,13 @@ pub(super) fn load(
 pub(super) fn load_categories(
     snapshot: &Snapshot,
     ids: &BTreeSet<CategoryId>,
+    all: bool,
     rows: &mut Rows,
 ) -> Result<(), StorageError> {
+    if all {
+        rows.categories.extend(list_categories(snapshot)?.into_iter().map(|it| (it.id, Arc::new(it))));
+        return Ok(());
+    }
     for id in ids {
         if let Some(category) = category_by_id(snapshot, *id)? {
             rows.categories.insert(*id, Arc::new(category));

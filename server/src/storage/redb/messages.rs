@@ -11,8 +11,8 @@ use super::{
     time_of, timestamp,
 };
 use crate::storage::{
-    ChannelId, Message, MessageId, StorageError,
-    front::engine::{Page, Rows},
+    ChannelId, Message, MessageId, MessagePage, StorageError,
+    front::engine::{Bounds, Page, Rows},
 };
 
 fn decode(id: Ulid, record: MessageRecord) -> Result<Message, StorageError> {
@@ -60,17 +60,17 @@ fn is_purged(snapshot: &Snapshot, channel: &Ulid) -> Result<bool, Error> {
     Ok(!snapshot.is_empty::<Purges>()? && snapshot.contains::<Purges>(channel)?)
 }
 
-/// One walk along the index and a look-up per message.
+/// One walk along the index and a look-up per message. It ends with the first message beyond the bounds.
 pub(super) fn page(
     snapshot: &Snapshot,
     channel_id: ChannelId,
     page: Page,
-    limit: u32,
-) -> Result<Vec<Message>, StorageError> {
+    bounds: Bounds,
+) -> Result<MessagePage, StorageError> {
     let attempt = "read a page of messages";
     let channel = channel_id.ulid();
     if is_purged(snapshot, &channel).map_err(storage_error(attempt))? {
-        return Ok(Vec::new());
+        return Ok(MessagePage::default());
     }
     let cursor = match page {
         Page::Newest => None,
@@ -82,20 +82,27 @@ pub(super) fn page(
         Page::After(_) => (KeyRange { above: cursor.as_ref(), below: None }, Direction::Forward),
     };
     let entries = snapshot.keys_of::<MessagesByChannel>(&channel, range, direction).map_err(storage_error(attempt))?;
-    entries
-        .take(limit as usize)
-        .map(|entry| {
-            let (_, id) = entry.map_err(storage_error(attempt))?;
-            let record = snapshot.get::<Messages>(&id).map_err(storage_error(attempt))?;
-            let wrong = |problem| corrupt("messages_by_channel", &id.to_string(), problem);
-            let record = record.ok_or_else(|| wrong("the entry belongs to no message"))?;
-            // Entries have no checksum, records have.
-            if record.channel_id != channel.to_bytes() || record.deleted {
-                return Err(wrong("the entry is not what its message makes of it"));
-            }
-            decode_in(channel_id, id, record)
-        })
-        .collect()
+    let mut messages = Vec::new();
+    let mut bytes = 0_usize;
+    for entry in entries {
+        let (_, id) = entry.map_err(storage_error(attempt))?;
+        if messages.len() == bounds.messages as usize {
+            return Ok(MessagePage { messages, has_more: true });
+        }
+        let record = snapshot.get::<Messages>(&id).map_err(storage_error(attempt))?;
+        let wrong = |problem| corrupt("messages_by_channel", &id.to_string(), problem);
+        let record = record.ok_or_else(|| wrong("the entry belongs to no message"))?;
+        // Entries have no checksum, records have.
+        if record.channel_id != channel.to_bytes() || record.deleted {
+            return Err(wrong("the entry is not what its message makes of it"));
+        }
+        bytes = bytes.saturating_add(record.content.len());
+        if bytes > bounds.bytes && !messages.is_empty() {
+            return Ok(MessagePage { messages, has_more: true });
+        }
+        messages.push(decode_in(channel_id, id, record)?);
+    }
+    Ok(MessagePage { messages, has_more: false })
 }
 
 /// The message that a raw row is.

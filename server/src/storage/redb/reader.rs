@@ -7,8 +7,9 @@ use decentcom_kvstore::{Snapshot, Store};
 
 use super::{channels, error::storage_error, messages, sessions, users};
 use crate::storage::{
-    Category, CategoryId, Channel, ChannelId, Message, MessageId, SessionDigest, StorageError, User, UserId,
-    front::engine::{Page, Reader, StoredSession},
+    Category, CategoryId, Channel, ChannelId, Message, MessageId, MessagePage, SessionDigest, StorageError, User,
+    UserId,
+    front::engine::{Bounds, Page, Reader, StoredSession},
 };
 
 /// The reading half of the backend.
@@ -75,8 +76,8 @@ impl Reader for RedbReader {
         self.read(|snapshot| messages::by_id(snapshot, id)).await
     }
 
-    async fn page(&self, channel_id: ChannelId, page: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
-        self.read(|snapshot| messages::page(snapshot, channel_id, page, limit)).await
+    async fn page(&self, channel_id: ChannelId, page: Page, bounds: Bounds) -> Result<MessagePage, StorageError> {
+        self.read(|snapshot| messages::page(snapshot, channel_id, page, bounds)).await
     }
 
     async fn session(&self, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {

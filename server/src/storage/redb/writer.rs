@@ -50,7 +50,7 @@ fn load(snapshot: &Snapshot, wants: &Wants) -> Result<Rows, StorageError> {
     };
     users::load(snapshot, &wants.users, &wants.pubkeys, &mut rows)?;
     channels::load(snapshot, &wants.channels, &wants.channels_of, &mut rows)?;
-    channels::load_categories(snapshot, &wants.categories, &mut rows)?;
+    channels::load_categories(snapshot, &wants.categories, wants.all_categories, &mut rows)?;
     messages::load(snapshot, &wants.messages, &mut rows)?;
     sessions::load(snapshot, &wants.sessions, &mut rows)?;
     if let Some((expired_at, at_most)) = wants.expired {

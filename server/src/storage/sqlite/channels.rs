@@ -101,8 +101,13 @@ pub(super) async fn load(
 pub(super) async fn load_categories(
     connection: &mut SqliteConnection,
     ids: &BTreeSet<CategoryId>,
+    all: bool,
     rows: &mut Rows,
 ) -> Result<(), StorageError> {
+    if all {
+        rows.categories.extend(list_categories(connection).await?.into_iter().map(|it| (it.id, Arc::new(it))));
+        return Ok(());
+    }
     if ids.is_empty() {
         return Ok(());
     }

@@ -9,8 +9,8 @@ use super::{
     sql::{Column, Reading, execute, insert_rows, key_list, rows_by_keys},
 };
 use crate::storage::{
-    ChannelId, Message, MessageId, StorageError,
-    front::engine::{Page, Rows},
+    ChannelId, Message, MessageId, MessagePage, StorageError,
+    front::engine::{Bounds, Page, Rows},
 };
 
 pub(super) fn decode(row: &SqliteRow) -> Result<Message, StorageError> {
@@ -45,13 +45,34 @@ macro_rules! select_packed {
     };
 }
 
+/// The rows of a page that are within `?3` bytes: first the lengths alone, which SQLite finds without reading the texts
+/// (<https://www.sqlite.org/lang_corefunc.html#octet_length>), then the rows themselves. `CROSS JOIN` keeps that order.
+macro_rules! select_bounded {
+    ($order:literal, $rest:expr) => {
+        concat!(
+            "WITH found AS MATERIALIZED (SELECT id, octet_length(content) AS bytes FROM messages ",
+            $rest,
+            "), added AS (SELECT id, row_number() OVER so_far AS number, sum(bytes) OVER so_far AS bytes FROM found
+                WINDOW so_far AS (ORDER BY ",
+            $order,
+            " ROWS UNBOUNDED PRECEDING))
+             SELECT m.id, m.channel_id, m.author_id, m.content, m.edited_at, m.deleted, m.created_at,
+                (SELECT count(*) FROM found) AS found
+             FROM added CROSS JOIN messages AS m ON m.id = added.id
+             WHERE added.number = 1 OR (added.number < ?2 AND added.bytes <= ?3)"
+        )
+    };
+}
+
 /// A page is one seek in `idx_messages_live` and a walk along it. `deleted = 0` is literal, because a bound value could
-/// not use the partial index; each direction has a statement of its own, because `(?2 IS NULL OR id < ?2)` would walk
-/// from the channel's end. The plans are asserted below.
+/// not use the partial index; each direction has a statement of its own, because `(?4 IS NULL OR id < ?4)` would walk
+/// from the channel's end. The plans are asserted below. `?2` is one more row than the page may have: whether there are
+/// others.
 ///
 /// Each row that a statement answers is a message between threads, which costs more than SQLite's work for it. So a page
-/// comes as one row. As JSON a text may grow sixfold: a page with a long one is read again, row by row, and so is one that is
-/// not what this program writes, to say which row it is.
+/// comes as one row, of texts that are a few KiB each at most. As JSON a text may grow sixfold: a page with a long one is
+/// read again, row by row and only as many as are wanted, and so is one that is not what this program writes, to say which
+/// row it is.
 struct Statements {
     packed: &'static str,
     by_rows: &'static str,
@@ -61,7 +82,7 @@ macro_rules! statements {
     ($cursor:literal, $order:literal) => {
         Statements {
             packed: select_packed!(statements!(@rest $cursor, $order)),
-            by_rows: select!(statements!(@rest $cursor, $order)),
+            by_rows: select_bounded!($order, statements!(@rest $cursor, $order)),
         }
     };
     (@rest $cursor:literal, $order:literal) => {
@@ -73,8 +94,8 @@ macro_rules! statements {
 }
 
 const NEWEST: Statements = statements!("", "id DESC");
-const BEFORE: Statements = statements!("AND id < ?3", "id DESC");
-const AFTER: Statements = statements!("AND id > ?3", "id");
+const BEFORE: Statements = statements!("AND id < ?4", "id DESC");
+const AFTER: Statements = statements!("AND id > ?4", "id");
 
 /// A row of [`select_packed`]: id, author, text, time of the last edit, time.
 type Packed<'a> = (&'a str, &'a str, String, Option<&'a str>, &'a str);
@@ -91,31 +112,43 @@ pub(super) async fn page(
     connection: &mut SqliteConnection,
     channel_id: ChannelId,
     page: Page,
-    limit: u32,
-) -> Result<Vec<Message>, StorageError> {
+    bounds: Bounds,
+) -> Result<MessagePage, StorageError> {
     let (statements, cursor) = match &page {
         Page::Newest => (NEWEST, None),
         Page::Before(id) => (BEFORE, Some(id.as_str())),
         Page::After(id) => (AFTER, Some(id.as_str())),
     };
     let query = |statement| {
-        let query = sqlx::query(statement).bind(channel_id.as_str()).bind(limit);
+        let query = sqlx::query(statement)
+            .bind(channel_id.as_str())
+            .bind(i64::from(bounds.messages) + 1)
+            .bind(i64::try_from(bounds.bytes).unwrap_or(i64::MAX));
         match cursor {
             Some(cursor) => query.bind(cursor),
             None => query,
         }
     };
     let packed = query(statements.packed).fetch_one(&mut *connection).await;
-    let Some(mut messages) = packed.ok().and_then(|row| unpack(channel_id, &row)) else {
-        let rows = query(statements.by_rows).fetch_all(connection).await;
-        return rows.map_err(|error| storage_error("read a page of messages", error))?.iter().map(decode).collect();
+    let (mut messages, found) = match packed.ok().and_then(|row| unpack(channel_id, &row)) {
+        Some(messages) => (messages, 0),
+        None => {
+            let rows = query(statements.by_rows).fetch_all(connection).await;
+            let rows = rows.map_err(|error| storage_error("read a page of messages", error))?;
+            let found: i64 = match rows.first() {
+                Some(row) => Reading { table: "messages", row }.get("found")?,
+                None => 0,
+            };
+            (rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?, found)
+        }
     };
-    // They come in order, but SQLite promises none within an aggregate.
+    // They come in order, but SQLite promises none within an aggregate or a join.
     match page {
         Page::Newest | Page::Before(_) => messages.sort_by_key(|message| Reverse(message.id)),
         Page::After(_) => messages.sort_by_key(|message| message.id),
     }
-    Ok(messages)
+    let has_more = found > messages.len() as i64;
+    Ok(bounds.cut(MessagePage { messages, has_more }))
 }
 
 /// The messages of a packed page, unless one was too long for it or is damaged.
@@ -218,11 +251,17 @@ mod tests {
             (BEFORE, "USING INDEX idx_messages_live (channel_id=? AND id<?)"),
             (AFTER, "USING INDEX idx_messages_live (channel_id=? AND id>?)"),
         ] {
-            for statement in [statement.packed, statement.by_rows] {
-                let plan = plan_of(statement).await;
+            let packed = plan_of(statement.packed).await;
+            assert!(!packed.iter().any(|step| step.contains("TEMP B-TREE")), "{packed:?}");
+            let by_rows = plan_of(statement.by_rows).await;
+            assert!(by_rows.contains(&"SCAN added".into()), "{by_rows:?}");
+            assert!(
+                by_rows.iter().any(|step| step.starts_with("SEARCH m USING INDEX") && step.ends_with("(id=?)")),
+                "{by_rows:?}"
+            );
+            for plan in [packed, by_rows] {
                 assert!(plan.iter().any(|step| step.ends_with(seek)), "{plan:?}");
-                assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
-                assert!(!plan.iter().any(|step| step.starts_with("SCAN messages")), "{plan:?}");
+                assert!(!plan.iter().any(|step| step.starts_with("SCAN m")), "{plan:?}");
             }
         }
     }

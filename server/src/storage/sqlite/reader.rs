@@ -6,16 +6,25 @@ use std::{
 };
 
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
-use super::{channels, error::storage_error, messages, sessions, users};
+use super::{ACQUIRE_TIMEOUT, channels, error::storage_error, messages, sessions, users};
 use crate::storage::{
-    Category, CategoryId, Channel, ChannelId, Message, MessageId, SessionDigest, StorageError, User, UserId,
-    front::engine::{Page, Reader, StoredSession},
+    Category, CategoryId, Channel, ChannelId, Message, MessageId, MessagePage, SessionDigest, StorageError, User,
+    UserId,
+    front::engine::{Bounds, Page, Reader, StoredSession},
 };
 
+/// Users that are read like one: whoever asks for no more does not list them.
+const FEW_USERS: u32 = 16;
+
 /// The reading half of the backend.
-pub(super) struct SqliteReader(Connections);
+pub(super) struct SqliteReader {
+    connections: Connections,
+    /// A permit for each connection but one: lists, which take long, never have all of them, and whoever reads one row
+    /// finds the last one free of lists.
+    lists: Semaphore,
+}
 
 enum Connections {
     /// Read-only connections beside the writer's.
@@ -51,15 +60,16 @@ impl DerefMut for Lease {
 
 impl SqliteReader {
     pub(super) fn pooled(pool: SqlitePool) -> Self {
-        Self(Connections::Pooled(pool))
+        let others = pool.options().get_max_connections().saturating_sub(1).max(1);
+        Self { connections: Connections::Pooled(pool), lists: Semaphore::new(others as usize) }
     }
 
     pub(super) fn shared(connection: Arc<Mutex<SqliteConnection>>) -> Self {
-        Self(Connections::Shared(connection))
+        Self { connections: Connections::Shared(connection), lists: Semaphore::new(1) }
     }
 
     async fn lease(&self) -> Result<Lease, StorageError> {
-        match &self.0 {
+        match &self.connections {
             Connections::Pooled(pool) => pool
                 .acquire()
                 .await
@@ -67,6 +77,14 @@ impl SqliteReader {
                 .map_err(|error| storage_error("get a connection for reading", error)),
             Connections::Shared(connection) => Ok(Lease::Shared(connection.clone().lock_owned().await)),
         }
+    }
+
+    /// A connection for a read that answers many rows, once it is its turn.
+    async fn lease_for_a_list(&self) -> Result<(SemaphorePermit<'_>, Lease), StorageError> {
+        let busy = || StorageError::unavailable("too many lists are being read; try again in a moment");
+        let turn = tokio::time::timeout(ACQUIRE_TIMEOUT, self.lists.acquire()).await;
+        let turn = turn.ok().and_then(Result::ok).ok_or_else(busy)?;
+        Ok((turn, self.lease().await?))
     }
 }
 
@@ -80,7 +98,11 @@ impl Reader for SqliteReader {
     }
 
     async fn users(&self, after: Option<UserId>, limit: Option<u32>) -> Result<Vec<User>, StorageError> {
-        users::list(&mut *self.lease().await?, after, limit).await
+        if limit.is_some_and(|limit| limit <= FEW_USERS) {
+            return users::list(&mut *self.lease().await?, after, limit).await;
+        }
+        let (_turn, mut connection) = self.lease_for_a_list().await?;
+        users::list(&mut connection, after, limit).await
     }
 
     async fn channel(&self, id: ChannelId) -> Result<Option<Channel>, StorageError> {
@@ -88,7 +110,8 @@ impl Reader for SqliteReader {
     }
 
     async fn channels(&self) -> Result<Vec<Channel>, StorageError> {
-        channels::list(&mut *self.lease().await?).await
+        let (_turn, mut connection) = self.lease_for_a_list().await?;
+        channels::list(&mut connection).await
     }
 
     async fn category(&self, id: CategoryId) -> Result<Option<Category>, StorageError> {
@@ -96,15 +119,16 @@ impl Reader for SqliteReader {
     }
 
     async fn categories(&self) -> Result<Vec<Category>, StorageError> {
-        channels::list_categories(&mut *self.lease().await?).await
+        let (_turn, mut connection) = self.lease_for_a_list().await?;
+        channels::list_categories(&mut connection).await
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
         messages::by_id(&mut *self.lease().await?, id).await
     }
 
-    async fn page(&self, channel_id: ChannelId, page: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
-        messages::page(&mut *self.lease().await?, channel_id, page, limit).await
+    async fn page(&self, channel_id: ChannelId, page: Page, bounds: Bounds) -> Result<MessagePage, StorageError> {
+        messages::page(&mut *self.lease().await?, channel_id, page, bounds).await
     }
 
     async fn session(&self, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
@@ -120,7 +144,7 @@ impl Reader for SqliteReader {
     }
 
     async fn close(&self) {
-        if let Connections::Pooled(pool) = &self.0 {
+        if let Connections::Pooled(pool) = &self.connections {
             pool.close().await;
         }
     }

@@ -184,7 +184,7 @@ async fn begin(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows,
     };
     users::load(connection, &wants.users, &wants.pubkeys, &mut rows).await?;
     channels::load(connection, &wants.channels, &wants.channels_of, &mut rows).await?;
-    channels::load_categories(connection, &wants.categories, &mut rows).await?;
+    channels::load_categories(connection, &wants.categories, wants.all_categories, &mut rows).await?;
     messages::load(connection, &wants.messages, &mut rows).await?;
     sessions::load(connection, &wants.sessions, &mut rows).await?;
     if let Some((expired_at, at_most)) = wants.expired {

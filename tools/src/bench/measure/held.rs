@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use decentcom_server::storage::{
-    Backend, Category, CategoryId, Channel, ChannelId, Message, MessageId, SessionDigest, Storage, StorageError,
-    SystemClock, Timestamp, User, UserId,
+    Backend, Category, CategoryId, Channel, ChannelId, Message, MessageId, MessagePage, SessionDigest, Storage,
+    StorageError, SystemClock, Timestamp, User, UserId,
     front::{
         Front,
-        engine::{Page, Reader, Rows, Staged, StoredSession, Wants, Writer},
+        engine::{Bounds, Page, Reader, Rows, Staged, StoredSession, Wants, Writer},
     },
     inspect::Row,
 };
@@ -67,8 +67,8 @@ impl Reader for Held {
         Ok(None)
     }
 
-    async fn page(&self, _: ChannelId, _: Page, limit: u32) -> Result<Vec<Message>, StorageError> {
-        Ok(self.page.iter().take(limit as usize).cloned().collect())
+    async fn page(&self, _: ChannelId, _: Page, bounds: Bounds) -> Result<MessagePage, StorageError> {
+        Ok(bounds.cut(MessagePage { messages: self.page.clone(), has_more: false }))
     }
 
     async fn session(&self, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
