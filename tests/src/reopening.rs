@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use decentcom_server::storage::{
     self, Backend, Category, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelStore, ManualClock,
-    Message, MessageStore, Session, SessionStore, Storage, StorageError, StorageOptions, User, UserStore,
+    Message, MessageStore, Session, SessionStore, Storage, StorageError, StorageOptions, Timestamp, User, UserStore,
 };
 use tokio::sync::{RwLock, broadcast};
 
@@ -182,6 +182,9 @@ impl SessionStore for Reopening {
 impl Storage for Reopening {
     async fn ping(&self) -> Result<(), StorageError> {
         reading!(self.ping())
+    }
+    async fn probe(&self, within: Duration) -> Result<Timestamp, StorageError> {
+        changing!(self.probe(within))
     }
     async fn close(&self) -> Result<(), StorageError> {
         let mut open = self.open.write().await;

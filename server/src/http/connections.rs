@@ -4,6 +4,7 @@
 //! memory and open files for as long as they like.
 
 use std::{
+    convert::Infallible,
     future::Future,
     io,
     pin::{Pin, pin},
@@ -12,7 +13,7 @@ use std::{
 };
 
 use axum::{Router, serve::Listener};
-use hyper::server::conn::http1;
+use hyper::{body::Incoming, server::conn::http1, service::{Service as _, service_fn}};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -24,6 +25,7 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutWriter;
 
+use super::under_way::UnderWay;
 use crate::config::Network;
 
 /// Bytes that a request's head may take, and that wait in a connection's buffers; a thousand connections hold 32 MiB.
@@ -54,9 +56,15 @@ pub(super) async fn serve(
             accepted = next => accepted,
             () = &mut stop => break,
         };
-        let mut stream = TimeoutWriter::new(Connection { stream, _slot: slot });
+        let under_way = UnderWay::default();
+        let mut stream = TimeoutWriter::new(Connection { stream, under_way: under_way.clone(), _slot: slot });
         stream.set_timeout(Some(network.write_timeout));
-        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service.clone()).with_upgrades();
+        let (service, answering) = (service.clone(), under_way.clone());
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let (answering, answer) = (answering.begin(), service.call(request));
+            async { Ok::<_, Infallible>(answering.until_sent(answer.await?)) }
+        });
+        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service).with_upgrades();
         let mut stopped = open.clone();
         tokio::spawn(async move {
             let mut connection = pin!(connection);
@@ -64,7 +72,10 @@ pub(super) async fn serve(
                 ended = connection.as_mut() => ended,
                 _ = stopped.changed() => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    tokio::select! {
+                        ended = connection.as_mut() => ended,
+                        () = under_way.over() => Ok(()), // a head that does not come to its end
+                    }
                 }
             };
             if let Err(error) = ended {
@@ -81,6 +92,7 @@ pub(super) async fn serve(
 /// A connection and the slot it takes, upgraded or not, until it is closed.
 struct Connection {
     stream: TcpStream,
+    under_way: UnderWay,
     _slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -92,7 +104,9 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.under_way.wrote(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -100,7 +114,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
+        self.under_way.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

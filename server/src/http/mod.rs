@@ -7,16 +7,19 @@ mod admins;
 mod auth;
 mod categories;
 mod channels;
+mod clock_watch;
 mod connections;
 mod error;
 mod extract;
 mod gateway;
+mod health;
 mod members;
 mod messages;
 mod metrics;
 mod roles;
 mod serve;
 mod server_info;
+mod under_way;
 mod wire;
 
 use std::{any::Any, ops::Deref, sync::Arc};
@@ -29,6 +32,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tokio::sync::watch;
+use tower::{Layer, ServiceExt};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
@@ -41,10 +45,10 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{auth::Challenges, error::ApiError, gateway::Hub};
+use self::{auth::Challenges, clock_watch::ClockWatch, error::ApiError, gateway::Hub, health::Readiness};
 pub use self::{metrics::record as record_metrics, serve::serve};
 use crate::{
-    config::Config,
+    config::{Config, Reloaded},
     storage::{Clock, Storage, StorageError},
 };
 
@@ -69,6 +73,8 @@ pub struct Shared {
     clock: Arc<dyn Clock>,
     challenges: Challenges,
     hub: Hub,
+    readiness: Readiness,
+    clock_watch: ClockWatch,
 }
 
 impl Deref for App {
@@ -90,37 +96,46 @@ impl App {
             tracing::warn!("[membership] admins is empty: the earliest registered user manages the channels");
         }
         let hub = Hub::start(store.changes(), clock.clone());
+        let clock_watch = ClockWatch::default();
+        clock_watch.look(&*clock);
         Ok(Self(Arc::new(Shared {
             store,
             config: watch::Sender::new(Arc::new(config)),
             clock,
             challenges: Challenges::default(),
             hub,
+            readiness: Readiness::default(),
+            clock_watch,
         })))
     }
 
     /// What the server runs on at this moment. Whoever needs several values of it takes them from one.
-    pub(crate) fn config(&self) -> Arc<Config> {
+    pub fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
+    }
+
+    /// Goes on with what of `found` can change while the server runs. Answers what that was, and what waits for a restart.
+    pub async fn reconfigure(&self, found: &Config) -> Reloaded {
+        let (running, reloaded) = self.config().reloaded(found);
+        self.config.send_replace(Arc::new(running));
+        reloaded
     }
 
     /// The whole API, ready to serve.
     pub fn router(self) -> Router {
         let (router, document) = described_routes().split_for_parts();
         let document = Arc::new(document);
-        let body_limit = self.config().content.max_message_length * MAX_ESCAPED_CHARACTER + BODY_OVERHEAD;
-        let cors = cors(&self.config().network.allowed_origins);
         router
             .route("/api/v1/openapi.json", axum::routing::get(async move || Reply(document.as_ref().clone())))
             .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "there is nothing at this path"))
             .method_not_allowed_fallback(async || {
                 ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know this method")
             })
-            .layer(DefaultBodyLimit::max(body_limit))
+            .layer(middleware::from_fn_with_state(self.clone(), bounded_in_size))
             .layer(middleware::from_fn_with_state(self.clone(), bounded_in_time))
             .layer(CatchPanicLayer::custom(answer_panic))
             .layer(middleware::from_fn(metrics::measured))
-            .layer(cors)
+            .layer(middleware::from_fn_with_state(self.clone(), cross_origin))
             .layer(PropagateRequestIdLayer::new(REQUEST_ID))
             .layer(TraceLayer::new_for_http().make_span_with(span))
             .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
@@ -165,10 +180,26 @@ impl Modify for SessionToken {
 }
 
 fn described_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi()).routes(routes!(server_info::health)).nest("/api/v1", routes())
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .nest("/api/v1", routes())
+}
+
+/// A body is as long as the longest message may be, escaped, and a little more.
+async fn bounded_in_size(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let longest = app.config().content.max_message_length * MAX_ESCAPED_CHARACTER + BODY_OVERHEAD;
+    DefaultBodyLimit::max(longest).apply(&mut request);
+    next.run(request).await
 }
 
 /// Browsers run the clients, so every path answers preflight requests.
+async fn cross_origin(State(app): State<App>, request: Request, next: Next) -> Response {
+    let answered = cors(&app.config().network.allowed_origins).layer(next).oneshot(request).await;
+    answered.unwrap_or_else(|never| match never {})
+}
+
 fn cors(allowed_origins: &[String]) -> CorsLayer {
     let origins = match allowed_origins {
         [] => AllowOrigin::any(),

@@ -62,6 +62,8 @@ pub(super) enum Command {
         digest: SessionDigest,
         duration: Duration,
     },
+    /// Notes the time and nothing else: shows that changes can be stored.
+    Probe,
     DeleteSession {
         digest: SessionDigest,
     },
@@ -113,7 +115,7 @@ impl Command {
                 wants.expired = wants.expired.max(Some((*expired_at, *at_most)));
             }
             Self::Purge { at_most } => wants.purge = Some(*at_most),
-            Self::CreateChannel { .. } | Self::CreateCategory { .. } => {}
+            Self::CreateChannel { .. } | Self::CreateCategory { .. } | Self::Probe => {}
         }
     }
 
