@@ -139,8 +139,11 @@ async fn run(arguments: Arguments, mut config: Config, logs: Logs) -> Result<(),
     fit_connections(&mut config, open_files);
     tracing::info!(open_files, "up to {} connections at once", config.network.max_connections);
     let clock: Arc<dyn Clock> = if arguments.accept_clock { Arc::new(SystemClock) } else { Arc::new(CautiousClock) };
+    // A task of its own: opening may block, on a slow disk or a lock, where signals are still to be heard.
+    let opening = (config.storage.clone(), clock.clone());
+    let opening = tokio::spawn(async move { storage::open(&opening.0, opening.1).await });
     let store = tokio::select! {
-        opened = storage::open(&config.storage, clock.clone()) => opened.map_err(|error| error.to_string())?,
+        opened = opening => opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?,
         // What a crash in the midst of it would leave is what is left: the next start begins the opening anew.
         () = signals.clone().stopped() => {
             tracing::info!("stopped while the database was being opened; the next start opens it from the beginning");

@@ -34,7 +34,7 @@ async fn a_reader_of_stderr_that_stands_still_holds_up_neither_requests_nor_the_
         assert!(lines.read_line(&mut line).unwrap() > 0, "it ended early");
         let rest_after = |words: &str| line.split_once(words).map(|(_, rest)| rest.trim().to_owned());
         metrics = metrics.or(rest_after("metrics on "));
-        base = rest_after("listening on ");
+        base = rest_after("listening on http://").map(|address| format!("http://{address}"));
     }
     let (base, metrics) = (base.unwrap(), metrics.unwrap());
     let http = Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
@@ -45,7 +45,7 @@ async fn a_reader_of_stderr_that_stands_still_holds_up_neither_requests_nor_the_
         while metric(&metrics, LOST).await <= lost {
             assert!(Instant::now() < deadline, "the log has no bound");
             for _ in 0..100 {
-                let path = format!("{base}/{}", "long".repeat(500));
+                let path = format!("{base}/{}", "long".repeat(1500));
                 assert_eq!(http.get(path).send().await.unwrap().status(), StatusCode::NOT_FOUND);
             }
         }

@@ -60,7 +60,7 @@ fn an_id_that_a_row_has_stays_that_of_a_deleted_message_too() {
         let said = place.run("ids", &["--lower", "--yes"]);
         assert_eq!(said.code, 0, "{}", said.err);
         let told = said.out.contains("Nothing to lower") && said.out.contains("ahead of this computer's clock");
-        assert!(told && said.out.contains(&message.id), "{}", said.out);
+        assert!(told && said.out.contains(&message.id.to_string()), "{}", said.out);
     }
 }
 
