@@ -3,9 +3,16 @@
 //! `decentcom.example.toml` shows every key with its default. An environment variable `DECENTCOM_<SECTION>__<KEY>`
 //! overrides the file; `DECENTCOM_STORAGE__BACKEND=redb` is `backend = "redb"` in `[storage]`.
 
+mod checks;
+mod environment;
+mod reload;
+
 use std::{
     collections::BTreeSet,
-    fmt, fs,
+    ffi::OsString,
+    fmt,
+    fs::File as OpenFile,
+    io::{self, Read as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -14,12 +21,14 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::checks::public_key;
+pub use self::reload::Reloaded;
 use crate::storage::{Backend, RedbOptions, StorageOptions, limits::MAX_CONTENT_BYTES};
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_PATH: &str = "decentcom.toml";
-/// Environment variables with this prefix are ours.
-const ENV_PREFIX: &str = "DECENTCOM_";
+/// A file longer than this is no configuration.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Bytes of UTF-8 that a character can take; bounds `max_message_length` so that the store accepts what it allows.
 const MAX_CHARACTER_BYTES: usize = 4;
 const MIB: u64 = 1024 * 1024;
@@ -207,6 +216,10 @@ pub struct Logging {
     /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`) or a `tracing` filter such as
     /// `info,tower_http=debug`.
     pub level: String,
+    /// The file that takes the lines; empty for stderr. Relative ones are looked for beside the configuration file.
+    pub file: PathBuf,
+    /// A file that would grow past so many MiB becomes `FILE.1`, in place of an older one, and a new one is begun.
+    pub max_size_mib: u64,
 }
 
 /// `[metrics]`
@@ -305,12 +318,12 @@ impl Default for Limits {
 
 impl Default for Logging {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".into() }
+        Self { format: LogFormat::Text, level: "info".into(), file: PathBuf::new(), max_size_mib: 64 }
     }
 }
 
 /// A configuration that was read and checked; what the server runs on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Config {
     /// `[server]`
@@ -333,6 +346,9 @@ pub struct Config {
     pub metrics: Metrics,
     /// `[logging]`
     pub logging: Logging,
+    /// Environment variables that begin like ours and set nothing.
+    #[serde(skip)]
+    pub passed_over: Vec<String>,
 }
 
 /// Why there is no configuration: what, where, and what is allowed instead.
@@ -377,40 +393,70 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads the file at `path`, or `decentcom.toml` if there is one, or nothing; then applies the overrides among
-    /// `environment`; then checks every value.
+    /// `environment`; then checks every value. Paths within are absolute afterwards: relative ones begin where the file
+    /// lies, or in the working directory when there is none.
     pub fn load(
         path: Option<&Path>,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
         let default_path = Path::new(DEFAULT_PATH);
-        let path = path.or_else(|| default_path.exists().then_some(default_path));
+        // A link that leads nowhere is there too: whoever made it did not mean the defaults.
+        let path = path.or_else(|| default_path.symlink_metadata().is_ok().then_some(default_path));
         let text = match path {
-            Some(path) => {
-                fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?
-            }
+            Some(path) => read(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?,
             None => String::new(),
         };
         let origin = path.map_or("the configuration".into(), |path| path.display().to_string());
-        Self::from_text(&text, &origin, environment)
+        let mut config = Self::from_text(&text, &origin, environment)?;
+        config.find_files(path.and_then(Path::parent).unwrap_or(Path::new("")), &origin)?;
+        Ok(config)
     }
 
-    /// The same with a file's text at hand; `origin` is what errors call it.
+    /// The same with a file's text at hand; `origin` is what errors call it. Relative paths stay as they are.
     pub fn from_text(
         text: &str,
         origin: &str,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
         let mut table = parse(text, origin)?;
-        for (variable, value) in environment {
-            if let Some(name) = variable.strip_prefix(ENV_PREFIX) {
-                apply_override(&mut table, &variable, name, &value)?;
-            }
-        }
+        let passed_over = environment::apply(&mut table, environment)?;
         let file: File = table.try_into().map_err(|error: toml::de::Error| ConfigError::Malformed {
             path: origin.into(),
             message: error.to_string(),
         })?;
-        file.validate(origin)
+        Ok(Self { passed_over, ..file.validate(origin)? })
+    }
+
+    /// Makes every path absolute, beginning in `directory`.
+    fn find_files(&mut self, directory: &Path, origin: &str) -> Result<(), ConfigError> {
+        let impossible = |key, problem: String| ConfigError::Impossible { origin: origin.into(), key, problem };
+        let absolute = |key, path: &Path| {
+            std::path::absolute(directory.join(path))
+                .map_err(|error| impossible(key, format!("leads nowhere: {error}")))
+        };
+        let key = "[storage] database_path";
+        let database = absolute(key, &self.storage.path)?;
+        // Earlier versions began in the working directory: a store that lies there must not be passed over for a new one.
+        let earlier = std::path::absolute(&self.storage.path).ok().filter(|earlier| *earlier != database);
+        if let Some(earlier) = earlier.filter(|earlier| earlier.is_file() && !database.exists()) {
+            return Err(impossible(
+                key,
+                format!(
+                    "means {}, beside the configuration file, and nothing is there; but {} is. Write the full path of the \
+                     one you mean",
+                    database.display(),
+                    earlier.display()
+                ),
+            ));
+        }
+        self.storage.path = database;
+        if !self.logging.file.as_os_str().is_empty() {
+            self.logging.file = absolute("[logging] file", &self.logging.file)?;
+        }
+        if self.logging.file == self.storage.path {
+            return Err(impossible("[logging] file", "is the database; name another file".into()));
+        }
+        Ok(())
     }
 }
 
@@ -420,6 +466,16 @@ impl Default for Config {
     }
 }
 
+/// The text of a configuration file, without the mark that some editors put at its start.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    OpenFile::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other("it is larger than a mebibyte, so it is no configuration"));
+    }
+    Ok(text.strip_prefix('\u{FEFF}').map(str::to_owned).unwrap_or(text))
+}
+
 fn parse(text: &str, origin: &str) -> Result<toml::Table, ConfigError> {
     let malformed = |error: toml::de::Error| ConfigError::Malformed {
         path: origin.into(),
@@ -427,43 +483,6 @@ fn parse(text: &str, origin: &str) -> Result<toml::Table, ConfigError> {
     };
     toml::from_str::<File>(text).map_err(malformed)?; // for messages with line numbers
     toml::from_str(text).map_err(malformed)
-}
-
-/// Sets one key. The value is tried as TOML (`["a", "b"]`, `4000`), then as plain text.
-fn apply_override(table: &mut toml::Table, variable: &str, name: &str, value: &str) -> Result<(), ConfigError> {
-    let error = |message: String| ConfigError::Environment { variable: variable.into(), message };
-    let name = name.to_ascii_lowercase();
-    let (path, key) = name
-        .rsplit_once("__")
-        .ok_or_else(|| error(format!("names no key; the form is {ENV_PREFIX}<SECTION>__<KEY>")))?;
-    let sections = || path.split("__");
-    let as_toml = toml::from_str::<toml::Table>(&format!("value = {value}")).ok().and_then(|mut it| it.remove("value"));
-    let mut problem = String::new();
-    for candidate in as_toml.into_iter().chain([toml::Value::String(value.into())]) {
-        let mut alone = toml::Table::new();
-        insert(&mut alone, sections(), key, candidate.clone());
-        match alone.try_into::<File>() {
-            Ok(_) => {
-                insert(table, sections(), key, candidate);
-                return Ok(());
-            }
-            Err(found) => problem = found.message().to_owned(),
-        }
-    }
-    Err(error(problem))
-}
-
-/// Sets `key` in the table that `sections` lead to, making them on the way.
-fn insert<'a>(table: &mut toml::Table, mut sections: impl Iterator<Item = &'a str>, key: &str, value: toml::Value) {
-    match sections.next() {
-        None => drop(table.insert(key.into(), value)),
-        Some(section) => {
-            let inner = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            if let Some(inner) = inner.as_table_mut() {
-                insert(inner, sections, key, value);
-            }
-        }
-    }
 }
 
 impl Limits {
@@ -479,10 +498,21 @@ impl Limits {
 }
 
 impl File {
-    fn validate(self, origin: &str) -> Result<Config, ConfigError> {
+    /// Every key with a value, the optional ones too.
+    fn example() -> Self {
+        let storage = Storage { database_path: Some(PathBuf::new()), ..Storage::default() };
+        Self { storage, ..Self::default() }
+    }
+
+    fn validate(mut self, origin: &str) -> Result<Config, ConfigError> {
         let impossible = |key, problem: String| Err(ConfigError::Impossible { origin: origin.into(), key, problem });
         if self.server.name.trim().is_empty() {
             return impossible("[server] name", "is empty; give the community a name".into());
+        }
+        for (key, text) in [("[server] name", &self.server.name), ("[server] description", &self.server.description)] {
+            if text.chars().any(char::is_control) {
+                return impossible(key, format!("is {text:?}; control characters, such as line ends, are not allowed"));
+            }
         }
         if self.storage.database_path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
             return impossible("[storage] database_path", "is empty; name a file, or leave the key out".into());
@@ -504,6 +534,26 @@ impl File {
                 let given = humantime::format_duration(duration);
                 return impossible(key, format!("is {given}; allowed are 1s to 100 years"));
             }
+        }
+        let longest = Duration::from_secs(100 * 366 * 24 * 3600);
+        if self.network.shutdown_grace > longest {
+            let given = humantime::format_duration(self.network.shutdown_grace);
+            return impossible("[network] shutdown_grace", format!("is {given}; allowed are 0s to 100 years"));
+        }
+        if let Some(metrics) = self.metrics.bind_address.filter(|it| checks::collide(self.network.bind_address, *it)) {
+            let own = self.network.bind_address;
+            return impossible(
+                "[metrics] bind_address",
+                format!("is {metrics}, which [network] bind_address {own} takes already; use another port"),
+            );
+        }
+        match checks::log_filter(&self.logging.level) {
+            Ok(filter) => self.logging.level = filter,
+            Err(problem) => return impossible("[logging] level", problem),
+        }
+        let log_size = self.logging.max_size_mib;
+        if !(1..=1024 * 1024).contains(&log_size) {
+            return impossible("[logging] max_size_mib", format!("is {log_size}; allowed are 1 to 1048576"));
         }
         if self.network.max_connections == 0 {
             return impossible("[network] max_connections", "is 0; at least 1 is needed to serve anybody".into());
@@ -533,15 +583,17 @@ impl File {
         for (key, keys) in
             [("[membership] admins", &self.membership.admins), ("[membership] allowed", &self.membership.allowed)]
         {
-            if let Some(bad) = keys.iter().find(|key| !is_public_key(key)) {
-                return impossible(key, format!("has `{bad}`, which is not a public key: base58 of 32 bytes"));
+            if let Some(bad) = keys.iter().find(|key| public_key(key).is_none()) {
+                return impossible(
+                    key,
+                    format!("has {bad:?}, which is no public key: base58 of an Ed25519 key's 32 bytes"),
+                );
             }
         }
-        if let Some(bad) = self.network.allowed_origins.iter().find(|origin| !is_origin(origin)) {
-            return impossible(
-                "[network] allowed_origins",
-                format!("has `{bad}`; an origin is scheme://host or scheme://host:port, without a path"),
-            );
+        for listed in &self.network.allowed_origins {
+            if let Err(problem) = checks::origin(listed) {
+                return impossible("[network] allowed_origins", format!("has {listed:?}: {problem}"));
+            }
         }
         Ok(self.into_config())
     }
@@ -552,20 +604,21 @@ impl File {
         let Redb { cache_mib, quick_repair, inspection_socket } = storage.redb;
         let redb = RedbOptions { cache_bytes: cache_mib * MIB, quick_repair, inspection_socket };
         let storage = StorageOptions { backend: storage.backend, path, redb };
-        Config { server, network, storage, sessions, membership, content, gateway, limits, metrics, logging }
+        let passed_over = Vec::new();
+        Config {
+            server,
+            network,
+            storage,
+            sessions,
+            membership,
+            content,
+            gateway,
+            limits,
+            metrics,
+            logging,
+            passed_over,
+        }
     }
-}
-
-/// Whether `text` is the one spelling of 32 bytes in base58; what they mean is for the log-in to see.
-fn is_public_key(text: &str) -> bool {
-    const ALPHABET: &str = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    (32..=44).contains(&text.len()) && text.chars().all(|character| ALPHABET.contains(character))
-}
-
-fn is_origin(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(scheme, host)| {
-        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '*', ' ']) && text.is_ascii()
-    })
 }
 
 /// What the server logs at its start: everything an operator may have got wrong, and no secret.

@@ -1,15 +1,18 @@
 //! `decentcom-server`: a self-hosted community server.
 
-use std::{future::Future, io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+mod program;
 
-use clap::Parser;
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::{Parser, Subcommand};
 use decentcom_server::{
-    config::{Config, LogFormat},
+    config::{Config, ConfigError},
     http::{App, record_metrics, serve, serve_metrics},
-    storage::{self, Metered, SystemClock},
+    storage::{self, CautiousClock, Clock, Metered, SystemClock, check_system_clock},
 };
-use tokio::net::TcpListener;
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+use self::program::{Logs, Signals, ask, check_filter, follow};
 
 /// A self-hosted community server.
 ///
@@ -23,70 +26,101 @@ Examples:
   decentcom-server                                    start with decentcom.toml, or with the defaults
   decentcom-server --config /etc/decentcom.toml       start with another file
   decentcom-server --check-config                     say what would run, and stop
+  decentcom-server health                             ask the running server whether it is ready
   DECENTCOM_STORAGE__BACKEND=redb decentcom-server    override one key
 
-Exit codes: 0 stopped in good order, 1 could not start or stop, 2 wrong usage or configuration, 130 stopped at once"
+Signals: INT, TERM and QUIT stop in good order, a second one at once; HUP opens the log file again and rereads the
+configuration.
+
+Exit codes: 0 stopped in good order, 1 could not start or stop, 2 wrong usage or configuration, 130 stopped at once.
+Of health: 0 ready, 1 not ready"
 )]
 struct Arguments {
     /// The configuration file.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", global = true)]
     config: Option<PathBuf>,
     /// Check the configuration, print a summary and stop.
     #[arg(long)]
     check_config: bool,
+    /// Start although the clock seems wrong: before this program was built, or more than a year past the newest commit.
+    #[arg(long)]
+    accept_clock: bool,
+    #[command(subcommand)]
+    command: Option<Request>,
+}
+
+/// What can be asked of a server that runs.
+#[derive(Subcommand)]
+enum Request {
+    /// Ask the server on the configured address whether it is ready: exit code 0 or 1, and a sentence.
+    Health,
 }
 
 /// Wrong usage or configuration; clap uses the same.
 const USAGE: u8 = 2;
 /// Files that the server opens besides connections: the database, its log, listeners; with plenty to spare.
 const FILES_BESIDES_CONNECTIONS: usize = 256;
-/// What shells call a program that was interrupted.
-const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let config = match Config::load(arguments.config.as_deref(), environment()) {
+    let config = read_config(&arguments);
+    if matches!(arguments.command, Some(Request::Health)) {
+        return health(config);
+    }
+    let config = match config {
         Ok(config) => config,
         Err(error) => return fail(USAGE, &error.to_string()),
     };
-    if let Err(problem) = start_logging(&config) {
+    if let Err(problem) = check_filter(&config.logging) {
         return fail(USAGE, &problem);
     }
     if arguments.check_config {
-        return say(&format!("The configuration is fine: {config}"));
+        let unused = set_nothing(&config).map(|line| format!("\nBut {line}")).unwrap_or_default();
+        return say(&format!("The configuration is fine: {config}{unused}"));
     }
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(1, &format!("cannot start: {error}")),
+    let logs = match Logs::start(&config.logging) {
+        Ok(logs) => logs,
+        Err(problem) => return fail(USAGE, &problem),
     };
-    match runtime.block_on(run(config)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => fail(1, &problem),
+    let code = match Runtime::new() {
+        Err(error) => report(&logs, &format!("cannot start: {error}")),
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(arguments, config, logs.clone()));
+            runtime.shutdown_background(); // an opening that was given up cannot be waited for
+            ended.map_or_else(|problem| report(&logs, &problem), |()| ExitCode::SUCCESS)
+        }
+    };
+    logs.flush();
+    code
+}
+
+/// The configuration as file and environment have it at this moment.
+fn read_config(arguments: &Arguments) -> Result<Config, ConfigError> {
+    Config::load(arguments.config.as_deref(), std::env::vars_os())
+}
+
+/// Variables of others, such as those that Kubernetes sets for a service called like this program; or mistakes.
+fn set_nothing(config: &Config) -> Option<String> {
+    let variables = config.passed_over.join(", ");
+    let form = "a key is set by DECENTCOM_<SECTION>__<KEY>";
+    (!variables.is_empty()).then(|| format!("these environment variables set nothing ({form}): {variables}"))
+}
+
+/// 0 or 1, whatever is wrong: other codes mean other things to those who run health checks.
+fn health(config: Result<Config, ConfigError>) -> ExitCode {
+    let asked = config.map_err(|error| error.to_string()).and_then(|config| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(|error| error.to_string())?.block_on(ask(config.network.bind_address))
+    });
+    match asked {
+        Ok(sentence) => say(&sentence),
+        Err(sentence) => fail(1, &sentence),
     }
 }
 
-/// The environment's variables that are text; ours are.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-fn start_logging(config: &Config) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.logging.level).map_err(|error| {
-        format!(
-            "[logging] level `{}` is no log filter: {error}. Use error, warn, info, debug or trace",
-            config.logging.level
-        )
-    })?;
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let lines = match config.logging.format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().boxed(),
-    };
-    tracing_subscriber::registry().with(filter).with(lines).init();
-    Ok(())
-}
-
-async fn run(mut config: Config) -> Result<(), String> {
+async fn run(arguments: Arguments, mut config: Config, logs: Logs) -> Result<(), String> {
+    let signals = Signals::take(logs.clone()).map_err(|error| format!("cannot wait for signals: {error}"))?;
+    check_system_clock(arguments.accept_clock)?;
     // The port comes before the database: a second start by mistake must not create or migrate anything.
     let listener = listen(config.network.bind_address, "network").await?;
     let metrics = match config.metrics.bind_address {
@@ -94,14 +128,26 @@ async fn run(mut config: Config) -> Result<(), String> {
         None => None,
     };
     let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
-    let stop = stop_signal().map_err(|error| format!("cannot wait for signals: {error}"))?;
 
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{config}");
+    if let Some(unused) = set_nothing(&config) {
+        tracing::warn!("{unused}");
+    }
     let open_files = raise_limit_on_open_files();
     config.network.lower_connections_to(connections_within(open_files));
     tracing::info!(open_files, "up to {} connections at once", config.network.max_connections);
-    let clock = Arc::new(SystemClock);
-    let store = storage::open(&config.storage, clock.clone()).await.map_err(|error| error.to_string())?;
+    let clock: Arc<dyn Clock> = if arguments.accept_clock { Arc::new(SystemClock) } else { Arc::new(CautiousClock) };
+    // A task of its own: opening may block, on a slow disk or a lock, where signals are still to be heard.
+    let opening = (config.storage.clone(), clock.clone());
+    let opening = tokio::spawn(async move { storage::open(&opening.0, opening.1).await });
+    let store = tokio::select! {
+        opened = opening => opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?,
+        // What a crash in the midst of it would leave is what is left: the next start begins the opening anew.
+        () = signals.clone().stopped() => {
+            tracing::info!("stopped while the database was being opened; the next start opens it from the beginning");
+            return Ok(());
+        }
+    };
     let store = match metrics {
         Some(listener) => {
             let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
@@ -113,8 +159,14 @@ async fn run(mut config: Config) -> Result<(), String> {
         None => store,
     };
     let app = App::new(store, config, clock).await.map_err(|error| error.to_string())?;
+    let read = move || {
+        let mut found = read_config(&arguments)?;
+        found.network.lower_connections_to(connections_within(open_files));
+        Ok(found)
+    };
+    tokio::spawn(follow(signals.clone(), read, app.clone(), logs));
     tracing::info!("listening on http://{address}");
-    serve(app, listener, stop).await.map_err(|error| format!("the server failed: {error}"))
+    serve(app, listener, signals.stopped()).await.map_err(|error| format!("the server failed: {error}"))
 }
 
 async fn listen(address: SocketAddr, section: &str) -> Result<TcpListener, String> {
@@ -138,41 +190,21 @@ fn connections_within(open_files: usize) -> usize {
     open_files.saturating_sub(FILES_BESIDES_CONNECTIONS).max(open_files / 2).max(1)
 }
 
-/// Resolves at the first SIGINT or SIGTERM; the second one ends the process at once.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (first, stop) = tokio::sync::oneshot::channel();
-    tokio::spawn(async move {
-        let mut first = Some(first);
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            match first.take() {
-                Some(first) => drop(first.send(())),
-                None => {
-                    tracing::warn!("second signal: stopping at once");
-                    std::process::exit(INTERRUPTED);
-                }
-            }
-        }
-    });
-    Ok(async move { drop(stop.await) })
-}
-
 fn say(text: &str) -> ExitCode {
-    use std::io::Write as _;
     match writeln!(std::io::stdout(), "{text}") {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
+/// Says why there is no server, before there is a log.
 fn fail(code: u8, problem: &str) -> ExitCode {
-    use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "decentcom-server: {problem}");
     ExitCode::from(code)
+}
+
+/// The same where there is one.
+fn report(logs: &Logs, problem: &str) -> ExitCode {
+    logs.say(&format!("decentcom-server: {problem}"));
+    ExitCode::FAILURE
 }

@@ -304,6 +304,7 @@ async fn watch(backend: Backend) -> Vec<(String, Touches)> {
     call!(delete_session(&session.token));
     assert_eq!(call!(delete_expired_sessions()), 1);
     call!(ping());
+    call!(probe(Duration::ZERO));
 
     // Last, because what it leaves behind is reclaimed afterwards.
     let before = match &mut outside {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use decentcom_server::storage::{
     self, Backend, Category, CategoryChoice, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelStore,
     ManualClock, Message, MessagePage, MessageStore, PageAt, Session, SessionStore, Storage, StorageError,
-    StorageOptions, User, UserStore,
+    StorageOptions, Timestamp, User, UserStore,
 };
 use tokio::sync::{RwLock, broadcast};
 
@@ -200,6 +200,9 @@ impl SessionStore for Reopening {
 impl Storage for Reopening {
     async fn ping(&self) -> Result<(), StorageError> {
         reading!(self.ping())
+    }
+    async fn probe(&self, within: Duration) -> Result<Timestamp, StorageError> {
+        changing!(self.probe(within))
     }
     async fn close(&self) -> Result<(), StorageError> {
         let mut open = self.open.write().await;

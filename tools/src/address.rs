@@ -25,14 +25,13 @@ impl FromStr for Address {
         let form = || format!("`{text}` names no store; the form is sqlite:PATH, redb:PATH or config:FILE");
         let (scheme, path) = text.split_once(':').filter(|(_, path)| !path.is_empty()).ok_or_else(form)?;
         if scheme == "config" {
-            let environment = std::env::vars_os();
-            let environment =
-                environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-            let config = Config::load(Some(Path::new(path)), environment).map_err(|error| error.to_string())?;
+            let config = Config::load(Some(Path::new(path)), std::env::vars_os()).map_err(|error| error.to_string())?;
             return Ok(Self { backend: config.storage.backend, path: config.storage.path });
         }
         let backend = [Backend::Sqlite, Backend::Redb].into_iter().find(|backend| backend.name() == scheme);
-        Ok(Self { backend: backend.ok_or_else(form)?, path: path.into() })
+        // In full, so that messages say which file is meant wherever they are read.
+        let path = std::path::absolute(path).map_err(|error| format!("`{text}`: {error}"))?;
+        Ok(Self { backend: backend.ok_or_else(form)?, path })
     }
 }
 
@@ -92,9 +91,11 @@ mod tests {
 
     #[test]
     fn an_address_has_a_backend_and_a_path() {
-        let address: Address = "redb:a:b".parse().unwrap();
-        assert_eq!((address.backend, address.path.as_path()), (Backend::Redb, Path::new("a:b")));
-        assert_eq!(address.to_string(), "redb:a:b");
+        let address: Address = "redb:/a:b".parse().unwrap();
+        assert_eq!((address.backend, address.path.as_path()), (Backend::Redb, Path::new("/a:b")));
+        assert_eq!(address.to_string(), "redb:/a:b");
+        let relative: Address = "redb:a:b".parse().unwrap();
+        assert_eq!(relative.path, std::env::current_dir().unwrap().join("a:b"));
         for bad in ["", "redb", "redb:", "mysql:x", ":x", "config:/nowhere/at/all"] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }

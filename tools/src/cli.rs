@@ -12,11 +12,11 @@ use crate::address::Address;
 /// A STORE is `redb:PATH` or `sqlite:PATH`, where PATH is the database file, or `config:FILE`, where FILE is the server's
 /// configuration, which names the database file. `--config FILE` in place of the first STORE means the same.
 ///
-/// Only load, copy (of its second store), verify --repair --yes and compact change a store. The others leave every byte as
-/// it is, of a store left by a crash too.
+/// Only load, copy (of its second store), verify --repair --yes, ids --lower --yes and compact change a store. The others
+/// leave every byte as it is, of a store left by a crash too.
 ///
 /// The server may be running: info, stats, get, scan, dump, checksum, diff, verify and copying from it work beside it.
-/// load, compact, copying to it and a repair need it stopped.
+/// load, compact, copying to it, a repair and ids --lower need it stopped.
 #[derive(Parser)]
 #[command(
     name = "dcstore",
@@ -71,6 +71,8 @@ pub enum Command {
     Verify(Verify),
     /// Give unused space back to the file system. The server must be stopped.
     Compact(Compact),
+    /// The largest id ever given out; --lower takes it back to the largest one in use.
+    Ids(Ids),
     /// The tables, keys, records and indexes of a backend.
     Schema(Schema),
     /// How fast both backends are on this machine, beside the disk and the engines alone.
@@ -286,6 +288,22 @@ Free space is checked first: SQLite needs twice the size of the file, redb a ten
 pub struct Compact {
     /// The store.
     pub store: Address,
+}
+
+/// `dcstore ids`
+#[derive(Args)]
+#[command(after_help = "\
+Ids never go back by themselves: a store that was once used while the clock was years ahead keeps giving out ids of that
+time. --lower --yes undoes that, as far as no row has such an id. The server must be stopped.")]
+pub struct Ids {
+    /// The store.
+    pub store: Address,
+    /// Take it back. Without --yes, only say what that would do.
+    #[arg(long)]
+    pub lower: bool,
+    /// Do it.
+    #[arg(long, requires = "lower")]
+    pub yes: bool,
 }
 
 /// `dcstore schema`

@@ -26,6 +26,7 @@ mod copy;
 mod diff;
 mod dump;
 mod get;
+mod ids;
 mod info;
 mod load;
 mod scan;
@@ -61,6 +62,7 @@ pub fn run(command: Command, session: &Session, out: &mut dyn Write) -> Result<O
         Command::Diff(options) => diff::run(&options, session, out),
         Command::Verify(options) => verify::run(&options, session, out),
         Command::Compact(options) => compact::run(&options, session, out),
+        Command::Ids(options) => ids::run(&options, session, out),
         Command::Schema(options) => schema::run(&options, session, out),
         #[cfg(feature = "bench")]
         Command::Bench(options) => bench::run(&options, session, out),

@@ -9,6 +9,7 @@ use std::{
 
 use clap::Parser;
 use dcstore::{Code, Failure, Outcome, Session, cli::Cli, run, terminal_safe, with_config_as_store};
+use decentcom_server::storage::check_system_clock;
 
 /// What the last panic said.
 static PANIC: Mutex<String> = Mutex::new(String::new());
@@ -29,7 +30,9 @@ fn main() -> ExitCode {
 fn call() -> ExitCode {
     let cli = Cli::parse_from(with_config_as_store(std::env::args_os()));
     let mut out = BufWriter::new(io::stdout().lock());
-    let result = Session::start(cli.quiet).and_then(|session| run(cli.command, &session, &mut out));
+    let clock = check_system_clock(true).map_err(|problem| Failure::new(Code::Io, problem));
+    let result =
+        clock.and_then(|()| Session::start(cli.quiet)).and_then(|session| run(cli.command, &session, &mut out));
     let flushed = out.flush();
     match result.and_then(|outcome| Ok(flushed.map(|()| outcome)?)) {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

@@ -64,6 +64,11 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
+    /// 503 with another body than that of errors.
+    pub(super) fn retry_later(body: impl IntoResponse) -> Response {
+        (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, HeaderValue::from(A_MOMENT.as_secs()))], body).into_response()
+    }
+
     /// A failure whose details are for the log only.
     pub(super) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")

@@ -7,10 +7,12 @@ mod admins;
 mod auth;
 mod categories;
 mod channels;
+mod clock_watch;
 mod connections;
 mod error;
 mod extract;
 mod gateway;
+mod health;
 mod limits;
 mod members;
 mod messages;
@@ -31,6 +33,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tokio::sync::watch;
+use tower::{Layer, ServiceExt};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
@@ -43,13 +46,15 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::{auth::Challenges, error::ApiError, gateway::Hub, limits::Limits};
+use self::{
+    auth::Challenges, clock_watch::ClockWatch, error::ApiError, gateway::Hub, health::Readiness, limits::Limits,
+};
 pub use self::{
     metrics::record as record_metrics,
     serve::{serve, serve_metrics},
 };
 use crate::{
-    config::Config,
+    config::{Config, Reloaded},
     storage::{Clock, Storage, StorageError},
 };
 
@@ -79,6 +84,8 @@ pub struct Shared {
     challenges: Challenges,
     limits: Limits,
     hub: Hub,
+    readiness: Readiness,
+    clock_watch: ClockWatch,
 }
 
 impl Deref for App {
@@ -101,6 +108,8 @@ impl App {
         }
         categories::make_those_named(&*store).await?;
         let hub = Hub::start(&store, clock.clone()).await?;
+        let clock_watch = ClockWatch::default();
+        clock_watch.look(&*clock);
         Ok(Self(Arc::new(Shared {
             limits: Limits::new(&config.limits),
             store,
@@ -108,11 +117,13 @@ impl App {
             clock,
             challenges: Challenges::default(),
             hub,
+            readiness: Readiness::default(),
+            clock_watch,
         })))
     }
 
     /// What the server runs on at this moment. Whoever needs several values of it takes them from one.
-    pub(crate) fn config(&self) -> Arc<Config> {
+    pub fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
     }
 
@@ -121,12 +132,18 @@ impl App {
         self.config().content.max_message_length * MAX_ESCAPED_CHARACTER + BODY_OVERHEAD
     }
 
+    /// Goes on with what of `found` can change while the server runs. Answers what that was, and what waits for a restart.
+    pub async fn reconfigure(&self, found: &Config) -> Reloaded {
+        let (running, reloaded) = self.config().reloaded(found);
+        self.config.send_replace(Arc::new(running));
+        reloaded
+    }
+
     /// The whole API, ready to serve.
     pub fn router(self) -> Router {
         let (router, document) = described_routes().split_for_parts();
         // Made once: it is larger than most answers, and anybody may ask for it.
         let document = Bytes::from(document.to_json().unwrap_or_default());
-        let cors = cors(&self.config().network.allowed_origins);
         router
             .route(
                 "/api/v1/openapi.json",
@@ -140,7 +157,7 @@ impl App {
             .layer(middleware::from_fn_with_state(self.clone(), bounded_in_time))
             .layer(CatchPanicLayer::custom(answer_panic))
             .layer(middleware::from_fn(metrics::measured))
-            .layer(cors)
+            .layer(middleware::from_fn_with_state(self.clone(), cross_origin))
             .layer(PropagateRequestIdLayer::new(REQUEST_ID))
             .layer(TraceLayer::new_for_http().make_span_with(span))
             .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
@@ -186,10 +203,19 @@ impl Modify for SessionToken {
 }
 
 fn described_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi()).routes(routes!(server_info::health)).nest("/api/v1", routes())
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .nest("/api/v1", routes())
 }
 
 /// Browsers run the clients, so every path answers preflight requests.
+async fn cross_origin(State(app): State<App>, request: Request, next: Next) -> Response {
+    let answered = cors(&app.config().network.allowed_origins).layer(next).oneshot(request).await;
+    answered.unwrap_or_else(|never| match never {})
+}
+
 fn cors(allowed_origins: &[String]) -> CorsLayer {
     let origins = match allowed_origins {
         [] => AllowOrigin::any(),

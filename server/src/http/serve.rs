@@ -11,7 +11,7 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{App, connections, error::ApiError};
+use super::{App, clock_watch, connections, error::ApiError};
 use crate::config::Network;
 
 /// Counter of expired sessions removed.
@@ -25,24 +25,27 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// as `[network] shutdown_grace` says, and closes the store.
 pub async fn serve(app: App, listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
     let sweeper = tokio::spawn(sweep_sessions(app.clone()));
+    let clock_watch = tokio::spawn(clock_watch::watch(app.clone()));
     let (stopping, mut stopped) = watch::channel(false);
     let network = app.config().network.clone();
-    let grace = network.shutdown_grace;
+    let stopping_app = app.clone();
     let graceful = async move {
         stop.await;
+        stopping_app.readiness.stopping();
         tracing::info!("stopping: no new connections, requests under way may finish");
         let _ = stopping.send(true);
     };
     let requests = connections::serve(listener, app.clone().router(), &network, graceful);
-    let deadline = async move {
+    let deadline = async {
         let _ = stopped.wait_for(|stopped| *stopped).await;
-        tokio::time::sleep(grace).await;
+        tokio::time::sleep(app.config().network.shutdown_grace).await;
     };
     tokio::select! {
         () = requests => {}
         () = deadline => tracing::warn!("some requests did not finish in time and are cut off"),
     }
     sweeper.abort();
+    clock_watch.abort();
     if let Err(error) = app.store.close().await {
         tracing::error!(error = &error as &dyn std::error::Error, "closing the store failed");
         return Err(io::Error::other(error));
@@ -75,12 +78,11 @@ pub async fn serve_metrics(router: Router, listener: TcpListener, network: Netwo
     connections::serve(listener, router.layer(middleware::from_fn(in_time)), &few, std::future::pending()).await;
 }
 
-/// Removes expired sessions, now and every `sweep_interval`. A failed sweep is logged; the next one does its work.
+/// Removes expired sessions, now, every `sweep_interval`, and when that may have changed. A failed sweep is logged; the next
+/// one does its work.
 async fn sweep_sessions(app: App) {
-    let mut due = tokio::time::interval(app.config().sessions.sweep_interval.max(Duration::from_secs(1)));
-    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut configuration = app.config.subscribe();
     loop {
-        due.tick().await;
         match app.store.delete_expired_sessions().await {
             Ok(removed) => {
                 metrics::counter!(SESSIONS_SWEPT).increment(removed);
@@ -91,6 +93,11 @@ async fn sweep_sessions(app: App) {
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "sweeping expired sessions failed");
             }
+        }
+        let pause = app.config().sessions.sweep_interval.max(Duration::from_secs(1));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = configuration.changed() => {}
         }
     }
 }

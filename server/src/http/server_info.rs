@@ -1,34 +1,11 @@
-//! What anybody may know: whether the server is well, and what it is called.
+//! What anybody may know of the server: what it is called, and who may join.
 
-use axum::{Json as Reply, extract::State, http::StatusCode};
+use axum::{Json as Reply, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{App, error::ApiError};
+use super::App;
 use crate::config::MembershipMode;
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct Health {
-    status: &'static str,
-}
-
-/// Says whether the server can answer: 200 after a real read from the database, else 503.
-#[utoipa::path(
-    get, path = "/health", tag = "server",
-    responses(
-        (status = 200, body = Health),
-        (status = 503, body = super::error::ErrorBody, description = "The database does not answer")
-    )
-)]
-pub(super) async fn health(State(app): State<App>) -> Result<Reply<Health>, ApiError> {
-    match app.store.ping().await {
-        Ok(()) => Ok(Reply(Health { status: "ok" })),
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the database does not answer");
-            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer"))
-        }
-    }
-}
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ServerInfo {

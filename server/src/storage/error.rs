@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, path::PathBuf, sync::Arc};
 
-use super::limits::ELLIPSIS_AFTER;
+use super::{Timestamp, limits::ELLIPSIS_AFTER};
 
 /// The kinds of record the store holds; names what a [`StorageError`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -216,6 +216,17 @@ pub enum OpenError {
         problem: String,
         /// What the operator should do next.
         remedy: &'static str,
+    },
+    /// The clock is too far from what the store has seen to give out ids by it.
+    #[error(
+        "this computer's clock says {now}, more than a year after the store's newest commit, which was made at {newest}. Ids \
+         given out by a wrong clock cannot be taken back: set the clock; or, if it is right, start once with --accept-clock"
+    )]
+    Clock {
+        /// What the clock says.
+        now: Timestamp,
+        /// When the newest commit was made.
+        newest: Timestamp,
     },
     /// The store opened, but its first reads failed.
     #[error(transparent)]

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::{
     Backend, Category, CategoryChoice, CategoryStore, ChangeFeed, Channel, ChannelEdit, ChannelStore, Message,
-    MessagePage, MessageStore, PageAt, Session, SessionStore, Storage, StorageError, User, UserStore,
+    MessagePage, MessageStore, PageAt, Session, SessionStore, Storage, StorageError, Timestamp, User, UserStore,
 };
 
 /// Histogram of seconds per store call, by `method` and `outcome`.
@@ -96,6 +96,10 @@ forward!(SessionStore {
 impl Storage for Metered {
     async fn ping(&self) -> Result<(), StorageError> {
         timed("ping", self.0.ping()).await
+    }
+
+    async fn probe(&self, within: Duration) -> Result<Timestamp, StorageError> {
+        timed("probe", self.0.probe(within)).await
     }
 
     async fn close(&self) -> Result<(), StorageError> {

@@ -31,7 +31,7 @@ pub mod traits;
 pub mod verify;
 
 pub use changes::{Change, ChangeFeed, FeedError};
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{CautiousClock, Clock, ManualClock, SystemClock, check_system_clock};
 pub use error::{Entity, OpenError, Source, StorageError};
 pub use front::{BATCH_COMMANDS, COMMIT_SECONDS, NEWEST_PAGES, QUEUE_COMMANDS};
 pub use id::{CategoryId, ChannelId, MessageId, UserId};
@@ -46,26 +46,32 @@ pub use traits::{
 };
 
 /// What opening a store takes; configuration fills it in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct StorageOptions {
     /// Which engine.
     pub backend: Backend,
     /// The database file. It and its directories are created, closed to other users, when missing.
+    #[serde(rename = "database_path", serialize_with = "lossy")]
     pub path: PathBuf,
     /// What only redb has to be told.
     pub redb: RedbOptions,
 }
 
 /// Settings of the redb backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RedbOptions {
     /// Bytes of memory for cached pages.
+    #[serde(rename = "cache_mib")] // the key by which operators know it
     pub cache_bytes: u64,
     /// Whether every commit also saves what a quick start after a crash needs. Without it, a start after a crash walks
     /// through the file (about a second per million messages); with it, every commit costs a second sync.
     pub quick_repair: bool,
     /// Whether tools of the same user may look into the store while it is open, through a socket beside the file.
     pub inspection_socket: bool,
+}
+
+fn lossy<S: serde::Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 impl Default for RedbOptions {

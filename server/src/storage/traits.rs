@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Backend, Category, ChangeFeed, Channel, MediaMetadata, Message, Session, StorageError, User};
+use super::{Backend, Category, ChangeFeed, Channel, MediaMetadata, Message, Session, StorageError, Timestamp, User};
 
 /// Users, found by id or by public key.
 #[async_trait]
@@ -289,6 +289,10 @@ pub trait MediaStore: Send + Sync {
 pub trait Storage: UserStore + MessageStore + ChannelStore + CategoryStore + SessionStore {
     /// Reads from the database itself; `Ok` means the store can answer.
     async fn ping(&self) -> Result<(), StorageError>;
+
+    /// Shows that changes can be stored: `Ok` says when the newest commit was made, which is less than `within` ago, or was
+    /// made by this call, with the time in it and nothing else.
+    async fn probe(&self, within: Duration) -> Result<Timestamp, StorageError>;
 
     /// Refuses new calls with `Unavailable`, finishes those already accepted and closes the database. Closing again
     /// is `Ok`.

@@ -7,6 +7,7 @@ pub(crate) mod files;
 pub(crate) mod gateway;
 pub(crate) mod ledger;
 pub(crate) mod power_cuts;
+pub(crate) mod preload;
 pub(crate) mod process;
 pub(crate) mod small_disk;
 pub(crate) mod town;
@@ -122,6 +123,16 @@ impl Server {
                 panic!("the server neither listens nor ends:\n{}", log.lock().unwrap());
             }
         }
+    }
+
+    /// A server that somebody else started; what is at hand is where it listens.
+    pub(crate) fn at(base: &str) -> Self {
+        let process = Command::new("true").spawn().unwrap();
+        Self { process, base: base.to_owned(), log: Arc::default() }
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// What it has logged so far.

@@ -51,10 +51,26 @@ impl SmallDisk {
 
     /// Starts the built server on this disk; what it answers if it stops instead.
     pub(crate) fn try_start(&self, backend: &str, settings: &[(&str, &str)]) -> Result<Server, String> {
+        Server::launch(self.program(settings), backend)
+    }
+
+    /// Starts the built server on this disk, without waiting for anything.
+    pub(crate) fn spawn(&self, settings: &[(&str, &str)]) -> Child {
+        self.program(settings).spawn().unwrap()
+    }
+
+    fn program(&self, settings: &[(&str, &str)]) -> Command {
         let mut command = prepared(Command::new("nsenter"));
         command.args(&self.enter).args(["sh", "-c", r#"cd "$0" && exec "$1""#]).arg(self.place.path()).arg(PROGRAM);
         command.envs(settings.iter().copied());
-        Server::launch(command, backend)
+        command
+    }
+
+    /// Takes all the space there is.
+    pub(crate) fn fill(&self) {
+        use std::io::Write as _;
+        let mut ballast = fs::File::create(self.root().join("ballast")).unwrap();
+        while ballast.write(&[1; 4096]).is_ok_and(|written| written > 0) {}
     }
 
     /// Takes this much space.

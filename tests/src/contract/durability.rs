@@ -12,6 +12,18 @@ crate::suite! {
     closing_finishes_what_was_accepted,
     a_store_that_is_dropped_can_be_opened_again,
     files_belong_to_their_owner_alone,
+    a_probe_is_a_commit_unless_one_was_made_lately,
+}
+
+async fn a_probe_is_a_commit_unless_one_was_made_lately(t: Context) {
+    t.store.create_user("key", None).await.unwrap();
+    let made = t.now();
+    t.advance(1000);
+    if t.setup().place != Place::Reopened {
+        assert_eq!(t.store.probe(Duration::from_secs(3600)).await.unwrap(), made, "the commit that was made");
+    }
+    assert_eq!(t.store.probe(Duration::ZERO).await.unwrap(), t.now(), "a commit made now");
+    assert_eq!(t.store.list_users().await.unwrap().len(), 1);
 }
 
 async fn everything_is_there_after_a_reopen(mut t: Context) {
@@ -48,6 +60,7 @@ async fn a_closed_store_is_unavailable_and_closing_again_is_fine(t: Context) {
     let store = &t.store;
     for result in [
         store.ping().await,
+        store.probe(Duration::MAX).await.map(drop),
         store.list_users().await.map(drop),
         store.get_user_by_id(&user.id).await.map(drop),
         store.get_message(&messages[0].id).await.map(drop),

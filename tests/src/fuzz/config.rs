@@ -6,7 +6,7 @@ pub(super) fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (file, environment) = text.split_once('\0').unwrap_or((text, ""));
     let environment = environment.lines().filter_map(|line| line.split_once('='));
-    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let environment = environment.map(|(name, value)| (name.into(), value.into()));
     match Config::from_text(file, "decentcom.toml", environment) {
         Ok(config) => {
             assert!(!config.server.name.trim().is_empty() && config.network.max_connections > 0);

@@ -265,6 +265,11 @@ fn meta(calls: &Calls, example: &mut Example) -> Result<String, Failure> {
         ),
         ("created_at", "text", "When the store was created: milliseconds since 1970, a decimal number."),
         ("closed_at", "text", "When it was last closed in good order, likewise; absent before the first time."),
+        (
+            "probed_at",
+            "text",
+            "When it was last tried whether changes can be stored, likewise; absent before the first time.",
+        ),
         ("high_water_id", "ULID", "The largest id ever given out, 16 bytes; stored with the rows it names."),
         ("migration:NAME", "text", "When that migration ran, likewise; in a new file, when it was created."),
         (

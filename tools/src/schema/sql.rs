@@ -83,6 +83,7 @@ fn about(table: &SqlTable, calls: &Calls, example: &mut Example) -> Result<Strin
             ("high_water_id", "The largest id ever given out; stored with the rows it names. Absent before the first."),
             ("created_at", "When the store was created, or first met the second migration."),
             ("closed_at", "When it was last closed in good order; absent before the first time."),
+            ("probed_at", "When it was last tried whether changes can be stored; absent before the first time."),
         ];
         let facts = facts.map(|(name, meaning)| vec![format!("`{name}`"), meaning.to_owned()]);
         let _ = write!(text, "\n{}", markdown::table(&["name", "value"], facts));

@@ -4,6 +4,7 @@
 
 mod damage;
 mod help;
+mod ids;
 mod looking;
 mod repair;
 mod running;

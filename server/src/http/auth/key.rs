@@ -3,10 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signature, VerifyingKey};
 
-use crate::http::error::ApiError;
-
-/// Longest base58 text of 32 bytes.
-const MAX_BASE58_CHARACTERS: usize = 44;
+use crate::{config::public_key, http::error::ApiError};
 
 /// A user's Ed25519 public key with its text on the wire: base58 (Bitcoin alphabet) of the 32 raw bytes.
 #[derive(Clone, Debug)]
@@ -20,15 +17,7 @@ impl PublicKey {
     /// them.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         let invalid = || ApiError::bad_request("invalid public key format: expected base58 of 32 bytes");
-        if text.len() > MAX_BASE58_CHARACTERS {
-            return Err(invalid());
-        }
-        let bytes: [u8; 32] =
-            bs58::decode(text).into_vec().ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(invalid)?;
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| invalid())?;
-        if key.is_weak() || bs58::encode(key.as_bytes()).into_string() != text {
-            return Err(invalid());
-        }
+        let key = public_key(text).ok_or_else(invalid)?;
         Ok(Self { key, text: text.to_owned() })
     }
 

@@ -80,6 +80,8 @@ pub(super) enum Command {
         digest: SessionDigest,
         duration: Duration,
     },
+    /// Notes the time and nothing else: shows that changes can be stored.
+    Probe,
     DeleteSession {
         digest: SessionDigest,
     },
@@ -148,7 +150,7 @@ impl Command {
                 wants.expired = wants.expired.max(Some((*expired_at, *at_most)));
             }
             Self::Purge { at_most } => wants.purge = Some(*at_most),
-            Self::CreateCategory { .. } => {}
+            Self::CreateCategory { .. } | Self::Probe => {}
         }
     }
 

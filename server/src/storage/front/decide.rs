@@ -73,6 +73,10 @@ impl<'a> Batch<'a> {
             Command::DeleteSession { digest } => self.delete_session(digest),
             Command::SweepSessions { expired_at, at_most } => self.sweep_sessions(expired_at, at_most),
             Command::Purge { at_most } => self.purge(at_most),
+            Command::Probe => {
+                self.writes.push(Write::NoteProbe(self.now));
+                Ok(Answer::Done)
+            }
         }
     }
 

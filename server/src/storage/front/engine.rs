@@ -161,6 +161,8 @@ pub enum Write {
     },
     /// Forgets a channel whose messages are all purged.
     EndPurge(ChannelId),
+    /// Notes in `meta` when it was last tried whether changes can be stored.
+    NoteProbe(Timestamp),
 }
 
 /// What a decided batch leaves to be stored.

@@ -34,13 +34,13 @@ use ulid::Ulid;
 use self::{
     command::{ChannelChange, Command, InCategory, Step},
     engine::{Bounds, Page, Reader, StoredSession, Writer},
-    queue::{Queue, closed},
+    queue::{LastCommit, Queue, closed},
     recent::{RecentPages, Shown},
 };
 use super::{
     Backend, Category, CategoryChoice, CategoryId, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelId,
-    ChannelStore, Clock, Entity, Message, MessageId, MessagePage, MessageStore, PageAt, Session, SessionDigest,
-    SessionStore, Storage, StorageError, Timestamp, User, UserId, UserStore,
+    ChannelStore, Clock, Entity, Message, MessageId, MessagePage, MessageStore, OpenError, PageAt, Session,
+    SessionDigest, SessionStore, Storage, StorageError, Timestamp, User, UserId, UserStore,
     changes::FEED_CAPACITY,
     limits::{MAX_CONTENT_BYTES, MAX_PAGE, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
     text::{check_label, shows_something},
@@ -59,8 +59,6 @@ const SWEEP_STEP: usize = 16;
 const SWEEP_PAUSE: u32 = 9;
 /// The longest of these pauses: a step that waited for an overloaded queue says nothing of what it costs.
 const LONGEST_SWEEP_PAUSE: Duration = Duration::from_millis(100);
-/// A clock this far ahead of the newest id is worth a warning: ids, once given out, cannot go back.
-const CLOCK_AHEAD: Duration = Duration::from_secs(366 * 24 * 3600);
 /// A clock this far behind the newest id is worth a warning.
 const CLOCK_BEHIND: Duration = Duration::from_secs(60);
 
@@ -69,6 +67,23 @@ const CHANNELS: Shown = Shown::Records(Entity::Channel);
 const CATEGORIES: Shown = Shown::Records(Entity::Category);
 const MESSAGES: Shown = Shown::Records(Entity::Message);
 
+/// What a store remembers of its past when it is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past {
+    /// The largest id it has ever given out.
+    pub high_water: Ulid,
+    /// When it was last closed, or found to take changes.
+    pub last_seen: Option<Timestamp>,
+}
+
+impl Past {
+    /// When the newest commit that is known of was made. `None` for a store that never gave out an id.
+    fn newest_commit(&self) -> Option<Timestamp> {
+        let newest_id = Timestamp::from_millis(self.high_water.timestamp_ms());
+        if self.high_water.is_nil() { None } else { newest_id.max(self.last_seen) }
+    }
+}
+
 /// The contract over any backend.
 pub struct Front<R> {
     backend: Backend,
@@ -76,6 +91,7 @@ pub struct Front<R> {
     queue: Queue,
     reader: R,
     recent: Arc<RecentPages>,
+    last_commit: Arc<LastCommit>,
     /// Weak, so that subscriptions end when the commit thread does.
     feed: broadcast::WeakSender<Change>,
     closed: AtomicBool,
@@ -83,25 +99,30 @@ pub struct Front<R> {
 }
 
 impl<R: Reader> Front<R> {
-    /// Puts the contract in front of an opened backend. `high_water` is the largest id it has ever stored.
+    /// Puts the contract in front of an opened backend. A clock that does not want to go on from its past is refused.
     pub fn start(
         backend: Backend,
         writer: Box<dyn Writer>,
         reader: R,
-        high_water: Ulid,
+        past: Past,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, StorageError> {
-        warn_of_clock_drift(clock.now(), high_water);
+    ) -> Result<Self, OpenError> {
+        if let Some(newest) = past.newest_commit().filter(|newest| !clock.may_follow(*newest)) {
+            return Err(OpenError::Clock { now: clock.now(), newest });
+        }
+        warn_of_a_clock_behind(clock.now(), past.high_water);
+        let last_commit = Arc::new(LastCommit::default());
         let (feed, _) = broadcast::channel(FEED_CAPACITY);
         let weak_feed = feed.downgrade();
         let recent = Arc::new(RecentPages::default());
-        let queue = Queue::start(writer, high_water, clock.clone(), recent.clone(), feed)?;
+        let queue = Queue::start(writer, past.high_water, clock.clone(), recent.clone(), last_commit.clone(), feed)?;
         Ok(Self {
             backend,
             clock,
             queue,
             reader,
             recent,
+            last_commit,
             feed: weak_feed,
             closed: AtomicBool::new(false),
             closing: Mutex::new(()),
@@ -132,14 +153,12 @@ impl<R: Reader> Front<R> {
     }
 }
 
-fn warn_of_clock_drift(now: Timestamp, high_water: Ulid) {
+fn warn_of_a_clock_behind(now: Timestamp, high_water: Ulid) {
     let Some(newest) = Timestamp::from_millis(high_water.timestamp_ms()).filter(|_| !high_water.is_nil()) else {
         return;
     };
     if newest.since(now) > CLOCK_BEHIND {
         tracing::warn!(%now, %newest, "the clock is behind the newest id in the store; new ids keep the newest time until it catches up");
-    } else if now.since(newest) > CLOCK_AHEAD {
-        tracing::warn!(%now, %newest, "the clock is more than a year ahead of the newest id in the store; if the clock is wrong, stop now: ids cannot go back");
     }
 }
 
@@ -511,6 +530,16 @@ impl<R: Reader> Storage for Front<R> {
     async fn ping(&self) -> Result<(), StorageError> {
         self.check_open()?;
         self.reader.ping().await
+    }
+
+    async fn probe(&self, within: Duration) -> Result<Timestamp, StorageError> {
+        self.check_open()?;
+        if let Some(at) = self.last_commit.within(within) {
+            return Ok(at);
+        }
+        self.write::<()>(Command::Probe).await?;
+        // What was committed since is as good.
+        Ok(self.last_commit.within(Duration::MAX).unwrap_or_else(|| self.clock.now()))
     }
 
     async fn close(&self) -> Result<(), StorageError> {

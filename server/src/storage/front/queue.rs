@@ -7,7 +7,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
@@ -25,7 +25,7 @@ use super::{
     mint::Mint,
     recent::RecentPages,
 };
-use crate::storage::{Change, Clock, StorageError};
+use crate::storage::{Change, Clock, StorageError, Timestamp};
 
 /// Commands that may wait; at ten thousand commits a second, less than half a second of work.
 const MAX_QUEUE_COMMANDS: usize = 4096;
@@ -68,6 +68,22 @@ enum Request {
     Stop(oneshot::Sender<Box<dyn Writer>>),
 }
 
+/// When something was last made durable, by the clock that never jumps and by the store's.
+#[derive(Default)]
+pub(super) struct LastCommit(Mutex<Option<(Instant, Timestamp)>>);
+
+impl LastCommit {
+    /// When that was, if it is at most so long ago.
+    pub(super) fn within(&self, within: Duration) -> Option<Timestamp> {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|(made, _)| made.elapsed() <= within).map(|(_, at)| at)
+    }
+
+    fn set(&self, at: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), at));
+    }
+}
+
 /// The callers' end of the commit queue.
 pub(super) struct Queue {
     requests: Option<SyncSender<Request>>,
@@ -84,6 +100,7 @@ impl Queue {
         high_water: Ulid,
         clock: Arc<dyn Clock>,
         recent: Arc<RecentPages>,
+        last_commit: Arc<LastCommit>,
         feed: broadcast::Sender<Change>,
     ) -> Result<Self, StorageError> {
         let (sender, requests) = sync_channel(MAX_QUEUE_COMMANDS);
@@ -94,6 +111,7 @@ impl Queue {
             writer,
             clock,
             recent,
+            last_commit,
             feed,
             stored_high_water: high_water,
             mint: Mint::after(high_water),
@@ -188,6 +206,7 @@ struct Committer {
     writer: Box<dyn Writer>,
     clock: Arc<dyn Clock>,
     recent: Arc<RecentPages>,
+    last_commit: Arc<LastCommit>,
     feed: broadcast::Sender<Change>,
     mint: Mint,
     stored_high_water: Ulid,
@@ -307,6 +326,7 @@ impl Committer {
         let mut answers = Vec::new();
         let mut changes = Vec::new();
         let mut begins_purge = false;
+        let mut writes_something = false;
         let mut decide = |rows: Rows| {
             let more_expired = wants.expired.is_some_and(|(_, at_most)| rows.expired.len() >= at_most);
             let mut batch = Batch::new(clock.now(), mint, rows, more_expired);
@@ -314,6 +334,7 @@ impl Committer {
             let Batch { writes, changes: announced, .. } = batch;
             changes = announced;
             recent.begin(&changes);
+            writes_something = !writes.is_empty();
             begins_purge = writes.iter().any(|write| matches!(write, Write::BeginPurge(_)));
             let high_water = mint.high_water();
             Staged { writes, high_water: (high_water > *stored_high_water).then_some(high_water) }
@@ -324,6 +345,9 @@ impl Committer {
             .unwrap_or_else(|_| Err(panicked()))
             .inspect_err(|_| recent.abort())?;
         recent.end(&changes);
+        if writes_something {
+            self.last_commit.set(self.clock.now());
+        }
 
         metrics::histogram!(COMMIT_SECONDS).record(began.elapsed());
         self.stored_high_water = self.mint.high_water();

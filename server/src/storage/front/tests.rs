@@ -12,7 +12,7 @@ use std::{
 use ulid::Ulid;
 
 use super::{
-    Front,
+    Front, Past,
     engine::{Bounds, Page, Reader, Row, Rows, Staged, StoredSession, Wants, Write, Writer},
 };
 use crate::storage::{
@@ -139,7 +139,7 @@ fn a_store() -> (Arc<Front<FakeEngine>>, Arc<Controls>) {
     let controls = Arc::new(Controls::default());
     let writer = Box::new(FakeEngine(controls.clone()));
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000).unwrap()));
-    let front = Front::start(Backend::Sqlite, writer, FakeEngine(controls.clone()), Ulid::nil(), clock).unwrap();
+    let front = Front::start(Backend::Sqlite, writer, FakeEngine(controls.clone()), Past::default(), clock).unwrap();
     (Arc::new(front), controls)
 }
 

@@ -78,13 +78,13 @@ impl Place {
     /// Opens the unfinished store to write, creating it if there is none.
     pub fn import(&self) -> Result<Import, OpenError> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(no_runtime)?;
-        let (writer, high_water) = match self.backend {
+        let (writer, past) = match self.backend {
             Backend::Redb => {
                 redb::open_writer(&self.partial(), RedbOptions { cache_bytes: CACHE_BYTES, ..RedbOptions::default() })?
             }
             Backend::Sqlite => runtime.block_on(sqlite::open_writer(&self.partial()))?,
         };
-        Ok(Import { writer, high_water, _runtime: runtime })
+        Ok(Import { writer, high_water: past.high_water, _runtime: runtime })
     }
 
     /// Opens the unfinished store to look at it, if there is one.

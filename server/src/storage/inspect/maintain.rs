@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use ulid::Ulid;
+
 use crate::storage::{
     Backend, OpenError, StorageError,
     files::{self, beside},
@@ -34,6 +36,16 @@ pub fn compact(backend: Backend, path: &Path) -> Result<(), OpenError> {
     match backend {
         Backend::Redb => redb::maintain::compact(path),
         Backend::Sqlite => blocking(sqlite::maintain::compact(path)),
+    }
+}
+
+/// Takes the largest id ever given out back to the largest one in use, and answers that: what a clock that was once years
+/// ahead leaves behind. A server that ran meanwhile would give out ids that it gave out before, so the store is locked.
+pub fn lower_high_water(backend: Backend, path: &Path) -> Result<Option<Ulid>, OpenError> {
+    files::require(path, backend)?;
+    match backend {
+        Backend::Redb => redb::maintain::lower_high_water(path),
+        Backend::Sqlite => blocking(sqlite::maintain::lower_high_water(path)),
     }
 }
 

@@ -9,9 +9,9 @@ use super::{
     CATALOGUE,
     error::{open_error, storage_error},
     newest_ids, open_store,
-    schema::{HIGH_WATER, SCHEMA},
+    schema::{HIGH_WATER, PROBED_AT, Purges, SCHEMA},
 };
-use crate::storage::{OpenError, RedbOptions, files};
+use crate::storage::{Clock as _, OpenError, RedbOptions, SystemClock, files};
 
 pub(in crate::storage) fn repair(path: &Path) -> Result<PathBuf, OpenError> {
     // Looking at the file keeps writers out of it while it is copied.
@@ -31,6 +31,26 @@ pub(in crate::storage) fn compact(path: &Path) -> Result<(), OpenError> {
     while store.compact().map_err(storage_error("compact the file"))? {}
     store.close().map_err(storage_error("close the store"))?;
     Ok(())
+}
+
+pub(in crate::storage) fn lower_high_water(path: &Path) -> Result<Option<Ulid>, OpenError> {
+    let attempt = "record the largest id";
+    let store = open_store(path, RedbOptions::default()).map_err(named)?;
+    let largest = {
+        let snapshot = store.snapshot().map_err(storage_error(attempt))?;
+        // A deleted channel's id is in use until its messages are gone.
+        let ids = newest_ids(&snapshot).into_iter().chain([snapshot.last_key::<Purges>()]);
+        ids.collect::<Result<Vec<_>, _>>().map_err(storage_error(attempt))?.into_iter().flatten().max()
+    };
+    let stored = store.write(|batch| {
+        batch.run(|operation| {
+            operation.set_meta(HIGH_WATER, &largest.unwrap_or_default().to_bytes())?;
+            operation.set_meta(PROBED_AT, SystemClock.now().as_millis().to_string().as_bytes())
+        })
+    });
+    stored.and_then(|result| result).map_err(storage_error(attempt))?;
+    store.close().map_err(storage_error("close the store"))?;
+    Ok(largest)
 }
 
 /// Records the largest id that is there. Unlike at a start, a recorded one that cannot be read is no reason to stop.

@@ -35,13 +35,13 @@ pub use self::shipped::ShippedVersion;
 use self::{
     error::{corrupt, open_error, storage_error},
     reader::RedbReader,
-    schema::{Categories, Channels, HIGH_WATER, Messages, SCHEMA, Users},
+    schema::{Categories, Channels, HIGH_WATER, Messages, PROBED_AT, SCHEMA, Users},
     writer::RedbWriter,
 };
 pub(super) use self::{schema::CATALOGUE, shipped::SHIPPED};
 use super::{
     Backend, Clock, OpenError, RedbOptions, Storage, StorageError, Timestamp, files,
-    front::{Front, engine::Writer},
+    front::{Front, Past, engine::Writer},
 };
 
 /// Opens the store in the redb file at `path`, creating, repairing and migrating it as needed. That may take long and
@@ -65,11 +65,11 @@ fn answer_tools(store: &Arc<Store>, path: &Path) -> Option<LiveServer> {
     }
 }
 
-/// The writing half of the store in the redb file at `path`, and the largest id ever given out.
-pub(super) fn open_writer(path: &Path, options: RedbOptions) -> Result<(Box<dyn Writer>, Ulid), OpenError> {
+/// The writing half of the store in the redb file at `path`, and what the store remembers.
+pub(super) fn open_writer(path: &Path, options: RedbOptions) -> Result<(Box<dyn Writer>, Past), OpenError> {
     let store = open_store(path, options)?;
-    let high_water = high_water(&store)?;
-    Ok((Box::new(RedbWriter { store: Arc::new(store), live: None }), high_water))
+    let past = past(&store)?;
+    Ok((Box::new(RedbWriter { store: Arc::new(store), live: None }), past))
 }
 
 fn open_store(path: &Path, options: RedbOptions) -> Result<Store, OpenError> {
@@ -93,9 +93,13 @@ fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenEr
 }
 
 fn front_over(writer: RedbWriter, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    let high_water = high_water(&writer.store)?;
+    let past = past(&writer.store)?;
     let reader = RedbReader(writer.store.clone());
-    Ok(Arc::new(Front::start(Backend::Redb, Box::new(writer), reader, high_water, clock)?))
+    Ok(Arc::new(Front::start(Backend::Redb, Box::new(writer), reader, past, clock)?))
+}
+
+fn past(store: &Store) -> Result<Past, StorageError> {
+    Ok(Past { high_water: high_water(store)?, last_seen: last_seen(store)? })
 }
 
 /// The largest id ever given out: as recorded, or as found, should a tool have added rows.
@@ -112,6 +116,17 @@ fn high_water(store: &Store) -> Result<Ulid, StorageError> {
     newest_ids(&snapshot)
         .into_iter()
         .try_fold(recorded, |high, last| Ok(high.max(last.map_err(storage_error(attempt))?.unwrap_or_default())))
+}
+
+/// When the store was last closed, or found to take changes, whichever was later.
+fn last_seen(store: &Store) -> Result<Option<Timestamp>, StorageError> {
+    let mut last = None;
+    for name in ["closed_at", PROBED_AT] {
+        let noted = store.meta(name).map_err(storage_error("read when the store was last in use"))?;
+        let noted = noted.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
+        last = last.max(noted.and_then(Timestamp::from_millis));
+    }
+    Ok(last)
 }
 
 /// The largest id of each table whose keys are given out.

@@ -17,6 +17,8 @@ pub(in crate::storage) const CATALOGUE: Catalogue = catalogue![Users, Channels, 
 
 /// The name in `meta` of the largest id ever given out: 16 bytes.
 pub(super) const HIGH_WATER: &str = "high_water_id";
+/// The name in `meta` of when it was last tried whether changes can be stored: milliseconds since 1970, a decimal number.
+pub(super) const PROBED_AT: &str = "probed_at";
 
 record! {
     /// A user. The key is the id, whose time is when the user was created.

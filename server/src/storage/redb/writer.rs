@@ -5,7 +5,13 @@ use std::sync::Arc;
 use decentcom_kvstore::{Error, Operation, Snapshot, Store, live::LiveServer};
 use ulid::Ulid;
 
-use super::{channels, error::storage_error, messages, schema::HIGH_WATER, sessions, users};
+use super::{
+    channels,
+    error::storage_error,
+    messages,
+    schema::{HIGH_WATER, PROBED_AT},
+    sessions, users,
+};
 use crate::storage::{
     StorageError,
     front::engine::{Row, Rows, Staged, Wants, Write, Writer},
@@ -80,6 +86,7 @@ fn store(operation: &mut Operation<'_>, staged: &Staged) -> Result<(), Error> {
             Write::BeginPurge(id) => channels::begin_purge(operation, *id),
             Write::PurgeMessage { id, .. } => messages::remove(operation, *id),
             Write::EndPurge(id) => channels::end_purge(operation, *id),
+            Write::NoteProbe(at) => operation.set_meta(PROBED_AT, at.as_millis().to_string().as_bytes()),
         }?;
     }
     match staged.high_water {

@@ -3,14 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use ulid::Ulid;
 
 use super::{
+    HIGH_WATER, PROBED_AT,
     error::{primary_code, storage_error},
     lock, open_error, options, refuse_foreign_schema, refuse_newer_schema,
+    sql::bad_value,
 };
 use crate::storage::{
-    OpenError,
+    Clock as _, OpenError, SystemClock,
     files::{self, beside},
+    id::parse_ulid,
 };
 
 pub(in crate::storage) async fn repair(path: &Path) -> Result<PathBuf, OpenError> {
@@ -31,6 +35,39 @@ pub(in crate::storage) async fn compact(path: &Path) -> Result<(), OpenError> {
     close(path, connection).await?;
     drop(held);
     Ok(())
+}
+
+pub(in crate::storage) async fn lower_high_water(path: &Path) -> Result<Option<Ulid>, OpenError> {
+    let attempt = "record the largest id";
+    let held = lock(path, &beside(path, ".lock"))?;
+    let mut connection = connect(path).await?;
+    // A deleted channel's id is in use until its messages are gone. Text order is id order.
+    let largest: Option<String> = sqlx::query_scalar(
+        "SELECT max(id) FROM (
+            SELECT max(id) AS id FROM users
+            UNION ALL SELECT max(id) FROM channels
+            UNION ALL SELECT max(id) FROM categories
+            UNION ALL SELECT max(id) FROM messages
+            UNION ALL SELECT max(channel_id) FROM purges)",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(|error| storage_error(attempt, error))?;
+    let largest = match largest {
+        Some(text) => Some(parse_ulid(&text).ok_or_else(|| bad_value(attempt, "id", &text))?),
+        None => None,
+    };
+    sqlx::query("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?), (?, ?)")
+        .bind(HIGH_WATER)
+        .bind(largest.unwrap_or_default().to_string())
+        .bind(PROBED_AT)
+        .bind(SystemClock.now().to_string())
+        .execute(&mut connection)
+        .await
+        .map_err(|error| storage_error(attempt, error))?;
+    close(path, connection).await?;
+    drop(held);
+    Ok(largest)
 }
 
 async fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {

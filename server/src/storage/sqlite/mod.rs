@@ -37,9 +37,9 @@ use self::{
     writer::SqliteWriter,
 };
 use super::{
-    Backend, Clock, OpenError, Storage, StorageError,
+    Backend, Clock, OpenError, Storage, StorageError, Timestamp,
     files::{self, beside, path_error},
-    front::{Front, engine::Writer},
+    front::{Front, Past, engine::Writer},
     id::parse_ulid,
 };
 
@@ -50,6 +50,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 const HIGH_WATER: &str = "high_water_id";
 /// The name in `meta` of when the store was last closed in good order.
 const CLOSED_AT: &str = "closed_at";
+/// The name in `meta` of when it was last tried whether changes can be stored.
+const PROBED_AT: &str = "probed_at";
 
 /// The largest this program may let the write-ahead log stay between checkpoints.
 const WAL_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
@@ -68,7 +70,7 @@ const CACHE_KIB: u32 = 16 * 1024;
 
 /// Opens the store in the SQLite file at `path`, creating and migrating it as needed.
 pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    let (writer, high_water) = open_writer(path).await?;
+    let (writer, past) = open_writer(path).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(read_connections())
         .min_connections(1)
@@ -80,12 +82,11 @@ pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn S
         .await
         .map_err(|error| open_error(path, error))?;
     let reader = SqliteReader::pooled(readers);
-    Ok(Arc::new(Front::start(Backend::Sqlite, writer, reader, high_water, clock)?))
+    Ok(Arc::new(Front::start(Backend::Sqlite, writer, reader, past, clock)?))
 }
 
-/// The writing half of the store in the SQLite file at `path`, created and migrated as needed, and the largest id ever
-/// given out.
-pub(super) async fn open_writer(path: &Path) -> Result<(Box<dyn Writer>, Ulid), OpenError> {
+/// The writing half of the store in the SQLite file at `path`, created and migrated as needed, and what the store remembers.
+pub(super) async fn open_writer(path: &Path) -> Result<(Box<dyn Writer>, Past), OpenError> {
     let lock_path = lock_path(path);
     // The lock comes before a look into the file: closing any descriptor of it would drop the POSIX locks that another
     // store in this process holds on it, see "How To Corrupt An SQLite Database File", section 2.2.
@@ -111,8 +112,8 @@ pub(super) async fn open_writer(path: &Path) -> Result<(Box<dyn Writer>, Ulid), 
         .pragma("temp_store", "memory");
     let mut connection = writing.connect().await.map_err(|error| open_error(path, error))?;
     migrate(path, &mut connection).await?;
-    let high_water = high_water(&mut connection).await?;
-    Ok((Box::new(SqliteWriter::for_file(connection, writing, path, held)?), high_water))
+    let past = Past { high_water: high_water(&mut connection).await?, last_seen: last_seen(&mut connection).await? };
+    Ok((Box::new(SqliteWriter::for_file(connection, writing, path, held)?), past))
 }
 
 /// Opens an empty store in memory. One connection serves reads and writes: a second would see another database.
@@ -124,7 +125,7 @@ pub(super) async fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Stor
     let connection = Arc::new(Mutex::new(connection));
     let writer = SqliteWriter::in_memory(connection.clone());
     let reader = SqliteReader::shared(connection);
-    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, Ulid::nil(), clock)?))
+    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, Past::default(), clock)?))
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -242,6 +243,15 @@ async fn high_water(connection: &mut SqliteConnection) -> Result<Ulid, StorageEr
         None => Ok(Ulid::nil()),
         Some(text) => parse_ulid(&text).ok_or_else(|| sql::bad_value("read the high-water id", "meta.value", &text)),
     }
+}
+
+/// When the store was last closed, or found to take changes, whichever was later.
+async fn last_seen(connection: &mut SqliteConnection) -> Result<Option<Timestamp>, StorageError> {
+    let noted: Vec<String> = sqlx::query_scalar("SELECT value FROM meta WHERE name IN ('closed_at', 'probed_at')")
+        .fetch_all(connection)
+        .await
+        .map_err(|error| storage_error("read when the store was last in use", error))?;
+    Ok(noted.iter().filter_map(|text| text.parse().ok()).max())
 }
 
 fn open_error(path: &Path, error: sqlx::Error) -> OpenError {

@@ -12,7 +12,7 @@ use tokio::{runtime::Handle, sync::Mutex};
 use ulid::Ulid;
 
 use super::{
-    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, CLOSED_AT, HIGH_WATER, WAL_LIMIT_BYTES, WAL_STEP_BYTES, channels,
+    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, CLOSED_AT, HIGH_WATER, PROBED_AT, WAL_LIMIT_BYTES, WAL_STEP_BYTES, channels,
     checkpoint::Checkpointer,
     error::storage_error,
     messages, sessions,
@@ -285,6 +285,7 @@ async fn store_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
         Write::BeginPurge(id) => channels::begin_purge(connection, *id).await,
         Write::PurgeMessage { id, .. } => messages::remove(connection, [*id]).await,
         Write::EndPurge(id) => channels::end_purge(connection, *id).await,
+        Write::NoteProbe(at) => store_fact(connection, PROBED_AT, &at.to_string()).await,
     }
 }
 

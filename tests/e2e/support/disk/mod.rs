@@ -7,9 +7,7 @@ mod power;
 
 use std::{
     fs::{self, File},
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
+    path::PathBuf,
 };
 
 use tempfile::TempDir;
@@ -53,7 +51,7 @@ impl Disk {
     /// Starts the built server on this disk; what it answers if it stops instead.
     pub(crate) fn try_start(&self, backend: &str, settings: &[(&str, &str)]) -> Result<Server, String> {
         let mut command = super::program(&self.root());
-        command.envs([("LD_PRELOAD", library()), ("DISK_ROOT", &self.root())]);
+        command.envs([("LD_PRELOAD", super::preload::disk()), ("DISK_ROOT", &self.root())]);
         command.envs([("DISK_LOG", self.directory.path().join("log")), ("DISK_FAULTS", self.fault_file())]);
         command.envs(settings.iter().copied());
         Server::launch(command, backend)
@@ -82,22 +80,4 @@ impl Disk {
     fn fault_file(&self) -> PathBuf {
         self.directory.path().join("faults")
     }
-}
-
-/// The compiled library, made once per test program.
-fn library() -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/preload");
-        let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("disk-{}.so", std::process::id()));
-        let output = Command::new("cc")
-            .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread", "-o"])
-            .arg(&library)
-            .args(["calls.c", "faults.c", "log.c"].map(|name| sources.join(name)))
-            .arg("-ldl")
-            .output()
-            .expect("a C compiler is installed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        library
-    })
 }
