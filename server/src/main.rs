@@ -8,7 +8,7 @@ use decentcom_server::{
     http::{App, record_metrics, serve, serve_metrics},
     storage::{self, Metered, SystemClock},
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// A self-hosted community server.
@@ -40,6 +40,9 @@ struct Arguments {
 const USAGE: u8 = 2;
 /// Files that the server opens besides connections: the database, its log, listeners; with plenty to spare.
 const FILES_BESIDES_CONNECTIONS: usize = 256;
+/// Connections that wait in the kernel to be taken, where the system allows so many (net.core.somaxconn). One that finds no
+/// room waits for seconds; the library's 128 are gone in a moment in which the processors are busy.
+const BACKLOG: u32 = 4096;
 /// What shells call a program that was interrupted.
 const INTERRUPTED: i32 = 130;
 
@@ -88,9 +91,9 @@ fn start_logging(config: &Config) -> Result<(), String> {
 
 async fn run(mut config: Config) -> Result<(), String> {
     // The port comes before the database: a second start by mistake must not create or migrate anything.
-    let listener = listen(config.network.bind_address, "network").await?;
+    let listener = listen(config.network.bind_address, "network")?;
     let metrics = match config.metrics.bind_address {
-        Some(address) => Some(listen(address, "metrics").await?),
+        Some(address) => Some(listen(address, "metrics")?),
         None => None,
     };
     let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
@@ -117,8 +120,14 @@ async fn run(mut config: Config) -> Result<(), String> {
     serve(app, listener, stop).await.map_err(|error| format!("the server failed: {error}"))
 }
 
-async fn listen(address: SocketAddr, section: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn listen(address: SocketAddr, section: &str) -> Result<TcpListener, String> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?; // of a server that has just stopped
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|error: std::io::Error| {
         format!("cannot listen on {address}: {error}. Stop what uses the port, or change `bind_address` in [{section}]")
     })
 }

@@ -291,7 +291,7 @@ mod tests {
         lock(&budget.0.ledger).used
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_quarter_is_the_most_that_one_holder_gets() {
         let (crowd, budget) = budget();
         let (connection, _member) = somewhere(&crowd);
@@ -370,7 +370,7 @@ mod tests {
         holding.await.unwrap();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn far_beyond_the_budget_is_noticed() {
         let (crowd, budget) = budget();
         let (connection, _member) = somewhere(&crowd);
