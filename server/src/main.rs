@@ -10,7 +10,10 @@ use decentcom_server::{
     http::{App, record_metrics, serve, serve_metrics},
     storage::{self, CautiousClock, Clock, Metered, SystemClock, check_system_clock},
 };
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::Runtime,
+};
 
 use self::program::{Logs, Signals, ask, check_filter, follow};
 
@@ -60,6 +63,9 @@ enum Request {
 const USAGE: u8 = 2;
 /// Files that the server opens besides connections: the database, its log, listeners; with plenty to spare.
 const FILES_BESIDES_CONNECTIONS: usize = 256;
+/// Connections that wait in the kernel to be taken, where the system allows so many (net.core.somaxconn). One that finds no
+/// room waits for seconds; the library's 128 are gone in a moment in which the processors are busy.
+const BACKLOG: u32 = 4096;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -122,9 +128,9 @@ async fn run(arguments: Arguments, mut config: Config, logs: Logs) -> Result<(),
     let signals = Signals::take(logs.clone()).map_err(|error| format!("cannot wait for signals: {error}"))?;
     check_system_clock(arguments.accept_clock)?;
     // The port comes before the database: a second start by mistake must not create or migrate anything.
-    let listener = listen(config.network.bind_address, "network").await?;
+    let listener = listen(config.network.bind_address, "network")?;
     let metrics = match config.metrics.bind_address {
-        Some(address) => Some(listen(address, "metrics").await?),
+        Some(address) => Some(listen(address, "metrics")?),
         None => None,
     };
     let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
@@ -169,8 +175,14 @@ async fn run(arguments: Arguments, mut config: Config, logs: Logs) -> Result<(),
     serve(app, listener, signals.stopped()).await.map_err(|error| format!("the server failed: {error}"))
 }
 
-async fn listen(address: SocketAddr, section: &str) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn listen(address: SocketAddr, section: &str) -> Result<TcpListener, String> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?; // of a server that has just stopped
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|error: std::io::Error| {
         format!("cannot listen on {address}: {error}. Stop what uses the port, or change `bind_address` in [{section}]")
     })
 }

@@ -41,12 +41,10 @@ use crate::{
 
 /// Bytes of a request's head: its target and its headers.
 const MAX_HEAD: usize = 32 * 1024;
-/// Bytes of a refused body that are passed over so that the connection can be used again.
-const PASSED_OVER_TO_GO_ON: u64 = 256 * 1024;
-/// Bytes that are passed over so that the client gets to read the answer, before the connection is closed.
-const PASSED_OVER_TO_CLOSE: u64 = 16 * 1024 * 1024;
+/// Bytes of a refused body that are passed over, so that the client gets to read the answer and the connection goes on.
+const PASSED_OVER: u64 = 16 * 1024 * 1024;
 /// How long that may take.
-const PASSING_OVER: Duration = Duration::from_secs(5);
+const PASSING_OVER: Duration = Duration::from_secs(15);
 
 /// Answers requests over one connection.
 pub(super) struct Requests {
@@ -239,21 +237,20 @@ impl Unread {
             // It has not sent anything and may never do so; what it does send nobody could tell from a next request.
             return true;
         }
-        let goes_on = rest.size_hint().upper().is_none_or(|size| size <= PASSED_OVER_TO_GO_ON);
-        let most = if goes_on { PASSED_OVER_TO_GO_ON } else { PASSED_OVER_TO_CLOSE };
+        let is_too_much = rest.size_hint().lower() > PASSED_OVER;
         let serving = serving.clone();
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(PASSING_OVER, pass_over(rest, most)).await;
+            let _ = tokio::time::timeout(PASSING_OVER, pass_over(rest)).await;
             drop(serving);
         });
-        !goes_on
+        is_too_much
     }
 }
 
-/// Reads and forgets a body, up to `most` bytes.
-async fn pass_over(mut body: Incoming, most: u64) {
+/// Reads and forgets a body, within the bound. Beyond it, dropping the body has hyper close the connection.
+async fn pass_over(mut body: Incoming) {
     let mut passed_over = 0;
-    while passed_over <= most {
+    while passed_over <= PASSED_OVER {
         match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             Some(Ok(frame)) => passed_over += frame.data_ref().map_or(0, |bytes| bytes.len() as u64),
             _ => return,
