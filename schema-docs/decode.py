@@ -142,10 +142,15 @@ def digest(key):
 
 # The tables: key and payload to a record, with its fields in the order of a dump
 
-def user(key, it):
+def user_1(key, it):
+    return user(key, it, older=True)
+
+
+def user(key, it, older=False):
     pubkey, name, avatar, updated = it.text(), it.option(it.text), it.option(it.text), it.time()
-    return {"id": ulid(key), "pubkey": pubkey, "display_name": name, "avatar_hash": avatar,
-            "created_at": created(key), "updated_at": updated}
+    is_bot, is_member = (False, True) if older else (it.bool(), it.bool())
+    return {"id": ulid(key), "pubkey": pubkey, "display_name": name, "avatar_hash": avatar, "is_bot": is_bot,
+            "is_member": is_member, "created_at": created(key), "updated_at": updated}
 
 
 def channel(key, it):
@@ -175,14 +180,23 @@ def session(key, it):
     return {"digest": digest(key), "user_id": user_id, "created_at": created_at, "expires_at": expires_at}
 
 
+def used_challenge(key, it):
+    if len(key) != 44:
+        raise Damaged(f"{len(key)} bytes are no slot, digest and number")
+    slot, number = int.from_bytes(key[:8], "big"), int.from_bytes(key[40:], "big")
+    return {"slot": slot, "key_digest": digest(key[8:40]), "number": number, "expires_at": it.time()}
+
+
 # By table and record version
 TABLES = {
-    ("users", 1): user,
+    ("users", 1): user_1,
+    ("users", 2): user,
     ("channels", 1): channel,
     ("categories", 1): category,
     ("messages", 1): message,
     ("purges", 1): purge,
     ("sessions", 1): session,
+    ("used_challenges", 1): used_challenge,
 }
 
 
@@ -192,7 +206,7 @@ def millis(data):
     return timestamp(int.from_bytes(data, "big"))
 
 
-UNIQUE = {"users_by_pubkey": (utf8, ulid)}
+UNIQUE = {"users_by_pubkey": (utf8, ulid), "members_by_id": (ulid, ulid)}
 INDEXES = {
     "messages_by_channel": (16, ulid, ulid),
     "tombstones_by_channel": (16, ulid, ulid),
@@ -229,7 +243,7 @@ def decode(table, key, value):
     payload = Payload(payload)
     record = TABLES[table, version](key, payload)
     payload.end()
-    return record, table != "purges"
+    return record, table not in ("purges", "used_challenges")
 
 
 def main():

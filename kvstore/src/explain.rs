@@ -192,7 +192,10 @@ pub(crate) fn record<R: Record>(key: &[u8], bytes: &[u8]) -> Vec<Part> {
         Part { name: "checksum", layout: "CRC-32C, 4 bytes little-endian", bytes: 4, value: checksum },
     ];
     if version != R::VERSION {
-        parts.push(unreadable(payload, "a payload of another version"));
+        match R::upgrade(version, payload).ok().and_then(|record| codec::encode_payload(&record).ok()) {
+            Some(upgraded) => parts.extend(upgraded_fields::<R>(payload, &upgraded)),
+            None => parts.push(unreadable(payload, "a payload of another version")),
+        }
         return parts;
     }
     let mut rest = payload;
@@ -201,6 +204,13 @@ pub(crate) fn record<R: Record>(key: &[u8], bytes: &[u8]) -> Vec<Part> {
         parts.push(unreadable(rest, "these bytes are no field"));
     }
     parts
+}
+
+/// The fields that an older payload is read as. They are not its bytes, so these stand before them, in one part.
+fn upgraded_fields<R: Record>(payload: &[u8], mut upgraded: &[u8]) -> Vec<Part> {
+    let whole = Part { name: "payload", layout: "of an older version", bytes: payload.len(), value: Value::Nothing };
+    let fields = R::explain(&mut upgraded).into_iter().map(|field| Part { bytes: 0, ..field });
+    [whole].into_iter().chain(fields).collect()
 }
 
 /// The parts of a row of a table.

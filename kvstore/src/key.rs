@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  u64          8 bytes, big-endian
+//!  u32          4 bytes, big-endian
 //!  Ulid        16 bytes, big-endian
 //!  [u8; N]      N bytes
 //!  String       UTF-8, as long as it is; only alone or last
@@ -70,6 +71,27 @@ impl Key for u64 {
 
     fn parts(&self) -> Vec<Part> {
         sole(self, Value::Unsigned(*self))
+    }
+
+    fn range_of(text: &str) -> Option<ByteRange> {
+        text.parse().ok().map(|number: Self| beginning_with(number.to_bytes()))
+    }
+}
+
+impl Key for u32 {
+    const WIDTH: Option<usize> = Some(4);
+    const LAYOUT: &'static str = "u32, 4 bytes big-endian";
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_be_bytes)
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        sole(self, Value::Unsigned((*self).into()))
     }
 
     fn range_of(text: &str) -> Option<ByteRange> {
@@ -294,6 +316,7 @@ mod tests {
     #[test]
     fn golden_bytes_of_every_kind_of_key() {
         assert_eq!(0x0102_u64.to_bytes(), [0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(0x0102_u32.to_bytes(), [0, 0, 1, 2]);
         assert_eq!(Ulid(0x0102).to_bytes()[14..], [1, 2]);
         assert_eq!([7_u8, 8].to_bytes(), [7, 8]);
         assert_eq!(Key::to_bytes(&"hé".to_owned()), [b'h', 0xC3, 0xA9]);

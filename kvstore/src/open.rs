@@ -88,6 +88,8 @@ pub struct Options {
 pub enum Progress {
     /// Walking through the file after a crash; done so far, from 0 to 1.
     Repairing(f64),
+    /// Copying the file, as it is before it gets another format.
+    KeepingACopy,
     /// About to run the migration with this name.
     Migrating(&'static str),
     /// Opening the file again after an input or output failed, while the store is in use.
@@ -202,8 +204,10 @@ impl Options {
                 due.push(migration);
             }
         }
-        if !due.is_empty() && store.meta(MIGRATING)?.is_none() {
+        // Also where no step is due: older programs cannot read what this one is about to write, and the copy is the way back.
+        if (!due.is_empty() || found < schema.format) && store.meta(MIGRATING)?.is_none() {
             if path.is_file() {
+                (self.progress)(Progress::KeepingACopy);
                 keep_copy(path, found)?;
             }
             store.set_meta(MIGRATING, now().as_bytes())?;

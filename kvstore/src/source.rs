@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use crate::{
     error::Error,
+    key::after_prefix,
     snapshot::{Direction, Snapshot, decode_row},
     table::Table,
 };
@@ -34,6 +35,12 @@ impl RawRange {
     /// Every key above this one.
     pub fn above(key: Vec<u8>) -> Self {
         Self { start: Bound::Excluded(key), ..Self::ALL }
+    }
+
+    /// Every key that begins so.
+    pub fn beginning_with(prefix: Vec<u8>) -> Self {
+        let end = after_prefix(&prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        Self { start: Bound::Included(prefix), end }
     }
 
     /// Whether no key can be in it; redb takes asking for such a range for a mistake.

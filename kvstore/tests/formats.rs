@@ -49,9 +49,12 @@ fn nothing(_: &Store) -> Result<(), Error> {
 fn a_format_raised_without_a_migration_refuses_older_programs_too() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
-    drop(open(&path, 1, &[]).unwrap());
+    file_with_a_note(&path);
     drop(open(&path, 2, &[]).unwrap());
     assert!(matches!(open(&path, 1, &[]), Err(OpenError::NewerFormat { found: 2, .. })));
+    assert_eq!(text(&directory.path().join("store.before-format-2"), 1), "original", "the way back");
+    drop(open(&path, 2, &[]).unwrap());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "the store and one copy");
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub const DEFAULT_PATH: &str = "decentcom.toml";
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Bytes of UTF-8 that a character can take; bounds `max_message_length` so that the store accepts what it allows.
 const MAX_CHARACTER_BYTES: usize = 4;
+/// Bytes of `public_address`: it is part of each challenge.
+const MAX_ADDRESS_BYTES: usize = 100;
 const MIB: u64 = 1024 * 1024;
 
 /// What stands in the file, section by section, before it is checked. Every key is optional.
@@ -65,6 +67,8 @@ pub struct Server {
 pub struct Network {
     /// Where to listen, an IP address and a port; port 0 picks a free one.
     pub bind_address: SocketAddr,
+    /// The address that clients dial, named in what people sign to log in; empty if it is not known.
+    pub public_address: String,
     /// Origins that browsers may call from; empty for all.
     pub allowed_origins: Vec<String>,
     /// Connections open at once, the gateway's among them; whoever comes then waits until one ends.
@@ -128,25 +132,25 @@ pub struct Sessions {
     pub sweep_interval: Duration,
 }
 
-/// Who may log in.
+/// Who may become a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MembershipMode {
     /// Anybody: an unknown key registers by logging in.
     Open,
-    /// The keys in `allowed`, and admins.
+    /// The keys in `allowed`, and admins. Others may log in, and do nothing but ask to join.
     Allowlist,
-    /// Users that exist already, and admins.
+    /// Members that there are already, and admins. Nobody else may log in.
     Closed,
 }
 
 /// `[membership]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Membership {
-    /// Who may log in.
+    /// Who may become a member.
     pub mode: MembershipMode,
-    /// Public keys (base58) of those who manage channels; empty for the earliest registered user.
+    /// Public keys (base58) of those who manage channels; empty for the member who registered first.
     pub admins: BTreeSet<String>,
     /// Public keys (base58) that `mode = "allowlist"` lets in.
     pub allowed: BTreeSet<String>,
@@ -241,6 +245,7 @@ impl Default for Network {
     fn default() -> Self {
         Self {
             bind_address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_address: String::new(),
             allowed_origins: Vec::new(),
             max_connections: 16_384,
             max_connections_per_address: 4096,
@@ -554,6 +559,14 @@ impl File {
         let log_size = self.logging.max_size_mib;
         if !(1..=1024 * 1024).contains(&log_size) {
             return impossible("[logging] max_size_mib", format!("is {log_size}; allowed are 1 to 1048576"));
+        }
+        let address = &self.network.public_address;
+        if address.len() > MAX_ADDRESS_BYTES || !address.chars().all(|character| character.is_ascii_graphic()) {
+            let allowed = format!("at most {MAX_ADDRESS_BYTES} ASCII characters without spaces");
+            return impossible(
+                "[network] public_address",
+                format!("is {address:?}; it is what clients dial, such as `https://chat.example`: {allowed}"),
+            );
         }
         if self.network.max_connections == 0 {
             return impossible("[network] max_connections", "is 0; at least 1 is needed to serve anybody".into());

@@ -101,7 +101,10 @@ async fn a_client_of_the_oldest_generation_connects_and_chats(backend: &str) {
     let (op, member) = socket.event().await;
     assert_eq!((op.as_str(), &member["user_id"], &member["roles"]), ("MEMBER_JOIN", &json!(other.id), &json!([])));
     other.ok(Method::PATCH, "/profile", json!({ "display_name": "Bob" })).await;
-    let expected = json!({ "user_id": other.id, "pubkey": other.pubkey(), "display_name": "Bob", "avatar_hash": null });
+    let expected = json!({
+        "user_id": other.id, "pubkey": other.pubkey(), "display_name": "Bob", "avatar_hash": null, "is_bot": false,
+        "joined_at": member["joined_at"],
+    });
     assert_eq!(socket.event().await, ("MEMBER_UPDATE".into(), expected));
 }
 

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use decentcom_server::storage::{
     self, Backend, Category, CategoryChoice, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelStore,
-    ManualClock, Message, MessagePage, MessageStore, PageAt, Session, SessionStore, Storage, StorageError,
-    StorageOptions, Timestamp, User, UserStore,
+    LogIn, LoggedIn, LoginKey, ManualClock, Message, MessagePage, MessageStore, PageAt, Session, SessionStore, Storage,
+    StorageError, StorageOptions, Timestamp, User, UserStore,
 };
 use tokio::sync::{RwLock, broadcast};
 
@@ -75,11 +75,17 @@ impl UserStore for Reopening {
     ) -> Result<User, StorageError> {
         changing!(self.update_user(id, display_name, avatar_hash))
     }
+    async fn set_membership(&self, id: &str, is_member: bool) -> Result<User, StorageError> {
+        changing!(self.set_membership(id, is_member))
+    }
     async fn list_users(&self) -> Result<Vec<User>, StorageError> {
         reading!(self.list_users())
     }
     async fn list_users_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StorageError> {
         reading!(self.list_users_page(after, limit))
+    }
+    async fn list_members_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StorageError> {
+        reading!(self.list_members_page(after, limit))
     }
 }
 
@@ -185,11 +191,23 @@ impl SessionStore for Reopening {
     async fn create_session(&self, user_id: &str, duration: Duration) -> Result<Session, StorageError> {
         changing!(self.create_session(user_id, duration))
     }
+    async fn log_in(&self, log_in: LogIn) -> Result<LoggedIn, StorageError> {
+        changing!(self.log_in(log_in))
+    }
+    async fn newest_used_challenges(&self, pubkey: &str, slots: &[u64]) -> Result<Vec<Option<u32>>, StorageError> {
+        reading!(self.newest_used_challenges(pubkey, slots))
+    }
+    async fn login_key(&self) -> Result<LoginKey, StorageError> {
+        reading!(self.login_key())
+    }
     async fn get_session(&self, token: &str) -> Result<Option<Session>, StorageError> {
         reading!(self.get_session(token))
     }
     async fn delete_session(&self, token: &str) -> Result<(), StorageError> {
         changing!(self.delete_session(token))
+    }
+    async fn delete_sessions_of_user(&self, user_id: &str) -> Result<u64, StorageError> {
+        changing!(self.delete_sessions_of_user(user_id))
     }
     async fn delete_expired_sessions(&self) -> Result<u64, StorageError> {
         changing!(self.delete_expired_sessions())

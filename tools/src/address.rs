@@ -7,7 +7,10 @@ use std::{
     str::FromStr,
 };
 
-use decentcom_server::{config::Config, storage::Backend};
+use decentcom_server::{
+    config::{Config, Membership},
+    storage::Backend,
+};
 
 /// `sqlite:PATH`, `redb:PATH`, or `config:FILE` for the store that a configuration file of the server names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Address {
     pub backend: Backend,
     /// The database file.
     pub path: PathBuf,
+    /// Who may be a member and who is an admin, where a configuration names the store.
+    pub membership: Option<Membership>,
 }
 
 impl FromStr for Address {
@@ -26,12 +31,13 @@ impl FromStr for Address {
         let (scheme, path) = text.split_once(':').filter(|(_, path)| !path.is_empty()).ok_or_else(form)?;
         if scheme == "config" {
             let config = Config::load(Some(Path::new(path)), std::env::vars_os()).map_err(|error| error.to_string())?;
-            return Ok(Self { backend: config.storage.backend, path: config.storage.path });
+            let Config { storage, membership, .. } = config;
+            return Ok(Self { backend: storage.backend, path: storage.path, membership: Some(membership) });
         }
         let backend = [Backend::Sqlite, Backend::Redb].into_iter().find(|backend| backend.name() == scheme);
         // In full, so that messages say which file is meant wherever they are read.
         let path = std::path::absolute(path).map_err(|error| format!("`{text}`: {error}"))?;
-        Ok(Self { backend: backend.ok_or_else(form)?, path })
+        Ok(Self { backend: backend.ok_or_else(form)?, path, membership: None })
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{io::Write, time::Duration};
 
+use decentcom_server::config::{Membership, MembershipMode};
 use decentcom_server::storage::{
-    Backend, Clock as _, SystemClock, Timestamp,
-    inspect::{Facts, Moment, State},
+    Backend, Clock as _, Entity, SystemClock, Timestamp,
+    inspect::{Facts, Inspection, Moment, Records, Row, State},
 };
 use indicatif::{HumanBytes, HumanDuration};
 use serde::Serialize;
@@ -23,7 +24,8 @@ const CLOCK_BEHIND: Duration = Duration::from_secs(60);
 pub(crate) fn run(options: &cli::Info, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let mut store = session.open(&options.store, Moment::Steps)?;
     let facts = store.facts()?;
-    let info = Info::of(&facts, store.holder(), SystemClock.now());
+    let mut info = Info::of(&facts, store.holder(), SystemClock.now());
+    info.admin = admin(&mut *store, options.store.membership.as_ref());
     match options.format {
         TextOrJson::Json => json_line(&info, out)?,
         TextOrJson::Text => info.write(out)?,
@@ -50,6 +52,7 @@ struct Info {
     high_water_id: Option<String>,
     high_water_time: Option<Timestamp>,
     next_start: String,
+    admin: String,
     warnings: Vec<String>,
 }
 
@@ -77,6 +80,7 @@ impl Info {
             high_water_id: facts.high_water.map(|id| id.to_string()),
             high_water_time,
             next_start: next_start(facts),
+            admin: String::new(),
             warnings: clock_warning(high_water_time, now).into_iter().collect(),
         }
     }
@@ -111,8 +115,47 @@ impl Info {
             (None, _) => "none was given out yet".into(),
         };
         line("largest id", &newest)?;
+        line("admin", &self.admin)?;
         self.warnings.iter().try_for_each(|warning| line("WARNING", warning))
     }
+}
+
+/// Who manages the server: the configured keys, or else the member who registered first, of those that are admitted. A
+/// store by itself does not know its configuration, so it is said on what condition.
+fn admin(store: &mut dyn Inspection, membership: Option<&Membership>) -> String {
+    let configured = membership.map(|membership| &membership.admins).filter(|admins| !admins.is_empty());
+    if let Some(admins) = configured {
+        let keys = admins.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        return format!("{keys}, by [membership] admins");
+    }
+    let condition = if membership.is_some() { "as" } else { "if" };
+    let condition = format!("{condition} [membership] admins is empty");
+    match earliest_member(store, membership) {
+        Ok(Some(user)) => {
+            let name = user.display_name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+            format!("{}{name}, the member who registered first, {condition}", user.pubkey)
+        }
+        Ok(None) => format!("whoever becomes a member first, {condition}"),
+        Err(error) => format!("unknown: {error}"),
+    }
+}
+
+fn earliest_member(
+    store: &mut dyn Inspection,
+    membership: Option<&Membership>,
+) -> Result<Option<std::sync::Arc<decentcom_server::storage::User>>, decentcom_server::storage::StorageError> {
+    let is_admitted =
+        |pubkey: &str| membership.is_none_or(|it| it.mode != MembershipMode::Allowlist || it.allowed.contains(pubkey));
+    let mut users = Records::new(Entity::User, store)?;
+    while let Some(row) = users.next(store)? {
+        if let Row::User(user) = row
+            && user.is_member
+            && is_admitted(&user.pubkey)
+        {
+            return Ok(Some(user));
+        }
+    }
+    Ok(None)
 }
 
 /// Bytes of files and of the disk, for people.

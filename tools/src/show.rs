@@ -167,9 +167,9 @@ pub(crate) fn paragraph(looked: &Looked, stored: &Stored, out: &mut dyn Write) -
     Ok(())
 }
 
-/// The parts that are content, without a record's header.
+/// The parts that are content, without a record's header, or the bytes of an older version.
 fn fields(explained: &Explained) -> impl Iterator<Item = &Cell> {
-    explained.value.iter().filter(|cell| !matches!(cell.name.as_str(), "version" | "checksum"))
+    explained.value.iter().filter(|cell| !matches!(cell.name.as_str(), "version" | "checksum" | "payload"))
 }
 
 /// A row, byte by byte.

@@ -16,17 +16,19 @@ use clap::Parser as _;
 use dcstore::{Session, cli::Cli, run};
 use decentcom_kvstore::hex;
 use decentcom_server::storage::{
-    self, Backend, Entity, ManualClock, RedbOptions, Storage, StorageError, StorageOptions, Timestamp,
+    self, Admission, Backend, Challenge, Clock as _, Entity, LogIn, ManualClock, RedbOptions, Storage, StorageError,
+    StorageOptions, Timestamp,
     inspect::{self, Direction, RawRange, Records},
 };
 use tempfile::TempDir;
 
 /// Every table and index of a redb store; `purges` first, as the script asks.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "purges",
     "meta",
     "users",
     "users_by_pubkey",
+    "members_by_id",
     "channels",
     "categories",
     "messages",
@@ -35,6 +37,7 @@ const TABLES: [&str; 12] = [
     "sessions",
     "sessions_by_user",
     "sessions_by_expiry",
+    "used_challenges",
 ];
 
 fn repository() -> PathBuf {
@@ -100,6 +103,13 @@ async fn fill(store: &Arc<dyn Storage>, clock: &ManualClock) {
             store.update_user(&user.id, Some(""), name(text).as_deref()).await.unwrap();
         }
         users.push(user.id);
+    }
+    for number in [0, 1, u32::MAX] {
+        let challenge = Challenge { slot: Challenge::slot_at(clock.now()), number };
+        let (pubkey, admission) =
+            (format!("bot {number}"), if number == 1 { Admission::Visit } else { Admission::Join });
+        let log_in = LogIn { pubkey, challenge, admission, is_bot: number > 0, duration: Duration::from_secs(60) };
+        store.log_in(log_in).await.unwrap();
     }
     let category = store.create_category("music", i32::MIN).await.unwrap();
     store.create_category("talk", i32::MAX).await.unwrap();

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::App;
-use crate::storage::{StorageError, User, UserId};
+use crate::storage::{StorageError, User, UserId, limits::MAX_PAGE};
 
 /// Who the admins are at this moment.
 pub(crate) enum Admins {
     /// The keys that the configuration lists.
     Listed(BTreeSet<String>),
-    /// Where it lists none: the earliest registered user, if there is one.
+    /// Where it lists none: of the members that are admitted, the one who registered first, if there is one.
     Earliest(Option<UserId>),
 }
 
@@ -24,13 +24,24 @@ impl Admins {
 }
 
 impl App {
-    /// The admins: those configured, else the earliest registered user.
+    /// The admins: those configured, else the earliest registered user who is a member now.
     pub(crate) async fn admins(&self) -> Result<Admins, StorageError> {
         let listed = &self.config().membership.admins;
         if !listed.is_empty() {
             return Ok(Admins::Listed(listed.clone()));
         }
-        let earliest = self.store.list_users_page(None, 1).await?;
-        Ok(Admins::Earliest(earliest.first().map(|user| user.id)))
+        // The first member is one whom the configuration admits, save in the moment between its reading and its enforcement.
+        let (mut after, mut limit) = (None, 1);
+        loop {
+            let page = self.store.list_members_page(after.as_deref(), limit).await?;
+            if let Some(earliest) = page.iter().find(|user| self.is_member(user)) {
+                return Ok(Admins::Earliest(Some(earliest.id)));
+            }
+            match page.last() {
+                Some(last) => after = Some(last.id.to_string()),
+                None => return Ok(Admins::Earliest(None)),
+            }
+            limit = MAX_PAGE;
+        }
     }
 }

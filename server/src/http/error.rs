@@ -143,8 +143,13 @@ documented_errors! {
         WrongShape = 422 "The body is JSON of another shape, or breaks a rule",
     }
     /// Calls that need a log-in.
-    LoggedInCall {
+    SessionCall {
         NotLoggedIn = 401 "The session token is missing, unknown or expired",
+    }
+    /// Calls that need a log-in, of a member.
+    LoggedInCall {
+        NoSession = 401 "The session token is missing, unknown or expired",
+        NoMember = 403 "The caller may not do this; `membership required`: the caller is no member",
     }
     /// Calls that not everybody may make.
     RestrictedCall {

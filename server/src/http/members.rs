@@ -1,17 +1,20 @@
-//! Members and profiles: every user is a member.
+//! Members and profiles; joining and leaving.
 
-use axum::{Json as Reply, extract::State};
+use axum::{Json as Reply, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     App,
-    auth::Caller,
-    error::{AnyCall, ApiError, JsonCall, LoggedInCall, OneThingCall},
+    auth::{Caller, Visitor},
+    error::{AnyCall, ApiError, JsonCall, LoggedInCall, OneThingCall, RestrictedCall, SessionCall},
     extract::{Json, Params, Segments, limit},
     wire::Member,
 };
-use crate::storage::{StorageError, User, UserId};
+use crate::{
+    config::MembershipMode,
+    storage::{Admission, StorageError, User, UserId},
+};
 
 /// Longest display name, in characters.
 const MAX_DISPLAY_NAME: usize = 32;
@@ -55,7 +58,8 @@ pub(super) async fn list(
 ) -> Result<Reply<MembersReply>, ApiError> {
     let limit = limit(params.limit.as_deref(), MAX_PAGE, MAX_PAGE)?;
     let admins = app.admins().await?;
-    let Looked { users, has_more, after } = look(&app, params.after.as_deref(), limit as usize, |_| true).await?;
+    let Looked { users, has_more, after } =
+        look(&app, params.after.as_deref(), limit as usize, |user| app.is_member(user)).await?;
     Ok(Reply(MembersReply {
         members: users.into_iter().map(|user| Member::new(user, &admins)).collect(),
         has_more,
@@ -71,7 +75,7 @@ struct Looked {
     after: Option<UserId>,
 }
 
-/// The first `limit` users above `after` who are `shown`, by several short reads, of which there are not too many.
+/// The first `limit` members above `after` who are `shown`, by several short reads, of which there are not too many.
 async fn look(
     app: &App,
     after: Option<&str>,
@@ -85,7 +89,7 @@ async fn look(
         // One more than is missing: whether there are others.
         let missing = u32::try_from(limit - looked.users.len()).unwrap_or(USERS_PER_READ);
         let asked = USERS_PER_READ.min(missing.saturating_add(1));
-        let read = app.store.list_users_page(cursor, asked).await?;
+        let read = app.store.list_members_page(cursor, asked).await?;
         let is_last = read.len() < asked as usize;
         for user in read {
             if looked.users.len() == limit {
@@ -104,11 +108,6 @@ async fn look(
     Ok(looked)
 }
 
-async fn member(app: &App, pubkey: &str) -> Result<Member, ApiError> {
-    let user = app.store.get_user_by_pubkey(pubkey).await?.ok_or_else(|| ApiError::not_found("member"))?;
-    Ok(Member::new(user, &app.admins().await?))
-}
-
 /// Shows one member.
 #[utoipa::path(
     get, path = "/members/{pubkey}", tag = "members", security(("session" = [])),
@@ -120,10 +119,12 @@ pub(super) async fn one(
     _: Caller,
     Segments(pubkey): Segments<String>,
 ) -> Result<Reply<Member>, ApiError> {
-    Ok(Reply(member(&app, &pubkey).await?))
+    let user = app.store.get_user_by_pubkey(&pubkey).await?.filter(|user| app.is_member(user));
+    let user = user.ok_or_else(|| ApiError::not_found("member"))?;
+    Ok(Reply(Member::new(user, &app.admins().await?)))
 }
 
-/// Shows a member's profile, which here is all that is known of a member.
+/// Shows a profile, which here is all that is known of a member; also of one who left, whose messages are still there.
 #[utoipa::path(
     get, path = "/members/{pubkey}/profile", tag = "members", security(("session" = [])),
     params(("pubkey" = String, Path, description = "Base58 of the member's key")),
@@ -134,7 +135,8 @@ pub(super) async fn profile(
     _: Caller,
     Segments(pubkey): Segments<String>,
 ) -> Result<Reply<Member>, ApiError> {
-    Ok(Reply(member(&app, &pubkey).await?))
+    let user = app.store.get_user_by_pubkey(&pubkey).await?.ok_or_else(|| ApiError::not_found("member"))?;
+    Ok(Reply(Member::new(user, &app.admins().await?)))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -142,13 +144,35 @@ pub(super) struct JoinReply {
     member: Member,
 }
 
-/// Joins the community. Logging in already did, so this only shows the caller as a member.
+/// Joins the community, where the membership mode admits the caller. Logging in does so too; joining again changes
+/// nothing.
 #[utoipa::path(
     post, path = "/members/join", tag = "members", security(("session" = [])),
-    responses((status = 200, body = JoinReply), AnyCall, LoggedInCall)
+    responses((status = 200, body = JoinReply), AnyCall, SessionCall, RestrictedCall)
 )]
-pub(super) async fn join(State(app): State<App>, caller: Caller) -> Result<Reply<JoinReply>, ApiError> {
-    Ok(Reply(JoinReply { member: Member::new(caller.user, &app.admins().await?) }))
+pub(super) async fn join(State(app): State<App>, visitor: Visitor) -> Result<Reply<JoinReply>, ApiError> {
+    let membership = &app.config().membership;
+    let user = match membership.admission(&visitor.user.pubkey) {
+        Admission::Join => app.store.set_membership(&visitor.user.id, true).await?,
+        Admission::MembersOnly if visitor.user.is_member => visitor.user,
+        _ => {
+            return Err(ApiError::forbidden(match membership.mode {
+                MembershipMode::Allowlist => "this key is not on the server's allowlist",
+                _ => "this server takes no new members",
+            }));
+        }
+    };
+    Ok(Reply(JoinReply { member: Member::new(user, &app.admins().await?) }))
+}
+
+/// Leaves the community. What the caller wrote stays, and so does the log-in, for joining again; live connections end.
+#[utoipa::path(
+    delete, path = "/members/me", tag = "members", security(("session" = [])),
+    responses((status = 204), AnyCall, SessionCall)
+)]
+pub(super) async fn leave(State(app): State<App>, visitor: Visitor) -> Result<StatusCode, ApiError> {
+    app.store.set_membership(&visitor.user.id, false).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize, ToSchema)]

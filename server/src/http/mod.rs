@@ -15,6 +15,7 @@ mod gateway;
 mod health;
 mod limits;
 mod members;
+mod membership;
 mod messages;
 mod metrics;
 mod roles;
@@ -104,22 +105,30 @@ impl App {
             tracing::info!(channel = FIRST_CHANNEL, "a new community: its first channel is made");
         }
         if config.membership.admins.is_empty() {
-            tracing::warn!("[membership] admins is empty: the earliest registered user manages the channels");
+            tracing::warn!("[membership] admins is empty: the member who registered first manages the channels");
         }
         categories::make_those_named(&*store).await?;
+        if config.network.public_address.is_empty() {
+            tracing::info!(
+                "[network] public_address is empty: what people sign to log in names no address of this server"
+            );
+        }
+        let challenges = Challenges::new(store.login_key().await?, clock.now(), is_fresh);
         let hub = Hub::start(&store, clock.clone()).await?;
         let clock_watch = ClockWatch::default();
         clock_watch.look(&*clock);
-        Ok(Self(Arc::new(Shared {
+        let app = Self(Arc::new(Shared {
             limits: Limits::new(&config.limits),
             store,
             config: watch::Sender::new(Arc::new(config)),
             clock,
-            challenges: Challenges::default(),
+            challenges,
             hub,
             readiness: Readiness::default(),
             clock_watch,
-        })))
+        }));
+        app.enforce_membership().await?;
+        Ok(app)
     }
 
     /// What the server runs on at this moment. Whoever needs several values of it takes them from one.
@@ -154,6 +163,7 @@ impl App {
                 ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know this method")
             })
             .layer(middleware::from_fn_with_state(self.clone(), limits::of_log_ins))
+            .layer(middleware::map_response(not_stored))
             .layer(middleware::from_fn_with_state(self.clone(), bounded_in_time))
             .layer(CatchPanicLayer::custom(answer_panic))
             .layer(middleware::from_fn(metrics::measured))
@@ -182,6 +192,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(messages::one, messages::edit, messages::delete))
         .routes(routes!(members::list))
         .routes(routes!(members::join))
+        .routes(routes!(members::leave))
         .routes(routes!(members::one))
         .routes(routes!(members::profile))
         .routes(routes!(members::edit_profile))
@@ -226,6 +237,12 @@ fn cors(allowed_origins: &[String]) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS])
         .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION])
         .expose_headers([REQUEST_ID, header::RETRY_AFTER])
+}
+
+/// Answers hold tokens, names and messages: no cache keeps one, unless its handler says otherwise.
+async fn not_stored(mut response: Response) -> Response {
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
 }
 
 /// A request that takes too long is answered 503 and dropped.

@@ -115,7 +115,7 @@ pub(crate) struct MemberRole {
     position: i32,
 }
 
-/// A member: every user is one.
+/// A member.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Member {
     #[schema(value_type = String)]
@@ -135,8 +135,8 @@ impl Member {
         let roles = super::roles::of(admins.is_admin(&user))
             .map(|role| MemberRole { id: role.id, name: role.name, color: None, position: role.position })
             .collect();
-        let storage::User { id, pubkey, display_name, avatar_hash, created_at, .. } = user;
-        Self { user_id: id, pubkey, display_name, avatar_hash, is_bot: false, joined_at: created_at, roles }
+        let storage::User { id, pubkey, display_name, avatar_hash, is_bot, created_at, .. } = user;
+        Self { user_id: id, pubkey, display_name, avatar_hash, is_bot, joined_at: created_at, roles }
     }
 }
 

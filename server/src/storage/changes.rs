@@ -13,10 +13,14 @@ pub(super) const FEED_CAPACITY: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// A user was created.
+    /// A user was created; whether as a member, the record says.
     UserCreated(Arc<User>),
-    /// A user's fields changed.
+    /// A user's fields changed, membership not among them.
     UserUpdated(Arc<User>),
+    /// A user who existed became a member.
+    MemberJoined(Arc<User>),
+    /// A user is no longer a member, since `updated_at`.
+    MemberLeft(Arc<User>),
     /// A channel was created.
     ChannelCreated(Arc<Channel>),
     /// A channel's fields changed; also when its category was deleted.
@@ -40,7 +44,7 @@ pub enum Change {
         /// Its channel.
         channel_id: ChannelId,
     },
-    /// Somebody logged out. Sessions that expire are not announced: whoever cares knows `expires_at`.
+    /// Somebody logged out, or was logged out. Sessions that expire are not announced: whoever cares knows `expires_at`.
     SessionDeleted(SessionDigest),
 }
 

@@ -17,13 +17,17 @@ pub enum Entity {
     Message,
     /// A log-in.
     Session,
+    /// A challenge that was answered. Transient: only the store itself has it, never a dump, a checksum, a comparison or
+    /// the change feed.
+    Challenge,
 }
 
 impl Entity {
-    /// Every kind, in the order in which they may refer to each other.
+    /// Every kind that can be taken out of the store, such as into a dump, in the order in which they may refer to each
+    /// other.
     pub const ALL: [Self; 5] = [Self::User, Self::Channel, Self::Category, Self::Message, Self::Session];
 
-    /// The table that holds records of this kind, in every backend and in a dump.
+    /// The table that holds records of this kind, in every backend and, of those in [`ALL`](Self::ALL), in a dump.
     pub fn table(self) -> &'static str {
         match self {
             Self::User => "users",
@@ -31,10 +35,11 @@ impl Entity {
             Self::Category => "categories",
             Self::Message => "messages",
             Self::Session => "sessions",
+            Self::Challenge => "used_challenges",
         }
     }
 
-    /// The kind of record that a table holds; `None` for tables that hold none of the contract's.
+    /// The kind of record that a table holds; `None` for tables that hold none of those in [`ALL`](Self::ALL).
     pub fn of_table(table: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|entity| entity.table() == table)
     }
@@ -48,6 +53,7 @@ impl fmt::Display for Entity {
             Self::Category => "category",
             Self::Message => "message",
             Self::Session => "session",
+            Self::Challenge => "challenge",
         })
     }
 }

@@ -7,8 +7,9 @@ use std::{future::Future, sync::Arc, time::Duration, time::Instant};
 use async_trait::async_trait;
 
 use super::{
-    Backend, Category, CategoryChoice, CategoryStore, ChangeFeed, Channel, ChannelEdit, ChannelStore, Message,
-    MessagePage, MessageStore, PageAt, Session, SessionStore, Storage, StorageError, Timestamp, User, UserStore,
+    Backend, Category, CategoryChoice, CategoryStore, ChangeFeed, Channel, ChannelEdit, ChannelStore, LogIn, LoggedIn,
+    LoginKey, Message, MessagePage, MessageStore, PageAt, Session, SessionStore, Storage, StorageError, Timestamp,
+    User, UserStore,
 };
 
 /// Histogram of seconds per store call, by `method` and `outcome`.
@@ -54,8 +55,10 @@ forward!(UserStore {
     async fn get_user_by_id(id: &str) -> Option<User>;
     async fn get_user_by_pubkey(pubkey: &str) -> Option<User>;
     async fn update_user(id: &str, display_name: Option<&str>, avatar_hash: Option<&str>) -> User;
+    async fn set_membership(id: &str, is_member: bool) -> User;
     async fn list_users() -> Vec<User>;
     async fn list_users_page(after: Option<&str>, limit: u32) -> Vec<User>;
+    async fn list_members_page(after: Option<&str>, limit: u32) -> Vec<User>;
 });
 
 forward!(MessageStore {
@@ -87,8 +90,12 @@ forward!(CategoryStore {
 
 forward!(SessionStore {
     async fn create_session(user_id: &str, duration: Duration) -> Session;
+    async fn log_in(log_in: LogIn) -> LoggedIn;
+    async fn newest_used_challenges(pubkey: &str, slots: &[u64]) -> Vec<Option<u32>>;
+    async fn login_key() -> LoginKey;
     async fn get_session(token: &str) -> Option<Session>;
     async fn delete_session(token: &str) -> ();
+    async fn delete_sessions_of_user(user_id: &str) -> u64;
     async fn delete_expired_sessions() -> u64;
 });
 

@@ -20,6 +20,7 @@ pub mod front;
 mod id;
 pub mod inspect;
 pub mod limits;
+mod login;
 mod metered;
 mod models;
 mod redb;
@@ -35,6 +36,7 @@ pub use clock::{CautiousClock, Clock, ManualClock, SystemClock, check_system_clo
 pub use error::{Entity, OpenError, Source, StorageError};
 pub use front::{BATCH_COMMANDS, COMMIT_SECONDS, NEWEST_PAGES, QUEUE_COMMANDS};
 pub use id::{CategoryId, ChannelId, MessageId, UserId};
+pub use login::{ANSWERABLE_SLOTS, Admission, Challenge, LogIn, LoggedIn, LoginKey, MAX_SLOTS, SLOT, UsedChallenge};
 pub use metered::{CALL_SECONDS, Metered};
 pub use models::{Category, Channel, MediaMetadata, Message, Session, User};
 pub use text::shows_something;

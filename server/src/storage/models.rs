@@ -17,6 +17,10 @@ pub struct User {
     pub display_name: Option<String>,
     /// The hash of the picture in the media store, if there is one.
     pub avatar_hash: Option<String>,
+    /// Whether a program, not a person, first logged in with the key.
+    pub is_bot: bool,
+    /// Whether the user belongs to the community now. Who left, or only visits, does not.
+    pub is_member: bool,
     /// When the user was created.
     pub created_at: Timestamp,
     /// When a field last changed; never before `created_at`.

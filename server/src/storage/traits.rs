@@ -14,7 +14,8 @@
 //!
 //! **Atomic and isolated**: a call happens completely or not at all; a call that fails changes nothing, even when it
 //! shared a commit with others; a reader sees one consistent snapshot. The one exception is
-//! [`SessionStore::delete_expired_sessions`].
+//! [`SessionStore::delete_expired_sessions`], with its kin
+//! [`SessionStore::delete_sessions_of_user`].
 //!
 //! **Refusals** come in one order: [`InvalidInput`], then [`NotFound`], then [`Conflict`]. Every string has a limit
 //! (module [`limits`]). An update whose values equal the present ones changes nothing.
@@ -43,13 +44,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Backend, Category, ChangeFeed, Channel, MediaMetadata, Message, Session, StorageError, Timestamp, User};
+use super::{
+    Backend, Category, ChangeFeed, Channel, LogIn, LoggedIn, LoginKey, MediaMetadata, Message, Session, StorageError,
+    Timestamp, User,
+};
 
 /// Users, found by id or by public key.
 #[async_trait]
 pub trait UserStore: Send + Sync {
-    /// Creates a user. `pubkey` is 1 to 256 bytes, else `InvalidInput`; it is unique, so a second user with it is
-    /// `Conflict`, also under a race. `display_name` is a label; an empty one is none.
+    /// Creates a user, who is a member and no bot. `pubkey` is 1 to 256 bytes, else `InvalidInput`; it is unique, so a
+    /// second user with it is `Conflict`, also under a race. `display_name` is a label; an empty one is none.
     async fn create_user(&self, pubkey: &str, display_name: Option<&str>) -> Result<User, StorageError>;
 
     /// The user with this id.
@@ -67,12 +71,20 @@ pub trait UserStore: Send + Sync {
         avatar_hash: Option<&str>,
     ) -> Result<User, StorageError>;
 
+    /// Makes a user a member, or no longer one. `updated_at` moves if and only if that changed, and it is announced then.
+    /// A missing user is `NotFound`.
+    async fn set_membership(&self, id: &str, is_member: bool) -> Result<User, StorageError>;
+
     /// All users, by id.
     async fn list_users(&self) -> Result<Vec<User>, StorageError>;
 
     /// At most `limit` users (never more than 500) with ids above `after`, by id. `after` is any ULID, existing or
     /// not; `None` starts with the earliest user. `limit` 0 answers nothing.
     async fn list_users_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StorageError>;
+
+    /// Like [`list_users_page`](Self::list_users_page), of users who are members. The cost grows with the page, never
+    /// with the number of others.
+    async fn list_members_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StorageError>;
 }
 
 /// Where a page of a channel's history begins, and which way it goes. A cursor is any ULID, existing or not.
@@ -253,15 +265,33 @@ pub trait SessionStore: Send + Sync {
     /// system, is in the answer and nowhere else: the store keeps its SHA-256.
     async fn create_session(&self, user_id: &str, duration: Duration) -> Result<Session, StorageError>;
 
+    /// Logs in whoever answered a challenge: user, membership, session and the used challenge, all in one commit or
+    /// none of it. Key and duration have the limits of [`create_user`](UserStore::create_user) and
+    /// [`create_session`](Self::create_session), and the challenge expires before the year 10000, else `InvalidInput`. A
+    /// user who is not let in is `NotFound`. A challenge that was used before, or that has expired, is `Conflict`, also
+    /// under a race, across restarts and for a second server: each logs in once. A call that fails uses none up.
+    async fn log_in(&self, log_in: LogIn) -> Result<LoggedIn, StorageError>;
+
+    /// The largest number of this key's used challenges in each of these slots, at most 16, else `InvalidInput`. What a
+    /// sweep removed is not found.
+    async fn newest_used_challenges(&self, pubkey: &str, slots: &[u64]) -> Result<Vec<Option<u32>>, StorageError>;
+
+    /// The secret that this store's challenges are made with, the same as long as the store exists.
+    async fn login_key(&self) -> Result<LoginKey, StorageError>;
+
     /// The session with this token. Expired is gone: `expires_at <= now` answers `None`, swept or not.
     async fn get_session(&self, token: &str) -> Result<Option<Session>, StorageError>;
 
     /// Logs out. An unknown token is `Ok`.
     async fn delete_session(&self, token: &str) -> Result<(), StorageError>;
 
-    /// Removes exactly the sessions that are expired when the call starts and answers how many. Works in bounded
-    /// transactions, each atomic, so that a large sweep never stalls other writers; cut short, it leaves the rest for
-    /// the next sweep.
+    /// Logs a user out everywhere and answers how many sessions that were. Each is announced. A user who does not exist
+    /// has none. Works in bounded transactions, like a sweep; cut short, it leaves some.
+    async fn delete_sessions_of_user(&self, user_id: &str) -> Result<u64, StorageError>;
+
+    /// Removes exactly the sessions that are expired when the call starts and answers how many; used challenges that are
+    /// expired go too, uncounted. Works in bounded transactions, each atomic, so that a large sweep never stalls other
+    /// writers; cut short, it leaves the rest for the next sweep.
     async fn delete_expired_sessions(&self) -> Result<u64, StorageError>;
 }
 

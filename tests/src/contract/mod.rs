@@ -7,6 +7,7 @@ mod channels;
 mod durability;
 mod ids;
 mod limits;
+mod log_ins;
 mod messages;
 mod pages;
 mod sessions;
@@ -23,6 +24,7 @@ pub(crate) const ALL: &[&[crate::Sentence]] = &[
     durability::SENTENCES,
     ids::SENTENCES,
     limits::SENTENCES,
+    log_ins::SENTENCES,
     messages::SENTENCES,
     pages::SENTENCES,
     sessions::SENTENCES,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use decentcom_server::storage::{
-    Category, CategoryChoice, Channel, ChannelEdit, Entity, Message, MessagePage, PageAt, Session, Storage,
-    StorageError, Timestamp, User,
+    Admission, Category, CategoryChoice, Challenge, Channel, ChannelEdit, Entity, LogIn, LoggedIn, Message,
+    MessagePage, PageAt, Session, Storage, StorageError, Timestamp, User,
 };
 
 use super::{Kind, Names, Text};
@@ -17,8 +17,10 @@ pub enum Call {
     GetUserById(Text),
     GetUserByPubkey(Text),
     UpdateUser(Text, Option<Text>, Option<Text>),
+    SetMembership(Text, bool),
     ListUsers,
     ListUsersPage(Option<Text>, u32),
+    ListMembersPage(Option<Text>, u32),
     CreateMessage(Text, Text, Text),
     GetMessage(Text),
     ListMessages(Text, Option<Text>, u32),
@@ -41,10 +43,32 @@ pub enum Call {
     UpdateCategory(Text, Option<Text>, Option<i32>),
     DeleteCategory(Text),
     CreateSession(Text, Lasting),
+    LogIn(Text, Attempt, Lasting),
+    /// Of the slots that can still be answered.
+    NewestUsedChallenges(Text),
     GetSession(Text),
     DeleteSession(Text),
+    DeleteSessionsOfUser(Text),
     DeleteExpiredSessions,
     Ping,
+}
+
+/// How a challenge is answered, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// How many slots ago it was made for; less than none: it is of the future.
+    pub age: i64,
+    /// Its number.
+    pub number: u32,
+    /// Whom the log-in is to let in.
+    pub admission: Admission,
+    /// Whether a program logs in.
+    pub is_bot: bool,
+}
+
+/// The slot so many slots before the one now.
+pub(super) fn slot(now: Timestamp, age: i64) -> u64 {
+    (now.as_millis() / 60_000).saturating_add_signed(-age)
 }
 
 /// A [`PageAt`].
@@ -132,6 +156,10 @@ pub enum Answer {
     Page(Vec<Message>, bool),
     /// Sessions.
     Sessions(Vec<Session>),
+    /// Who logged in, and the session.
+    LoggedIn(User, Session),
+    /// A number for each slot, where there is one.
+    Numbers(Vec<Option<u32>>),
     /// How many.
     Count(u64),
     /// `Ok`, with nothing to say.
@@ -191,7 +219,8 @@ impl Answer {
             Self::Categories(rows) => rows.first().map(|category| (Kind::Category, category.id.to_string())),
             Self::Messages(rows) => rows.first().map(|message| (Kind::Message, message.id.to_string())),
             Self::Sessions(rows) => rows.first().map(|session| (Kind::Token, session.token.clone())),
-            Self::Page(..) | Self::Count(_) | Self::Done | Self::Refused(_) => None,
+            Self::LoggedIn(_, session) => Some((Kind::Token, session.token.clone())),
+            Self::Page(..) | Self::Numbers(_) | Self::Count(_) | Self::Done | Self::Refused(_) => None,
         }
     }
 }
@@ -232,6 +261,18 @@ impl<T: IntoAnswer> IntoAnswer for Result<T, StorageError> {
 impl IntoAnswer for () {
     fn into_answer(self) -> Answer {
         Answer::Done
+    }
+}
+
+impl IntoAnswer for LoggedIn {
+    fn into_answer(self) -> Answer {
+        Answer::LoggedIn(self.user, self.session)
+    }
+}
+
+impl IntoAnswer for Vec<Option<u32>> {
+    fn into_answer(self) -> Answer {
+        Answer::Numbers(self)
     }
 }
 
@@ -292,6 +333,7 @@ impl Call {
                 | Self::CreateChannelIn(..)
                 | Self::CreateCategory(..)
                 | Self::CreateSession(..)
+                | Self::LogIn(..)
         )
     }
 
@@ -326,6 +368,21 @@ impl Call {
             Self::ListUsersPage(after, limit) => {
                 store.list_users_page(optional(after).as_deref(), *limit).await.into_answer()
             }
+            Self::SetMembership(id, is_member) => store.set_membership(&text(id), *is_member).await.into_answer(),
+            Self::ListMembersPage(after, limit) => {
+                store.list_members_page(optional(after).as_deref(), *limit).await.into_answer()
+            }
+            Self::LogIn(pubkey, attempt, lasting) => {
+                let Attempt { age, number, admission, is_bot } = *attempt;
+                let challenge = Challenge { slot: slot(now, age), number };
+                let (pubkey, duration) = (text(pubkey), lasting.from(now));
+                store.log_in(LogIn { pubkey, challenge, admission, is_bot, duration }).await.into_answer()
+            }
+            Self::NewestUsedChallenges(pubkey) => {
+                let slots: Vec<_> = (0..6).map(|age| slot(now, age)).collect();
+                store.newest_used_challenges(&text(pubkey), &slots).await.into_answer()
+            }
+            Self::DeleteSessionsOfUser(id) => store.delete_sessions_of_user(&text(id)).await.into_answer(),
             Self::CreateMessage(channel, author, content) => {
                 store.create_message(&text(channel), &text(author), &text(content)).await.into_answer()
             }

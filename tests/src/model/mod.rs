@@ -3,7 +3,7 @@
 //! ```text
 //!  script.rs  random scripts ─> run.rs  each call over a store ─┬─> calls.rs  what the store answered, announced
 //!                                                               └─> state.rs  what the contract says it had to
-//!  hunt.rs    many scripts on every core; a failing one shrinks      (users.rs, messages.rs, channels.rs, sessions.rs)
+//!  hunt.rs    many scripts on every core; a failing one shrinks      (users.rs, messages.rs, sessions.rs, log_ins.rs …)
 //!             and is printed so that it can be typed again
 //! ```
 //!
@@ -16,6 +16,7 @@
 mod calls;
 mod channels;
 mod hunt;
+mod log_ins;
 mod messages;
 mod names;
 mod run;
@@ -25,7 +26,7 @@ mod state;
 mod together;
 mod users;
 
-pub use calls::{Answer, At, Call, Choice, Lasting, Refusal};
+pub use calls::{Answer, At, Attempt, Call, Choice, Lasting, Refusal};
 pub use hunt::{Disagreement, Hunt, both, cases};
 pub use names::{Kind, Names, Text};
 pub use run::{Observer, run};

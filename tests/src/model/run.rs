@@ -179,8 +179,14 @@ impl<'a> Runner<'a> {
 }
 
 /// The changes of one call. Those of a deleted category's channels come before its own, in an order that the contract
-/// leaves open; here it is that of the ids.
+/// leaves open; here it is that of the ids. So is that of several sessions that end at once.
 pub(super) fn in_order(mut changes: Vec<Change>) -> Vec<Change> {
+    if changes.iter().all(|change| matches!(change, Change::SessionDeleted(_))) {
+        changes.sort_by_key(|change| match change {
+            Change::SessionDeleted(digest) => Some(*digest),
+            _ => None,
+        });
+    }
     if let [channels @ .., Change::CategoryDeleted(_)] = &mut changes[..] {
         channels.sort_by_key(|change| match change {
             Change::ChannelUpdated(channel) => Some(channel.id),
@@ -195,6 +201,7 @@ pub(super) fn everything(names: &Names) -> Vec<Call> {
     let made = |kind| (0..names.count(kind)).map(move |number| Text::Made(kind, number));
     let mut calls =
         vec![Call::ListUsers, Call::ListUsersPage(None, u32::MAX), Call::ListChannels, Call::ListCategories];
+    calls.push(Call::ListMembersPage(None, u32::MAX));
     calls.extend(made(Kind::User).map(Call::GetUserById));
     calls.extend(made(Kind::Category).map(Call::GetCategory));
     calls.extend(made(Kind::Message).map(Call::GetMessage));

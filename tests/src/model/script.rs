@@ -2,7 +2,9 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::select, strategy::Union};
 
-use super::{At, Call, Choice, Kind, Lasting, Text};
+use decentcom_server::storage::Admission;
+
+use super::{At, Attempt, Call, Choice, Kind, Lasting, Text};
 use crate::context::{MALFORMED, NOBODY};
 
 /// One step of a script.
@@ -211,6 +213,18 @@ fn lasting() -> impl Strategy<Value = Lasting> {
     ]
 }
 
+fn attempt() -> impl Strategy<Value = Attempt> {
+    let age = prop_oneof![8 => 0..7i64, 1 => select(vec![-1, i64::MIN + 1, i64::MAX])];
+    let number = prop_oneof![8 => 0..4u32, 1 => Just(u32::MAX)];
+    let admission = select(vec![Admission::Join, Admission::Join, Admission::Visit, Admission::MembersOnly]);
+    (age, number, admission, any::<bool>()).prop_map(|(age, number, admission, is_bot)| Attempt {
+        age,
+        number,
+        admission,
+        is_bot,
+    })
+}
+
 fn token() -> impl Strategy<Value = Text> {
     prop_oneof![
         12 => number().prop_map(|number| Text::Made(Kind::Token, number)),
@@ -306,6 +320,21 @@ fn call() -> impl Strategy<Value = Call> {
         ),
         (4, id(Kind::Category).prop_map(Call::DeleteCategory).boxed()),
         (6, (id(Kind::User), lasting()).prop_map(|(user, lasting)| Call::CreateSession(user, lasting)).boxed()),
+        (
+            8,
+            (pubkey(), attempt(), lasting())
+                .prop_map(|(key, attempt, lasting)| Call::LogIn(key, attempt, lasting))
+                .boxed(),
+        ),
+        (2, pubkey().prop_map(Call::NewestUsedChallenges).boxed()),
+        (3, (id(Kind::User), any::<bool>()).prop_map(|(id, is)| Call::SetMembership(id, is)).boxed()),
+        (
+            2,
+            (option::of(cursor(Kind::User)), limit())
+                .prop_map(|(after, limit)| Call::ListMembersPage(after, limit))
+                .boxed(),
+        ),
+        (2, id(Kind::User).prop_map(Call::DeleteSessionsOfUser).boxed()),
         (4, token().prop_map(Call::GetSession).boxed()),
         (3, token().prop_map(Call::DeleteSession).boxed()),
         (3, Just(Call::DeleteExpiredSessions).boxed()),

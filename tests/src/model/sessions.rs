@@ -11,19 +11,25 @@ use super::{
 
 impl Model {
     pub(super) fn create_session(&mut self, user: &str, lasting: Lasting, told: &Answer) -> Outcome {
-        let duration = lasting.from(self.now);
-        // Rounded up to whole milliseconds, and within the year 9999.
-        let millis = duration.as_nanos().div_ceil(1_000_000) + u128::from(self.now.as_millis());
-        let expires_at = u64::try_from(millis).ok().and_then(Timestamp::from_millis).filter(|_| !duration.is_zero());
+        let expires_at = self.end_of(lasting);
         Checks::default().that(expires_at.is_some(), "duration").done()?;
         let user_id = self.user(user)?.id;
-        let token = match told.made() {
-            Some((_, token)) if is_new_token(&token) && !self.sessions.contains_key(&token) => token,
-            _ => return Err(Refusal::Unexpected("a new token was due".into())),
-        };
+        let token = self.accept_token(told.made().map(|(_, token)| token))?;
         let session = Session { token: token.clone(), user_id, created_at: self.now, expires_at: expires_at.unwrap() };
         Arc::make_mut(&mut self.sessions).insert(token, session.clone());
         Ok(Answer::Sessions(vec![session]))
+    }
+
+    /// When a session of this length ends: rounded up to whole milliseconds, and within the year 9999.
+    pub(super) fn end_of(&self, lasting: Lasting) -> Option<Timestamp> {
+        let duration = lasting.from(self.now);
+        let millis = duration.as_nanos().div_ceil(1_000_000) + u128::from(self.now.as_millis());
+        u64::try_from(millis).ok().and_then(Timestamp::from_millis).filter(|_| !duration.is_zero())
+    }
+
+    pub(super) fn accept_token(&self, told: Option<String>) -> Result<String, Refusal> {
+        let new = told.filter(|token| is_new_token(token) && !self.sessions.contains_key(token));
+        new.ok_or_else(|| Refusal::Unexpected("a new token was due".into()))
     }
 
     pub(super) fn get_session(&self, token: &str) -> Outcome {
@@ -42,6 +48,7 @@ impl Model {
         let before = self.sessions.len();
         let now = self.now;
         Arc::make_mut(&mut self.sessions).retain(|_, session| session.expires_at > now);
+        self.forget_challenges();
         Ok(Answer::Count((before - self.sessions.len()) as u64))
     }
 }

@@ -1,6 +1,9 @@
 //! The model's state, and the rules that all calls share.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use decentcom_server::storage::{
     Category, CategoryChoice, Change, Channel, Entity, Message, PageAt, Session, Timestamp, User,
@@ -34,6 +37,8 @@ pub(super) struct Model {
     pub(super) messages: Rows<Message>,
     /// Expired ones that no sweep has removed too.
     pub(super) sessions: Rows<Session>,
+    /// Challenges that were used and not swept: slot, key, number.
+    pub(super) used: Arc<BTreeSet<(u64, String, u32)>>,
     /// What is to be announced, in order.
     pub(super) changes: Vec<Change>,
 }
@@ -49,6 +54,7 @@ impl Model {
             categories: Rows::default(),
             messages: Rows::default(),
             sessions: Rows::default(),
+            used: Arc::default(),
             changes: Vec::new(),
         }
     }
@@ -63,7 +69,9 @@ impl Model {
             Call::GetUserByPubkey(pubkey) => self.get_user_by_pubkey(&text(pubkey)),
             Call::UpdateUser(id, name, avatar) => self.update_user(&text(id), optional(name), optional(avatar)),
             Call::ListUsers => Ok(Answer::Users(self.users.values().cloned().collect())),
-            Call::ListUsersPage(after, limit) => self.list_users_page(optional(after), *limit),
+            Call::SetMembership(id, is_member) => self.set_membership(&text(id), *is_member),
+            Call::ListUsersPage(after, limit) => self.list_users_page(optional(after), *limit, false),
+            Call::ListMembersPage(after, limit) => self.list_users_page(optional(after), *limit, true),
             Call::CreateMessage(channel, author, content) => {
                 self.create_message(&text(channel), &text(author), text(content), told)
             }
@@ -102,6 +110,9 @@ impl Model {
             Call::UpdateCategory(id, name, position) => self.update_category(&text(id), optional(name), *position),
             Call::DeleteCategory(id) => self.delete_category(&text(id)),
             Call::CreateSession(user, lasting) => self.create_session(&text(user), *lasting, told),
+            Call::LogIn(pubkey, attempt, lasting) => self.log_in(text(pubkey), *attempt, *lasting, told),
+            Call::NewestUsedChallenges(pubkey) => self.newest_used_challenges(&text(pubkey)),
+            Call::DeleteSessionsOfUser(id) => self.delete_sessions_of_user(&text(id)),
             Call::GetSession(token) => self.get_session(&text(token)),
             Call::DeleteSession(token) => self.delete_session(&text(token)),
             Call::DeleteExpiredSessions => self.delete_expired_sessions(),

@@ -23,7 +23,8 @@ impl Model {
         let id = self.new_id(told)?;
         let (id, created_at) = (UserId::parse(&id).unwrap(), time_of(&id));
         let display_name = name.and_then(unless_empty);
-        let user = User { id, pubkey, display_name, avatar_hash: None, created_at, updated_at: created_at };
+        let (avatar_hash, is_bot, is_member, updated_at) = (None, false, true, created_at);
+        let user = User { id, pubkey, display_name, avatar_hash, is_bot, is_member, created_at, updated_at };
         Arc::make_mut(&mut self.users).insert(id.to_string(), user.clone());
         self.changes.push(Change::UserCreated(user.clone().into()));
         Ok(Answer::Users(vec![user]))
@@ -58,12 +59,13 @@ impl Model {
         Ok(Answer::Users(vec![user]))
     }
 
-    pub(super) fn list_users_page(&self, after: Option<String>, limit: u32) -> Outcome {
+    pub(super) fn list_users_page(&self, after: Option<String>, limit: u32, members_only: bool) -> Outcome {
         let after = match after {
             None => String::new(),
             Some(after) => canonical(&after).ok_or(Refusal::InvalidInput(vec!["after"]))?,
         };
-        let above = self.users.values().filter(|user| *user.id > *after);
+        let listed = self.users.values().filter(|user| user.is_member || !members_only);
+        let above = listed.filter(|user| *user.id > *after);
         Ok(Answer::Users(above.take(page(limit)).cloned().collect()))
     }
 }

@@ -62,6 +62,12 @@ records! {
         display_name: Option<Text>,
         #[serde(deserialize_with = "present")]
         avatar_hash: Option<Text>,
+        /// Dumps made before users had this leave it out.
+        #[serde(default)]
+        is_bot: bool,
+        /// The same.
+        #[serde(default = "yes")]
+        is_member: bool,
         created_at: Timestamp,
         updated_at: Timestamp,
     }
@@ -90,6 +96,10 @@ records! {
     Session { digest: Digest, user_id: UserId, created_at: Timestamp, expires_at: Timestamp, }
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// A field that may be `null` and may not be left out.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(deserializer)
@@ -111,6 +121,8 @@ impl Record {
                 id: user.id,
                 display_name: text(&user.display_name),
                 avatar_hash: text(&user.avatar_hash),
+                is_bot: user.is_bot,
+                is_member: user.is_member,
                 pubkey: redactor.public_key(&user.pubkey),
                 created_at: user.created_at,
                 updated_at: user.updated_at,
@@ -223,6 +235,8 @@ fn user(user: User) -> Line {
         pubkey: user.pubkey.into_inner(),
         display_name: user.display_name.map(Text::into_inner),
         avatar_hash: user.avatar_hash.map(Text::into_inner),
+        is_bot: user.is_bot,
+        is_member: user.is_member,
         created_at: user.created_at,
         updated_at: user.updated_at,
     })))
@@ -298,6 +312,16 @@ mod tests {
             assert_ne!(altered, MESSAGE);
             assert!(parse(&altered).is_err(), "{altered}");
         }
+    }
+
+    #[test]
+    fn users_of_a_dump_from_before_bots_and_membership_are_members_and_no_bots() {
+        let old = r#"{"table":"users","id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","pubkey":"k","display_name":null,"avatar_hash":null,"created_at":"2016-07-30T23:54:10.259Z","updated_at":"2016-07-30T23:54:10.259Z"}"#;
+        let Ok(Line::Row(Row::User(user))) = parse(old) else { panic!("not a user") };
+        assert!(user.is_member && !user.is_bot);
+        let visitor = old.replace(r#""created_at""#, r#""is_bot":true,"is_member":false,"created_at""#);
+        let Ok(Line::Row(row)) = parse(&visitor) else { panic!("not a user") };
+        assert_eq!(serde_json::to_string(&Record::of(&row, &mut Redactor::Open)).unwrap(), visitor);
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn head() -> String {
            `0123456789ABCDEFGHJKMNPQRSTVWXYZ`. For example `018cc251f40000000000000000000001` is \
            `01HK153X000000000000000001`,\n  \
            and `018cc251f400` is 1704067200000 ms, 2024-01-01T00:00:00.000Z.\n\
-         - u64: 8 bytes, big-endian. Text: UTF-8. A digest: 32 bytes.\n\n\
+         - u64: 8 bytes, big-endian; u32: 4. Text: UTF-8. A digest: 32 bytes. Components follow each other.\n\n\
          ## A record: the value in a table\n\n{}\n\
          CRC-32C is Castagnoli's (polynomial `1EDC6F41`, reflected `82F63B78`, start and final XOR `FFFFFFFF`); of \
          the text\n\
@@ -148,6 +148,7 @@ fn order_of(layout: &str) -> &'static str {
     match layout.split([',', ' ']).next() {
         Some("ULID") => "age",
         Some("u64") => "number",
+        Some("two") => "its parts, from the first on",
         Some("UTF-8") => "text, as bytes",
         _ => "digest: as good as at random",
     }
@@ -161,6 +162,7 @@ fn width(layout: &str) -> &str {
     match short(layout) {
         "ULID" => "16",
         "u64" => "8",
+        "u32" => "4",
         "32 bytes" => "32",
         _ => "any",
     }
@@ -271,6 +273,11 @@ fn meta(calls: &Calls, example: &mut Example) -> Result<String, Failure> {
             "When it was last tried whether changes can be stored, likewise; absent before the first time.",
         ),
         ("high_water_id", "ULID", "The largest id ever given out, 16 bytes; stored with the rows it names."),
+        (
+            "login_key",
+            "secret",
+            "32 random bytes that challenges are made with, drawn at the first start; no tool shows them.",
+        ),
         ("migration:NAME", "text", "When that migration ran, likewise; in a new file, when it was created."),
         (
             "migrating",

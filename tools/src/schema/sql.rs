@@ -28,7 +28,7 @@ pub(super) fn page() -> Result<String, Failure> {
          read back from a database that was made by all migrations ([001](../server/migrations/001_initial.sql), \
          the tables of\n\
          the specification; [002](../server/migrations/002_cursor_meta_purges.sql), what the contract needs beyond \
-         them).\n\n\
+         them; [003](../server/migrations/003_membership_used_challenges.sql), membership and log-ins).\n\n\
          - Ids are ULIDs: 26 upper-case characters of `0123456789ABCDEFGHJKMNPQRSTVWXYZ`. The first 10 are the \
          milliseconds\n  \
            since 1970, in base 32. Text order is time order.\n\
@@ -39,8 +39,8 @@ pub(super) fn page() -> Result<String, Failure> {
          value.\n\n\
          ## The map\n\n\
          A table is a B-tree in order of insertion (`rowid`), so in order of age; its primary key is an index \
-         beside it. `meta` \
-         and\n`purges` are `WITHOUT ROWID`: trees in the order of their keys. An index is a tree of its columns, \
+         beside it. `meta`, \
+         `used_challenges`\nand `purges` are `WITHOUT ROWID`: trees in the order of their keys. An index is a tree of its columns, \
          then the row's\n\
          `rowid`. SQLite's own catalogue, `sqlite_master`, is the first tree of the file.\n",
     );
@@ -82,6 +82,10 @@ fn about(table: &SqlTable, calls: &Calls, example: &mut Example) -> Result<Strin
         let facts = [
             ("high_water_id", "The largest id ever given out; stored with the rows it names. Absent before the first."),
             ("created_at", "When the store was created, or first met the second migration."),
+            (
+                "login_key",
+                "What challenges are made with: 64 hexadecimal digits, drawn at the first start; no tool shows them.",
+            ),
             ("closed_at", "When it was last closed in good order; absent before the first time."),
             ("probed_at", "When it was last tried whether changes can be stored; absent before the first time."),
         ];

@@ -326,8 +326,16 @@ pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: u
     let (place, existing) = Place::claim(backend, path).unwrap();
     let mut import = place.import().unwrap();
     let (created_at, updated_at) = (time(START), time(START));
-    let user_row =
-        User { id: user.into(), pubkey: "key".into(), display_name: None, avatar_hash: None, created_at, updated_at };
+    let user_row = User {
+        id: user.into(),
+        pubkey: "key".into(),
+        display_name: None,
+        avatar_hash: None,
+        is_bot: false,
+        is_member: true,
+        created_at,
+        updated_at,
+    };
     let channel_row = Channel {
         id: channel.into(),
         name: "large".into(),

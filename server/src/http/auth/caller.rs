@@ -10,13 +10,31 @@ use crate::{
     storage::{Session, User},
 };
 
-/// The logged-in user behind a request.
-pub(crate) struct Caller {
+/// Who is logged in, member or not. Only what concerns the log-in and the membership itself takes one.
+pub(crate) struct Visitor {
     pub(crate) session: Session,
     pub(crate) user: User,
 }
 
+/// The member behind a request.
+pub(crate) struct Caller {
+    pub(crate) user: User,
+}
+
 impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Visitor { user, .. } = Visitor::from_request_parts(parts, app).await?;
+        if app.is_member(&user) {
+            return Ok(Self { user });
+        }
+        // Clients look for these words, and join.
+        Err(ApiError::forbidden("membership required: join the community first"))
+    }
+}
+
+impl FromRequestParts<App> for Visitor {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {

@@ -21,6 +21,11 @@ impl PublicKey {
         Ok(Self { key, text: text.to_owned() })
     }
 
+    /// The 32 raw bytes.
+    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+        self.key.as_bytes()
+    }
+
     /// The text by which the store knows the key.
     pub(crate) fn as_str(&self) -> &str {
         &self.text

@@ -5,38 +5,47 @@ mod challenges;
 mod key;
 
 use axum::{Json as Reply, extract::State, http::StatusCode};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ed25519_dalek::Signature;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use self::key::{PublicKey, parse_signature};
 pub(super) use self::{
-    caller::{Caller, bearer_token},
+    caller::{Caller, Visitor, bearer_token},
     challenges::Challenges,
+};
+use self::{
+    challenges::{Candidate, words},
+    key::{PublicKey, parse_signature},
 };
 use super::{
     App,
     connections::Address,
-    error::{AnyCall, ApiError, JsonCall, LoggedInCall, RestrictedCall},
+    error::{AnyCall, ApiError, JsonCall, RestrictedCall, SessionCall},
     extract::Json,
 };
-use crate::{
-    config::MembershipMode,
-    storage::{StorageError, Timestamp, User, UserId},
-};
+use crate::storage::{Entity, LogIn, LoggedIn, StorageError, Timestamp, UserId};
+
+/// Signature checks between two chances for others to run on the same thread.
+const CHECKS_AT_ONCE: usize = 8;
 
 #[derive(Deserialize, ToSchema)]
 pub(super) struct ChallengeRequest {
     /// Base58 of the 32 bytes of an Ed25519 public key.
     pubkey: String,
-    /// Whether a program, not a person, logs in.
+    /// Whether a program, not a person, logs in. It is noted of a user whom this log-in creates.
     #[serde(default)]
     is_bot: Option<bool>,
 }
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ChallengeReply {
-    /// The text to sign, as UTF-8 bytes. It can be answered once, within five minutes.
+    /// The text to sign, as UTF-8 bytes, in one line. It says what is signed and for whom: `decentcom log-in to "<name of
+    /// the server>" at <its public address>, <minute>, challenge <code>`; of a bot, `|bot` follows. It can be answered once,
+    /// for at least five minutes.
+    ///
+    /// Before signing, a client shows it to its user or checks that name and address are those of the server it dialled: a
+    /// server can pass another one's challenge on, and whoever signs that logs it in there. Where the text names no address
+    /// (`[network] public_address` is not set), only the name can be checked.
     challenge: String,
 }
 
@@ -50,20 +59,13 @@ pub(super) async fn challenge(
     Json(request): Json<ChallengeRequest>,
 ) -> Result<Reply<ChallengeReply>, ApiError> {
     let key = PublicKey::parse(&request.pubkey)?;
-    let is_known = app.store.get_user_by_pubkey(key.as_str()).await?.is_some();
-    let draw = || draw_challenge(request.is_bot.unwrap_or(false));
-    let challenge = app.challenges.open(key.as_str(), is_known, app.clock.now(), draw)?;
-    Ok(Reply(ChallengeReply { challenge }))
-}
-
-fn draw_challenge(is_bot: bool) -> Result<String, ApiError> {
-    let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce).map_err(|error| {
-        tracing::error!(%error, "the operating system gives no random bytes");
-        ApiError::internal()
-    })?;
-    let text = STANDARD.encode(nonce);
-    Ok(if is_bot { format!("{text}|bot") } else { text })
+    let is_bot = request.is_bot.unwrap_or(false);
+    let challenges = &app.challenges;
+    let slot = challenges.slots(app.clock.now()).into_iter().next().unwrap_or_default();
+    let used = app.store.newest_used_challenges(key.as_str(), &[slot]).await?.into_iter().next().flatten();
+    let given = challenges.give(*key.as_bytes(), slot, used, is_bot);
+    let text = challenges.text(&words(&app.config()), *key.as_bytes(), given)?;
+    Ok(Reply(ChallengeReply { challenge: text }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -72,6 +74,9 @@ pub(super) struct VerifyRequest {
     pubkey: String,
     /// Standard base64 of the signature over the challenge's text.
     signature: String,
+    /// The challenge's text. With it, the server need not try those that it may have given out.
+    #[serde(default)]
+    challenge: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -90,7 +95,7 @@ pub(super) struct VerifyReply {
     post, path = "/auth/verify", tag = "auth",
     responses(
         (status = 200, body = VerifyReply),
-        (status = 401, body = super::error::ErrorBody, description = "No open challenge fits the signature"),
+        (status = 401, body = super::error::ErrorBody, description = "No open challenge fits the signature, or it was used"),
         AnyCall, JsonCall, RestrictedCall
     )
 )]
@@ -101,18 +106,34 @@ pub(super) async fn verify(
 ) -> Result<Reply<VerifyReply>, ApiError> {
     let key = PublicKey::parse(&request.pubkey)?;
     let signature = parse_signature(&request.signature)?;
-    let open = app.challenges.of(key.as_str(), app.clock.now());
-    if open.is_empty() {
-        return Err(ApiError::unauthorized("no open challenge for this key; ask for one first"));
-    }
-    let signed = open.iter().find(|text| key.has_signed(text, &signature));
-    // Whoever consumes it first wins; a signature that fits no challenge consumes none.
-    if !signed.is_some_and(|text| app.challenges.consume(key.as_str(), text)) {
+    let answered = find_answered(&app, &key, &signature, request.challenge.as_deref()).await?;
+    let answered = answered.ok_or_else(|| {
         app.limits.failed_log_in(address);
-        return Err(ApiError::unauthorized("invalid signature"));
+        ApiError::unauthorized(
+            "invalid signature: it fits no challenge that this key has open; each is good once, ask for one",
+        )
+    })?;
+    let config = app.config();
+    let log_in = LogIn {
+        pubkey: key.as_str().to_owned(),
+        challenge: answered.challenge,
+        admission: config.membership.admission(key.as_str()),
+        is_bot: answered.is_bot,
+        duration: config.sessions.ttl,
+    };
+    let logged_in = app.store.log_in(log_in).await;
+    if matches!(logged_in, Ok(_) | Err(StorageError::Conflict { .. })) {
+        app.challenges.answered(*key.as_bytes(), answered);
     }
-    let user = admit(&app, &key).await?;
-    let session = app.store.create_session(&user.id, app.config().sessions.ttl).await?;
+    let LoggedIn { user, session } = logged_in.map_err(|error| match error {
+        StorageError::Conflict { entity: Entity::Challenge, .. } => {
+            ApiError::unauthorized("this challenge was answered before; ask for another one")
+        }
+        StorageError::NotFound { entity: Entity::User, .. } => {
+            ApiError::forbidden("this server does not admit this key")
+        }
+        other => other.into(),
+    })?;
     Ok(Reply(VerifyReply {
         token: session.token,
         user_id: user.id,
@@ -121,28 +142,34 @@ pub(super) async fn verify(
     }))
 }
 
-/// The user with this key, created if the membership mode lets it in.
-async fn admit(app: &App, key: &PublicKey) -> Result<User, ApiError> {
-    let membership = &app.config().membership;
-    let pubkey = key.as_str();
-    let known = app.store.get_user_by_pubkey(pubkey).await?;
-    let admitted = membership.admins.contains(pubkey)
-        || match membership.mode {
-            MembershipMode::Open => true,
-            MembershipMode::Allowlist => membership.allowed.contains(pubkey),
-            MembershipMode::Closed => known.is_some(),
-        };
-    match known {
-        _ if !admitted => Err(ApiError::forbidden("this server does not admit this key")),
-        Some(user) => Ok(user),
-        None => match app.store.create_user(pubkey, None).await {
-            // Two first log-ins at once: the other one created it.
-            Err(StorageError::Conflict { .. }) => {
-                app.store.get_user_by_pubkey(pubkey).await?.ok_or_else(ApiError::internal)
+/// The challenge that a signature answers, of those that may have been given out to the key; only the one with the text
+/// `named`, if the client said which.
+async fn find_answered(
+    app: &App,
+    key: &PublicKey,
+    signature: &Signature,
+    named: Option<&str>,
+) -> Result<Option<Candidate>, ApiError> {
+    let slots = app.challenges.slots(app.clock.now());
+    let used = app.store.newest_used_challenges(key.as_str(), &slots).await?;
+    let words = words(&app.config());
+    let mut checks = 0;
+    for (slot, used) in slots.into_iter().zip(used) {
+        for candidate in app.challenges.candidates(*key.as_bytes(), slot, used) {
+            let text = app.challenges.text(&words, *key.as_bytes(), candidate)?;
+            if named.is_some_and(|named| named != text) {
+                continue;
             }
-            result => Ok(result?),
-        },
+            checks += 1;
+            if checks % CHECKS_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+            if key.has_signed(&text, signature) {
+                return Ok(Some(candidate));
+            }
+        }
     }
+    Ok(None)
 }
 
 #[derive(Serialize, ToSchema)]
@@ -154,18 +181,18 @@ pub(super) struct MeReply {
 /// Says who is logged in.
 #[utoipa::path(
     get, path = "/auth/me", tag = "auth", security(("session" = [])),
-    responses((status = 200, body = MeReply), AnyCall, LoggedInCall)
+    responses((status = 200, body = MeReply), AnyCall, SessionCall)
 )]
-pub(super) async fn me(caller: Caller) -> Reply<MeReply> {
-    Reply(MeReply { user_id: caller.user.id })
+pub(super) async fn me(visitor: Visitor) -> Reply<MeReply> {
+    Reply(MeReply { user_id: visitor.user.id })
 }
 
 /// Logs out: the session token used for this call is no longer valid.
 #[utoipa::path(
     delete, path = "/auth/session", tag = "auth", security(("session" = [])),
-    responses((status = 204), AnyCall, LoggedInCall)
+    responses((status = 204), AnyCall, SessionCall)
 )]
-pub(super) async fn log_out(State(app): State<App>, caller: Caller) -> Result<StatusCode, ApiError> {
-    app.store.delete_session(&caller.session.token).await?;
+pub(super) async fn log_out(State(app): State<App>, visitor: Visitor) -> Result<StatusCode, ApiError> {
+    app.store.delete_session(&visitor.session.token).await?;
     Ok(StatusCode::NO_CONTENT)
 }

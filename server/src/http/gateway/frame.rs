@@ -7,7 +7,7 @@ use serde_json::json;
 use super::directory::Directory;
 use crate::{
     http::{admins::Admins, wire},
-    storage::{Change, ChannelId, SessionDigest, Timestamp},
+    storage::{Change, ChannelId, SessionDigest, Timestamp, User, UserId},
 };
 
 /// An event on its way to the sockets.
@@ -18,6 +18,8 @@ pub(super) enum Event {
     Channel(ChannelId, Utf8Bytes),
     /// A frame for everybody; the channel has no subscribers any more.
     ChannelGone(ChannelId, Utf8Bytes),
+    /// A frame for everybody; the sockets of this user, who is no member any more, close.
+    MemberGone(UserId, Utf8Bytes),
     /// A session ended: the sockets it opened close.
     SessionEnded(SessionDigest),
     /// Events were lost on the way: every socket closes, so that none has a gap.
@@ -33,15 +35,19 @@ impl Event {
     /// Bytes of its frame.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Everyone(frame) | Self::Channel(_, frame) | Self::ChannelGone(_, frame) => frame.len(),
+            Self::Everyone(frame)
+            | Self::Channel(_, frame)
+            | Self::ChannelGone(_, frame)
+            | Self::MemberGone(_, frame) => frame.len(),
             Self::SessionEnded(_) | Self::Gap => 0,
         }
     }
 
-    /// What a change is to the sockets, once the directory has followed it.
-    pub(super) fn of(change: Change, directory: &Directory, now: Timestamp) -> Self {
+    /// What a change is to the sockets, once the directory has followed it; those of users who are no members are nothing to
+    /// them.
+    pub(super) fn of(change: Change, directory: &Directory, now: Timestamp) -> Option<Self> {
         let everyone = |op, payload: serde_json::Value| Self::Everyone(frame(op, &payload, now));
-        match change {
+        Some(match change {
             Change::MessageCreated(message) => {
                 let channel = message.channel_id;
                 Self::Channel(channel, frame("MESSAGE_CREATE", &wire::Message::from((*message).clone()), now))
@@ -64,7 +70,8 @@ impl Event {
                 Self::Everyone(frame("CATEGORY_UPDATE", &wire::Category::from((*category).clone()), now))
             }
             Change::CategoryDeleted(id) => everyone("CATEGORY_DELETE", json!({ "id": id })),
-            Change::UserCreated(user) => {
+            Change::UserCreated(user) | Change::UserUpdated(user) if !user.is_member => return None,
+            Change::UserCreated(user) | Change::MemberJoined(user) => {
                 // Without roles: two generations of clients disagree about them here, and none is wrong for both.
                 let mut member = json!(wire::Member::new((*user).clone(), &Admins::Earliest(None)));
                 if let Some(roles) = member.get_mut("roles") {
@@ -72,14 +79,23 @@ impl Event {
                 }
                 everyone("MEMBER_JOIN", member)
             }
-            Change::UserUpdated(user) => everyone(
-                "MEMBER_UPDATE",
-                json!({
-                    "user_id": user.id, "pubkey": user.pubkey,
-                    "display_name": user.display_name, "avatar_hash": user.avatar_hash,
-                }),
-            ),
+            Change::UserUpdated(user) => everyone("MEMBER_UPDATE", updated(&user)),
+            Change::MemberLeft(user) => Self::MemberGone(user.id, frame("MEMBER_LEAVE", &left(&user), now)),
             Change::SessionDeleted(digest) => Self::SessionEnded(digest),
-        }
+        })
     }
+}
+
+fn updated(user: &User) -> serde_json::Value {
+    json!({
+        "user_id": user.id, "pubkey": user.pubkey, "display_name": user.display_name, "avatar_hash": user.avatar_hash,
+        "is_bot": user.is_bot, "joined_at": user.created_at,
+    })
+}
+
+fn left(user: &User) -> serde_json::Value {
+    json!({
+        "user_id": user.id, "pubkey": user.pubkey, "left_at": user.updated_at, "is_bot": user.is_bot,
+        "joined_at": user.created_at,
+    })
 }

@@ -62,9 +62,11 @@ impl Hub {
                 match feed.next().await {
                     Ok(change) => {
                         let also = directory.follow(&change);
-                        announce(Event::of(change, &directory, clock.now()));
-                        for channel in also {
-                            announce(Event::of(Change::ChannelUpdated(channel), &directory, clock.now()));
+                        let also = also.into_iter().map(Change::ChannelUpdated);
+                        for change in [change].into_iter().chain(also) {
+                            if let Some(event) = Event::of(change, &directory, clock.now()) {
+                                announce(event);
+                            }
                         }
                     }
                     Err(FeedError::Lagged(missed)) => {

@@ -46,7 +46,7 @@ use super::{
 
 /// Close codes of our own; clients reconnect after any.
 mod close {
-    /// The token is unknown, or its session ended.
+    /// The token is unknown, its session ended, or its user is no member (any more).
     pub(super) const UNAUTHORIZED: u16 = 4001;
     /// No HEARTBEAT_ACK came in time.
     pub(super) const HEARTBEAT_TIMEOUT: u16 = 4002;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     http::App,
-    storage::{ChannelId, Session, SessionDigest, StorageError},
+    storage::{ChannelId, Session, SessionDigest, StorageError, UserId},
 };
 
 /// Channels that one socket may subscribe to.
@@ -89,7 +89,7 @@ impl Conversation {
     async fn go_on(&mut self, token: &str, mut events: Listener) -> Result<(), End> {
         let session = self.app.store.get_session(token).await?.ok_or_else(unauthorized)?;
         let digest = SessionDigest::of(token);
-        self.greet(&session).await?;
+        let user = self.greet(&session).await?;
 
         let config = self.app.config();
         let (interval, patience) = (config.gateway.heartbeat_interval, config.gateway.heartbeat_timeout);
@@ -108,7 +108,7 @@ impl Conversation {
             while self.link.is_free()
                 && let Some(event) = events.take()?
             {
-                self.pass_on(&event, digest)?;
+                self.pass_on(&event, digest, user)?;
             }
             if self.link.is_free() && due.end.is_some() {
                 return Err(Deaf::Over.into());
@@ -117,7 +117,7 @@ impl Conversation {
             let next = next.into_iter().flatten().min().unwrap_or(due.heartbeat);
             tokio::select! {
                 // Also what is far from its turn: a client that takes nothing must not outlive its session.
-                news = events.news(|event| ends(event, digest)), if due.end.is_none() => match news {
+                news = events.news(|event| ends(event, digest, user)), if due.end.is_none() => match news {
                     Ok(None) => {}
                     Ok(Some(_)) => return Err(unauthorized()),
                     Err(Deaf::FellBehind) => return Err(Deaf::FellBehind.into()),
@@ -168,8 +168,10 @@ impl Conversation {
         }
     }
 
-    async fn greet(&mut self, session: &Session) -> Result<(), End> {
-        let user = self.app.store.get_user_by_id(&session.user_id).await?.ok_or_else(unauthorized)?;
+    /// Introduces the server to a member; answers who it is.
+    async fn greet(&mut self, session: &Session) -> Result<UserId, End> {
+        let user = self.app.store.get_user_by_id(&session.user_id).await?;
+        let user = user.filter(|user| self.app.is_member(user)).ok_or_else(unauthorized)?;
         let channels = self.app.store.list_channels().await?;
         let channels: Vec<_> = channels.iter().map(|it| json!({ "id": it.id, "name": it.name })).collect();
         let config = self.app.config();
@@ -180,11 +182,12 @@ impl Conversation {
             "heartbeat_interval_ms": config.gateway.heartbeat_interval.as_millis() as u64,
         });
         self.say("HELLO", &hello)?;
-        self.say("READY", &json!({}))
+        self.say("READY", &json!({}))?;
+        Ok(user.id)
     }
 
     /// Sends an event to the client if it concerns it.
-    fn pass_on(&mut self, event: &Event, digest: SessionDigest) -> Result<(), End> {
+    fn pass_on(&mut self, event: &Event, digest: SessionDigest, user: UserId) -> Result<(), End> {
         match event {
             Event::Everyone(frame) => self.link.pass_on(frame.clone()),
             Event::Channel(channel, frame) if self.subscriptions.contains(channel) => self.link.pass_on(frame.clone()),
@@ -193,7 +196,8 @@ impl Conversation {
                 self.subscriptions.remove(channel);
                 self.link.pass_on(frame.clone())
             }
-            Event::SessionEnded(_) if ends(event, digest) => Err(unauthorized()),
+            _ if ends(event, digest, user) => Err(unauthorized()),
+            Event::MemberGone(_, frame) => self.link.pass_on(frame.clone()),
             Event::SessionEnded(_) => Ok(()),
             Event::Gap => Err(Deaf::FellBehind.into()),
         }
@@ -220,6 +224,10 @@ impl Conversation {
 }
 
 /// Whether an event ends the sockets of this session.
-fn ends(event: &Event, digest: SessionDigest) -> bool {
-    matches!(event, Event::SessionEnded(ended) if *ended == digest)
+fn ends(event: &Event, digest: SessionDigest, user: UserId) -> bool {
+    match event {
+        Event::SessionEnded(ended) => *ended == digest,
+        Event::MemberGone(gone, _) => *gone == user,
+        _ => false,
+    }
 }

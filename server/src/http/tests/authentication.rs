@@ -24,25 +24,133 @@ async fn a_signed_challenge_logs_in_and_the_token_works() {
 }
 
 #[tokio::test]
-async fn a_bot_s_challenge_says_so() {
+async fn a_bot_s_challenge_says_so_and_so_does_the_member_it_becomes() {
     let server = Server::start().await;
     let body = json!({ "pubkey": pubkey(1), "is_bot": true });
     let challenge = server.call(Method::POST, "/auth/challenge", None, body).await.is(200)["challenge"].clone();
     let challenge = challenge.as_str().unwrap();
     assert!(challenge.ends_with("|bot"));
-    server.verify(1, &sign(1, challenge)).await.is(200);
+    server.verify(1, &sign(1, challenge.trim_end_matches("|bot"))).await.is(401);
+    assert_eq!(server.verify(1, &sign(1, challenge)).await.is(200)["is_read_only"], false);
+    let person = server.log_in(2).await;
+    let members = server.get("/members", &person).await.is(200);
+    let is_bot = |at: usize| members["members"][at]["is_bot"].as_bool().unwrap();
+    assert!(is_bot(0) && !is_bot(1));
+    // What a key first logged in as, it stays.
+    let same = server.log_in(1).await;
+    assert_eq!(server.get(&format!("/members/{}", same.pubkey), &person).await.is(200)["is_bot"], true);
 }
 
 #[tokio::test]
-async fn a_challenge_works_once_and_for_five_minutes() {
+async fn a_challenge_works_once_and_for_five_minutes_after_its_own() {
     let server = Server::start().await;
     let challenge = server.challenge(1).await;
     let signature = sign(1, &challenge);
     server.verify(1, &signature).await.is(200);
     server.verify(1, &signature).await.is(401);
+    let (one, other) = (server.challenge(1).await, server.challenge(1).await);
+    server.advance(std::time::Duration::from_millis(359_999));
+    server.verify(1, &sign(1, &one)).await.is(200);
+    server.advance(std::time::Duration::from_millis(1));
+    server.verify(1, &sign(1, &other)).await.is(401);
+}
+
+#[tokio::test]
+async fn a_challenge_outlives_a_restart_and_a_used_one_stays_used() {
+    let server = Server::start().await;
+    let (open, used) = (server.challenge(1).await, server.challenge(1).await);
+    server.verify(1, &sign(1, &used)).await.is(200);
+    let restarted = server.restarted_with(|_| {}).await;
+    restarted.verify(1, &sign(1, &used)).await.is(401);
+    restarted.verify(1, &sign(1, &open)).await.is(200);
+    restarted.verify(1, &sign(1, &open)).await.is(401);
+}
+
+#[tokio::test]
+async fn a_challenge_reads_as_what_it_is_in_one_line() {
+    let configure = |config: &mut Config| {
+        config.server.name = "Ada's\nplace".into();
+        config.network.public_address = "https://chat.example".into();
+    };
+    let server = Server::start_with(configure).await;
     let challenge = server.challenge(1).await;
-    server.advance(std::time::Duration::from_secs(300));
-    server.verify(1, &sign(1, &challenge)).await.is(401);
+    let begins = "decentcom log-in to \"Ada's place\" at https://chat.example, 2024-01-01T00:00Z, challenge ";
+    assert!(challenge.starts_with(begins) && challenge.lines().count() == 1, "{challenge}");
+    // It is good here and nowhere else.
+    let other = Server::start_with(configure).await;
+    other.challenge(1).await;
+    other.verify(1, &sign(1, &challenge)).await.is(401);
+    server.verify(1, &sign(1, &challenge)).await.is(200);
+}
+
+#[tokio::test]
+async fn log_ins_of_one_key_at_once_all_succeed() {
+    let server = Server::start().await;
+    let asked = futures::future::join_all((0..6).map(|_| server.challenge(1))).await;
+    let answers = asked.iter().rev().map(|challenge| {
+        let signature = sign(1, challenge);
+        let server = &server;
+        async move { server.verify(1, &signature).await.is(200)["token"].as_str().unwrap().to_owned() }
+    });
+    let tokens: std::collections::BTreeSet<_> = futures::future::join_all(answers).await.into_iter().collect();
+    assert_eq!(tokens.len(), 6);
+}
+
+#[tokio::test]
+async fn strangers_who_ask_in_somebody_s_name_take_nothing_away() {
+    let server = Server::start().await;
+    let mine = server.challenge(1).await;
+    for _ in 0..100 {
+        server.challenge(1).await;
+    }
+    server.verify(1, &sign(1, &mine)).await.is(200);
+    server.log_in(1).await;
+}
+
+#[tokio::test]
+async fn an_answer_may_name_its_challenge() {
+    let server = Server::start().await;
+    let (one, other) = (server.challenge(1).await, server.challenge(1).await);
+    let verify = async |signed: &str, named: &str| {
+        let body = json!({ "pubkey": pubkey(1), "signature": sign(1, signed), "challenge": named });
+        server.call(Method::POST, "/auth/verify", None, body).await
+    };
+    verify(&one, &other).await.is(401);
+    verify(&one, "made up").await.is(401);
+    verify(&one, &one).await.is(200);
+    verify(&other, &other).await.is(200);
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_back_a_little_locks_nobody_out() {
+    let server = Server::start().await;
+    server.advance(std::time::Duration::from_secs(600));
+    let before = server.challenge(1).await;
+    let back = |seconds: u64| {
+        server.clock.set(Timestamp::from_millis(server.clock.now().as_millis() - seconds * 1000).unwrap());
+    };
+    back(200);
+    server.verify(1, &sign(1, &before)).await.is(200);
+    server.log_in(1).await;
+    back(400);
+    server.log_in(1).await;
+    server.log_in(2).await;
+}
+
+#[tokio::test]
+async fn no_cache_keeps_an_answer() {
+    let server = Server::start().await;
+    let challenge = server.challenge(1).await;
+    let answers = [
+        server.call(Method::POST, "/auth/challenge", None, json!({ "pubkey": pubkey(1) })).await,
+        server.verify(1, &sign(1, &challenge)).await,
+        server.verify(1, &sign(1, &challenge)).await,
+        server.call(Method::GET, "/auth/me", None, Value::Null).await,
+        server.call(Method::GET, "/nowhere", None, Value::Null).await,
+    ];
+    for answer in answers {
+        assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store", "{answer:?}");
+    }
 }
 
 #[tokio::test]
@@ -128,25 +236,127 @@ async fn logging_out_ends_this_session_and_no_other() {
 }
 
 #[tokio::test]
-async fn the_membership_mode_decides_who_is_let_in() {
-    for (mode, stranger, allowed) in
-        [(MembershipMode::Open, 200, 200), (MembershipMode::Allowlist, 403, 200), (MembershipMode::Closed, 403, 403)]
-    {
-        let server = Server::start_with(|config| {
-            config.membership.mode = mode;
-            config.membership.allowed = [pubkey(2)].into();
-            config.membership.admins = [pubkey(3)].into();
-        })
-        .await;
+async fn the_membership_mode_decides_who_is_let_in_and_as_what() {
+    // For each key, what a log-in answers and then a call of members. 1: unknown; 2: listed; 3: an admin; 4: a member
+    // of before, not listed; 5: a user of before who is no member.
+    for (mode, expected) in [
+        (MembershipMode::Open, [(200, 200), (200, 200), (200, 200), (200, 200), (200, 200)]),
+        (MembershipMode::Allowlist, [(200, 403), (200, 200), (200, 200), (200, 403), (200, 403)]),
+        (MembershipMode::Closed, [(403, 0), (403, 0), (200, 200), (200, 200), (403, 0)]),
+    ] {
+        let server = Server::start().await;
         server.store.create_user(&pubkey(4), None).await.unwrap();
-        let known = if mode == MembershipMode::Allowlist { 403 } else { 200 };
-        for (seed, expected) in [(1, stranger), (2, allowed), (3, 200), (4, known)] {
+        let left = server.store.create_user(&pubkey(5), None).await.unwrap();
+        server.store.set_membership(&left.id, false).await.unwrap();
+        let server = server
+            .restarted_with(|config| {
+                config.membership.mode = mode;
+                config.membership.allowed = [pubkey(2)].into();
+                config.membership.admins = [pubkey(3)].into();
+            })
+            .await;
+        for (seed, (log_in, channels)) in (1..).zip(expected) {
             let challenge = server.challenge(seed).await;
-            server.verify(seed, &sign(seed, &challenge)).await.is(expected);
+            let reply = server.verify(seed, &sign(seed, &challenge)).await.is(log_in);
+            if log_in != 200 {
+                continue;
+            }
+            let token = reply["token"].as_str().unwrap().to_owned();
+            let person = Person { token, id: reply["user_id"].as_str().unwrap().into(), pubkey: pubkey(seed) };
+            let answer = server.get("/channels", &person).await.is(channels);
+            if channels == 403 {
+                assert!(answer["error"].as_str().unwrap().contains("membership required"), "{answer}");
+                // What is about the log-in itself is answered.
+                server.get("/auth/me", &person).await.is(200);
+                let refused = server.call(Method::POST, "/members/join", Some(&person), Value::Null).await.is(403);
+                assert_eq!(refused["error"], "this key is not on the server's allowlist");
+                server.call(Method::DELETE, "/members/me", Some(&person), Value::Null).await.is(204);
+                server.call(Method::DELETE, "/auth/session", Some(&person), Value::Null).await.is(204);
+            }
         }
         let info = server.call(Method::GET, "/server/info", None, Value::Null).await.is(200);
         assert_eq!(info["membership_mode"], json!(mode));
     }
+}
+
+#[tokio::test]
+async fn whoever_leaves_is_no_member_until_they_join_again() {
+    let server = Server::start().await;
+    let (admin, person) = (server.log_in(1).await, server.log_in(2).await);
+    let channel = server.general(&person).await;
+    let message = server.post(&channel, &person, "what I said stays").await;
+    for _ in 0..2 {
+        server.call(Method::DELETE, "/members/me", Some(&person), Value::Null).await.is(204);
+    }
+    let members = server.get("/members", &admin).await.is(200);
+    assert_eq!(members["members"].as_array().unwrap().len(), 1);
+    server.get(&format!("/members/{}", person.pubkey), &admin).await.is(404);
+    server.get(&format!("/members/{}/profile", person.pubkey), &admin).await.is(200);
+    let path = format!("/channels/{channel}/messages/{}", message["id"].as_str().unwrap());
+    assert_eq!(server.get(&path, &admin).await.is(200)["content"], "what I said stays");
+    for (method, path) in [
+        (Method::GET, "/channels"),
+        (Method::GET, "/roles"),
+        (Method::GET, "/members"),
+        (Method::GET, path.as_str()),
+        (Method::PATCH, "/profile"),
+    ] {
+        let refused = server.call(method, path, Some(&person), json!({})).await.is(403);
+        assert!(refused["error"].as_str().unwrap().contains("membership required"), "{refused}");
+    }
+    let joined = server.call(Method::POST, "/members/join", Some(&person), Value::Null).await.is(200);
+    assert_eq!(joined["member"]["user_id"], json!(person.id));
+    server.get("/channels", &person).await.is(200);
+    // Logging in joins too.
+    server.call(Method::DELETE, "/members/me", Some(&person), Value::Null).await.is(204);
+    let back = server.log_in(2).await;
+    assert_eq!(back.id, person.id);
+    server.get("/channels", &back).await.is(200);
+}
+
+#[tokio::test]
+async fn a_key_taken_off_the_list_has_no_session_any_more_and_one_put_back_joins_again() {
+    let server = Server::start().await;
+    let (kept, removed) = (server.log_in(1).await, server.log_in(2).await);
+    let allow = |keys: &[u8]| {
+        let keys = keys.iter().map(|seed| pubkey(*seed)).collect();
+        move |config: &mut Config| {
+            config.membership.mode = MembershipMode::Allowlist;
+            config.membership.allowed = keys;
+        }
+    };
+    let narrowed = server.restarted_with(allow(&[1])).await;
+    narrowed.get("/auth/me", &removed).await.is(401);
+    narrowed.get("/channels", &kept).await.is(200);
+    let members = narrowed.get("/members", &kept).await.is(200);
+    assert_eq!(members["members"].as_array().unwrap().len(), 1);
+    let widened = narrowed.restarted_with(allow(&[1, 2])).await;
+    widened.get("/auth/me", &removed).await.is(401);
+    let back = widened.log_in(2).await;
+    assert_eq!(back.id, removed.id);
+    widened.get("/channels", &back).await.is(200);
+}
+
+#[tokio::test]
+async fn where_only_members_may_log_in_the_sessions_of_others_end() {
+    let server = Server::start_with(|config| {
+        config.membership.mode = MembershipMode::Allowlist;
+        config.membership.allowed = [pubkey(1)].into();
+    })
+    .await;
+    let (member, visitor) = (server.log_in(1).await, server.log_in(2).await);
+    let closed = server.restarted_with(|config| config.membership.mode = MembershipMode::Closed).await;
+    closed.get("/channels", &member).await.is(200);
+    closed.get("/auth/me", &visitor).await.is(401);
+    // An admin by configuration is always let in.
+    let with_admin = closed
+        .restarted_with(|config| {
+            config.membership.mode = MembershipMode::Closed;
+            config.membership.admins = [pubkey(2)].into();
+        })
+        .await;
+    let admin = with_admin.log_in(2).await;
+    with_admin.get("/channels", &admin).await.is(200);
 }
 
 #[tokio::test]
@@ -157,6 +367,22 @@ async fn admins_are_those_configured_else_the_earliest_user() {
     server.call(Method::POST, "/channels", Some(&first), new.clone()).await.is(200);
     let refused = server.call(Method::POST, "/channels", Some(&second), new.clone()).await.is(403);
     assert_eq!(refused["error"], "missing permission: manage_channels");
+
+    // An admin by default is a member: who leaves is none, and the next one is.
+    server.call(Method::DELETE, "/members/me", Some(&first), Value::Null).await.is(204);
+    server.call(Method::POST, "/channels", Some(&first), new.clone()).await.is(403);
+    server.call(Method::POST, "/channels", Some(&second), new.clone()).await.is(200);
+    server.call(Method::POST, "/members/join", Some(&first), Value::Null).await.is(200);
+    server.call(Method::POST, "/channels", Some(&first), new.clone()).await.is(200);
+    server.call(Method::POST, "/channels", Some(&second), new.clone()).await.is(403);
+    // So is one whom the configuration no longer admits.
+    let narrowed = server
+        .restarted_with(|config| {
+            config.membership.mode = MembershipMode::Allowlist;
+            config.membership.allowed = [pubkey(2)].into();
+        })
+        .await;
+    narrowed.call(Method::POST, "/channels", Some(&second), new.clone()).await.is(200);
 
     let server = Server::start_with(|config| config.membership.admins = [pubkey(2)].into()).await;
     let (first, second) = (server.log_in(1).await, server.log_in(2).await);

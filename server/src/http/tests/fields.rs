@@ -39,6 +39,7 @@ async fn the_page_of_fields_names_every_column_record_field_and_api_field_and_no
         ("messages", Some("Message")),
         ("sessions", Some("VerifyReply")),
         ("purges", None),
+        ("used_challenges", None),
     ];
     assert_eq!(records.len(), shown.len(), "a table without a section");
     for (name, schema) in shown {

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::engine::{StoredSession, Wants};
 use crate::storage::{
-    Category, CategoryId, Channel, ChannelId, Message, MessageId, SessionDigest, StorageError, Timestamp, User, UserId,
+    Category, CategoryId, Channel, ChannelId, LogIn, Message, MessageId, SessionDigest, StorageError, Timestamp,
+    UsedChallenge, User, UserId,
 };
 
 /// Which category a channel is put into.
@@ -38,6 +39,10 @@ pub(super) enum Command {
         id: UserId,
         display_name: Option<String>,
         avatar_hash: Option<String>,
+    },
+    SetMembership {
+        id: UserId,
+        is_member: bool,
     },
     CreateChannel {
         name: String,
@@ -82,11 +87,26 @@ pub(super) enum Command {
     },
     /// Notes the time and nothing else: shows that changes can be stored.
     Probe,
+    LogIn {
+        log_in: LogIn,
+        used: UsedChallenge,
+        digest: SessionDigest,
+    },
     DeleteSession {
         digest: SessionDigest,
     },
+    /// One bounded step of logging a user out everywhere.
+    EndSessions {
+        user_id: UserId,
+        at_most: usize,
+    },
     /// One bounded step of a sweep.
     SweepSessions {
+        expired_at: Timestamp,
+        at_most: usize,
+    },
+    /// One bounded step of forgetting used challenges.
+    SweepChallenges {
         expired_at: Timestamp,
         at_most: usize,
     },
@@ -115,8 +135,18 @@ impl Command {
             Self::CreateUser { pubkey, .. } => {
                 wants.pubkeys.insert(pubkey.clone());
             }
-            Self::UpdateUser { id, .. } => {
+            Self::UpdateUser { id, .. } | Self::SetMembership { id, .. } => {
                 wants.users.insert(*id);
+            }
+            Self::LogIn { log_in, used, .. } => {
+                wants.pubkeys.insert(log_in.pubkey.clone());
+                wants.challenges.insert(*used);
+            }
+            Self::EndSessions { user_id, at_most } => {
+                wants.sessions_of.insert(*user_id, *at_most);
+            }
+            Self::SweepChallenges { expired_at, at_most } => {
+                wants.expired_challenges = wants.expired_challenges.max(Some((*expired_at, *at_most)));
             }
             Self::CreateSession { user_id, .. } => {
                 wants.user_references.insert(*user_id);
@@ -172,6 +202,7 @@ pub(super) enum Answer {
     Category(Arc<Category>),
     Message(Arc<Message>),
     Session(StoredSession),
+    LoggedIn(Arc<User>, StoredSession),
     Done,
     Step(Step),
 }
@@ -213,6 +244,16 @@ impl TryFrom<Answer> for () {
     fn try_from(answer: Answer) -> Result<Self, StorageError> {
         match answer {
             Answer::Done => Ok(()),
+            other => Err(mismatch(&other)),
+        }
+    }
+}
+
+impl TryFrom<Answer> for (User, StoredSession) {
+    type Error = StorageError;
+    fn try_from(answer: Answer) -> Result<Self, StorageError> {
+        match answer {
+            Answer::LoggedIn(user, session) => Ok((Arc::unwrap_or_clone(user), session)),
             other => Err(mismatch(&other)),
         }
     }

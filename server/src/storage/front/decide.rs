@@ -7,12 +7,12 @@ use std::{
 
 use super::{
     command::{Answer, ChannelChange, Command, InCategory, Step},
-    engine::{Row, Rows, StoredSession, Write},
+    engine::{Row, Rows, StoredSession, Wants, Write},
     mint::Mint,
 };
 use crate::storage::{
-    Category, CategoryId, Change, Channel, ChannelId, Entity, Message, MessageId, SessionDigest, StorageError,
-    Timestamp, User, UserId, text,
+    Admission, Category, CategoryId, Change, Channel, ChannelId, Entity, LogIn, Message, MessageId, SessionDigest,
+    StorageError, Timestamp, UsedChallenge, User, UserId, text,
 };
 
 /// One batch being decided. Each command sees what those before it did; one that is refused stages nothing.
@@ -23,8 +23,12 @@ pub(super) struct Batch<'a> {
     rows: Rows,
     /// Channels deleted in this batch: their messages, which were loaded before that, no longer exist.
     deleted_channels: HashSet<ChannelId>,
-    /// Whether the sweep's rows filled its limit, so that others may be left.
+    /// Sessions removed in this batch: what was loaded before that may still name them.
+    ended_sessions: HashSet<SessionDigest>,
+    /// Whether the rows of a sweep filled its limit, so that others may be left.
     more_expired: bool,
+    /// The same of used challenges.
+    more_challenges: bool,
     /// What is to be stored, in order.
     pub(super) writes: Vec<Write>,
     /// What is to be announced once it is stored, in order.
@@ -41,13 +45,17 @@ enum Chosen {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(now: Timestamp, mint: &'a mut Mint, rows: Rows, more_expired: bool) -> Self {
+    /// Begins with the rows that `wants` asked for.
+    pub(super) fn new(now: Timestamp, mint: &'a mut Mint, wants: &Wants, rows: Rows) -> Self {
+        let is_full = |wanted: Option<(Timestamp, usize)>, found| wanted.is_some_and(|(_, at_most)| found >= at_most);
         Self {
             now,
             mint,
+            more_expired: is_full(wants.expired, rows.expired.len()),
+            more_challenges: is_full(wants.expired_challenges, rows.expired_challenges.len()),
             rows,
             deleted_channels: HashSet::new(),
-            more_expired,
+            ended_sessions: HashSet::new(),
             writes: Vec::new(),
             changes: Vec::new(),
         }
@@ -58,6 +66,7 @@ impl<'a> Batch<'a> {
         match command {
             Command::CreateUser { pubkey, display_name } => self.create_user(pubkey, display_name),
             Command::UpdateUser { id, display_name, avatar_hash } => self.update_user(id, display_name, avatar_hash),
+            Command::SetMembership { id, is_member } => self.set_membership(id, is_member),
             Command::CreateChannel { name, category, position } => self.create_channel(name, category, position),
             Command::UpdateChannel { id, change } => self.update_channel(id, change),
             Command::DeleteChannel { id } => self.delete_channel(id),
@@ -70,8 +79,11 @@ impl<'a> Batch<'a> {
             Command::UpdateMessage { id, content } => self.update_message(id, content),
             Command::DeleteMessage { id } => self.delete_message(id),
             Command::CreateSession { user_id, digest, duration } => self.create_session(user_id, digest, duration),
+            Command::LogIn { log_in, used, digest } => self.log_in(log_in, used, digest),
             Command::DeleteSession { digest } => self.delete_session(digest),
+            Command::EndSessions { user_id, at_most } => self.end_sessions(user_id, at_most),
             Command::SweepSessions { expired_at, at_most } => self.sweep_sessions(expired_at, at_most),
+            Command::SweepChallenges { expired_at, at_most } => self.sweep_challenges(expired_at, at_most),
             Command::Purge { at_most } => self.purge(at_most),
             Command::Probe => {
                 self.writes.push(Write::NoteProbe(self.now));
@@ -84,6 +96,17 @@ impl<'a> Batch<'a> {
         if self.rows.pubkeys.contains_key(&pubkey) {
             return Err(StorageError::Conflict { entity: Entity::User, field: "pubkey" });
         }
+        Ok(Answer::User(self.new_user(pubkey, display_name, false, true)?))
+    }
+
+    /// Stores a user with a key that nobody has.
+    fn new_user(
+        &mut self,
+        pubkey: String,
+        display_name: Option<String>,
+        is_bot: bool,
+        is_member: bool,
+    ) -> Result<Arc<User>, StorageError> {
         let (id, created_at) = self.mint.next(self.now)?;
         let id = UserId::from(id);
         self.rows.pubkeys.insert(pubkey.clone(), id);
@@ -92,13 +115,15 @@ impl<'a> Batch<'a> {
             pubkey,
             display_name: non_empty(display_name),
             avatar_hash: None,
+            is_bot,
+            is_member,
             created_at,
             updated_at: created_at,
         });
         self.rows.users.insert(id, user.clone());
         self.writes.push(Write::Insert(Row::User(user.clone())));
         self.changes.push(Change::UserCreated(user.clone()));
-        Ok(Answer::User(user))
+        Ok(user)
     }
 
     fn update_user(&mut self, id: UserId, display_name: Option<String>, avatar_hash: Option<String>) -> Decision {
@@ -106,15 +131,29 @@ impl<'a> Batch<'a> {
         let mut new = User::clone(&old);
         set_optional(&mut new.display_name, display_name);
         set_optional(&mut new.avatar_hash, avatar_hash);
-        if new == *old {
-            return Ok(Answer::User(old));
+        Ok(Answer::User(self.store_user(&old, new)))
+    }
+
+    fn set_membership(&mut self, id: UserId, is_member: bool) -> Decision {
+        let old = find(&self.rows.users, &id, Entity::User)?;
+        Ok(Answer::User(self.store_user(&old, User { is_member, ..User::clone(&old) })))
+    }
+
+    /// Stores an edited user, if it is edited at all. What is announced follows from what was written.
+    fn store_user(&mut self, old: &Arc<User>, mut new: User) -> Arc<User> {
+        if new == **old {
+            return old.clone();
         }
         new.updated_at = self.now.max(old.updated_at).max(old.created_at);
         let new = Arc::new(new);
-        self.rows.users.insert(id, new.clone());
+        self.rows.users.insert(new.id, new.clone());
         self.writes.push(Write::Replace(Row::User(new.clone())));
-        self.changes.push(Change::UserUpdated(new.clone()));
-        Ok(Answer::User(new))
+        self.changes.push(match (old.is_member, new.is_member) {
+            (false, true) => Change::MemberJoined(new.clone()),
+            (true, false) => Change::MemberLeft(new.clone()),
+            _ => Change::UserUpdated(new.clone()),
+        });
+        new
     }
 
     fn create_channel(&mut self, name: String, category: InCategory, position: i32) -> Decision {
@@ -303,48 +342,104 @@ impl<'a> Batch<'a> {
     }
 
     fn create_session(&mut self, user_id: UserId, digest: SessionDigest, duration: std::time::Duration) -> Decision {
-        let created_at = self.now;
-        let expires_at = created_at
-            .checked_add(duration)
-            .ok_or_else(|| StorageError::invalid("duration", "the session would end past the year 9999"))?;
+        let expires_at = self.end_of(duration)?;
         known(&self.rows.known_users, user_id, Entity::User)?;
-        let session = StoredSession { digest, user_id, created_at, expires_at };
+        Ok(Answer::Session(self.new_session(user_id, digest, expires_at)))
+    }
+
+    /// When a session that begins now ends.
+    fn end_of(&self, duration: std::time::Duration) -> Result<Timestamp, StorageError> {
+        let past = || StorageError::invalid("duration", "the session would end past the year 9999");
+        self.now.checked_add(duration).ok_or_else(past)
+    }
+
+    fn new_session(&mut self, user_id: UserId, digest: SessionDigest, expires_at: Timestamp) -> StoredSession {
+        let session = StoredSession { digest, user_id, created_at: self.now, expires_at };
         self.rows.sessions.insert(digest);
         self.writes.push(Write::Insert(Row::Session(session.clone())));
-        Ok(Answer::Session(session))
+        session
+    }
+
+    fn log_in(&mut self, log_in: LogIn, used: UsedChallenge, digest: SessionDigest) -> Decision {
+        let LogIn { pubkey, admission, is_bot, duration, .. } = log_in;
+        let expires_at = self.end_of(duration)?;
+        let known = self.rows.pubkeys.get(&pubkey).and_then(|id| self.rows.users.get(id)).cloned();
+        if admission == Admission::MembersOnly && !known.as_ref().is_some_and(|user| user.is_member) {
+            return Err(StorageError::not_found(Entity::User, pubkey));
+        }
+        let refused = |field| Err(StorageError::Conflict { entity: Entity::Challenge, field });
+        if used.expires_at() <= self.now {
+            return refused("slot");
+        }
+        if self.rows.challenges.contains(&used) {
+            return refused("number");
+        }
+        let user = match known {
+            None => self.new_user(pubkey, None, is_bot, admission == Admission::Join)?,
+            Some(user) if admission == Admission::Join => {
+                let member = User { is_member: true, ..User::clone(&user) };
+                self.store_user(&user, member)
+            }
+            Some(user) => user,
+        };
+        self.rows.challenges.insert(used);
+        self.writes.push(Write::UseChallenge(used));
+        let session = self.new_session(user.id, digest, expires_at);
+        Ok(Answer::LoggedIn(user, session))
     }
 
     fn delete_session(&mut self, digest: SessionDigest) -> Decision {
-        if self.remove_session(digest) {
+        if self.rows.sessions.contains(&digest) && self.end_session(digest) {
             self.changes.push(Change::SessionDeleted(digest));
         }
         Ok(Answer::Done)
     }
 
-    /// Removes a session if it is still there.
-    fn remove_session(&mut self, digest: SessionDigest) -> bool {
-        let exists = self.rows.sessions.remove(&digest);
-        if exists {
-            self.rows.expired.retain(|(_, expired)| *expired != digest);
+    /// Removes a session that was loaded, unless this batch has done so before.
+    fn end_session(&mut self, digest: SessionDigest) -> bool {
+        let is_there = self.ended_sessions.insert(digest);
+        if is_there {
             self.writes.push(Write::RemoveSession(digest));
         }
-        exists
+        is_there
+    }
+
+    fn end_sessions(&mut self, user_id: UserId, at_most: usize) -> Decision {
+        let found = self.rows.sessions_of.get(&user_id).cloned().unwrap_or_default();
+        let more = found.len() >= at_most;
+        let mut removed = 0;
+        for digest in found {
+            if self.end_session(digest) {
+                self.changes.push(Change::SessionDeleted(digest));
+                removed += 1;
+            }
+        }
+        Ok(Answer::Step(Step { removed, more }))
     }
 
     fn sweep_sessions(&mut self, expired_at: Timestamp, at_most: usize) -> Decision {
-        let mut due: Vec<SessionDigest> = Vec::new();
-        self.rows.expired.retain(|(expires_at, digest)| {
-            let take = *expires_at <= expired_at && due.len() < at_most;
+        let due = self.rows.expired.iter().filter(|(expires_at, _)| *expires_at <= expired_at);
+        let due: Vec<_> = due.map(|(_, digest)| *digest).collect();
+        let mut removed = 0;
+        for digest in due {
+            if removed < at_most && self.end_session(digest) {
+                removed += 1;
+            }
+        }
+        Ok(Answer::Step(Step { removed: removed as u64, more: self.more_expired }))
+    }
+
+    fn sweep_challenges(&mut self, expired_at: Timestamp, at_most: usize) -> Decision {
+        let mut due = Vec::new();
+        self.rows.expired_challenges.retain(|used| {
+            let take = used.expires_at() <= expired_at && due.len() < at_most;
             if take {
-                due.push(*digest);
+                due.push(*used);
             }
             !take
         });
-        for digest in &due {
-            self.rows.sessions.remove(digest);
-            self.writes.push(Write::RemoveSession(*digest));
-        }
-        Ok(Answer::Step(Step { removed: due.len() as u64, more: self.more_expired }))
+        self.writes.extend(due.iter().copied().map(Write::ForgetChallenge));
+        Ok(Answer::Step(Step { removed: due.len() as u64, more: self.more_challenges }))
     }
 
     fn purge(&mut self, at_most: usize) -> Decision {
@@ -405,15 +500,23 @@ mod tests {
     /// Decides `commands` as one batch over `rows`.
     fn decide(rows: Rows, commands: Vec<Command>) -> (Vec<Decision>, Vec<Write>, Vec<Change>) {
         let mut mint = Mint::after(Ulid::from_parts(NOW, 0));
-        let mut batch = Batch::new(Timestamp::from_millis(NOW).unwrap(), &mut mint, rows, false);
+        let mut batch = Batch::new(Timestamp::from_millis(NOW).unwrap(), &mut mint, &Wants::default(), rows);
         let answers = commands.into_iter().map(|command| batch.decide(command)).collect();
         (answers, batch.writes, batch.changes)
     }
 
     fn a_user(rows: &mut Rows) -> UserId {
         let (id, at) = (UserId::from(Ulid(1)), Timestamp::MIN);
-        let user =
-            User { id, pubkey: "key".into(), display_name: None, avatar_hash: None, created_at: at, updated_at: at };
+        let user = User {
+            id,
+            pubkey: "key".into(),
+            display_name: None,
+            avatar_hash: None,
+            is_bot: false,
+            is_member: true,
+            created_at: at,
+            updated_at: at,
+        };
         rows.pubkeys.insert("key".into(), id);
         rows.users.insert(id, Arc::new(user));
         rows.known_users.insert(id);

@@ -4,7 +4,7 @@
 //! implementing these two, which know nothing of limits, refusals, clocks or events.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     future::Future,
     sync::Arc,
 };
@@ -13,7 +13,7 @@ use ulid::Ulid;
 
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, Entity, Message, MessageId, MessagePage, Session, SessionDigest,
-    StorageError, Timestamp, User, UserId,
+    StorageError, Timestamp, UsedChallenge, User, UserId,
 };
 
 /// A log-in as stored: the token's digest in place of the token.
@@ -46,7 +46,7 @@ pub struct Wants {
     pub channel_references: BTreeSet<ChannelId>,
     /// Users by id.
     pub users: BTreeSet<UserId>,
-    /// Users by public key.
+    /// Users by public key; those found are among the users by id too.
     pub pubkeys: BTreeSet<String>,
     /// Channels by id; those being purged do not exist.
     pub channels: BTreeSet<ChannelId>,
@@ -60,8 +60,14 @@ pub struct Wants {
     pub messages: BTreeSet<MessageId>,
     /// Sessions by digest.
     pub sessions: BTreeSet<SessionDigest>,
+    /// At most so many sessions of each of these users, any of them.
+    pub sessions_of: BTreeMap<UserId, usize>,
     /// At most this many sessions with `expires_at` no later than this, the earliest first.
     pub expired: Option<(Timestamp, usize)>,
+    /// Used challenges by key.
+    pub challenges: BTreeSet<UsedChallenge>,
+    /// At most this many used challenges that have expired by this time, the earliest first.
+    pub expired_challenges: Option<(Timestamp, usize)>,
     /// At most this many messages of one channel being purged.
     pub purge: Option<usize>,
 }
@@ -94,8 +100,14 @@ pub struct Rows {
     pub messages: HashMap<MessageId, Arc<Message>>,
     /// Which of the wanted sessions exist.
     pub sessions: BTreeSet<SessionDigest>,
+    /// The sessions of users that were asked for.
+    pub sessions_of: HashMap<UserId, Vec<SessionDigest>>,
     /// Expired sessions, the earliest first.
     pub expired: Vec<(Timestamp, SessionDigest)>,
+    /// Which of the wanted challenges were used.
+    pub challenges: HashSet<UsedChallenge>,
+    /// Expired used challenges, the earliest first.
+    pub expired_challenges: Vec<UsedChallenge>,
     /// The channel being purged that is next, if there is one.
     pub purge: Option<PurgeSlice>,
 }
@@ -150,6 +162,10 @@ pub enum Write {
     RemoveCategory(CategoryId),
     /// Removes a session, which exists.
     RemoveSession(SessionDigest),
+    /// Remembers that a challenge was used, which it was not before; with its expiry.
+    UseChallenge(UsedChallenge),
+    /// Forgets a used challenge, which is remembered.
+    ForgetChallenge(UsedChallenge),
     /// Hides a channel and all its messages from every read, and remembers to purge it.
     BeginPurge(ChannelId),
     /// Removes a message of a channel being purged.
@@ -240,6 +256,12 @@ pub trait Reader: Send + Sync + 'static {
         after: Option<UserId>,
         limit: Option<u32>,
     ) -> impl Future<Output = Result<Vec<User>, StorageError>> + Send;
+    /// Users who are members with ids above `after`, by id.
+    fn members(
+        &self,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<User>, StorageError>> + Send;
     /// The channel with this id, unless it is being purged.
     fn channel(&self, id: ChannelId) -> impl Future<Output = Result<Option<Channel>, StorageError>> + Send;
     /// All channels not being purged, by (position, id).
@@ -263,6 +285,12 @@ pub trait Reader: Send + Sync + 'static {
         &self,
         digest: SessionDigest,
     ) -> impl Future<Output = Result<Option<StoredSession>, StorageError>> + Send;
+    /// The largest number of the used challenges of the key with this digest, in each of these slots.
+    fn newest_used_challenges(
+        &self,
+        key_digest: [u8; 32],
+        slots: &[u64],
+    ) -> impl Future<Output = Result<Vec<Option<u32>>, StorageError>> + Send;
     /// Reads something from the database itself.
     fn ping(&self) -> impl Future<Output = Result<(), StorageError>> + Send;
     /// Releases what reading holds; calls in flight finish first.

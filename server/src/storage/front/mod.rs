@@ -39,8 +39,9 @@ use self::{
 };
 use super::{
     Backend, Category, CategoryChoice, CategoryId, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelId,
-    ChannelStore, Clock, Entity, Message, MessageId, MessagePage, MessageStore, OpenError, PageAt, Session,
-    SessionDigest, SessionStore, Storage, StorageError, Timestamp, User, UserId, UserStore,
+    ChannelStore, Clock, Entity, LogIn, LoggedIn, LoginKey, MAX_SLOTS, Message, MessageId, MessagePage, MessageStore,
+    OpenError, PageAt, Session, SessionDigest, SessionStore, Storage, StorageError, Timestamp, UsedChallenge, User,
+    UserId, UserStore,
     changes::FEED_CAPACITY,
     limits::{MAX_CONTENT_BYTES, MAX_PAGE, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
     text::{check_label, shows_something},
@@ -92,6 +93,7 @@ pub struct Front<R> {
     reader: R,
     recent: Arc<RecentPages>,
     last_commit: Arc<LastCommit>,
+    login_key: LoginKey,
     /// Weak, so that subscriptions end when the commit thread does.
     feed: broadcast::WeakSender<Change>,
     closed: AtomicBool,
@@ -99,12 +101,14 @@ pub struct Front<R> {
 }
 
 impl<R: Reader> Front<R> {
-    /// Puts the contract in front of an opened backend. A clock that does not want to go on from its past is refused.
+    /// Puts the contract in front of an opened backend, which keeps `login_key`. A clock that does not want to go on from
+    /// the backend's past is refused.
     pub fn start(
         backend: Backend,
         writer: Box<dyn Writer>,
         reader: R,
         past: Past,
+        login_key: LoginKey,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
         if let Some(newest) = past.newest_commit().filter(|newest| !clock.may_follow(*newest)) {
@@ -123,6 +127,7 @@ impl<R: Reader> Front<R> {
             reader,
             recent,
             last_commit,
+            login_key,
             feed: weak_feed,
             closed: AtomicBool::new(false),
             closing: Mutex::new(()),
@@ -167,6 +172,14 @@ fn check_length(field: &'static str, text: &str, max: usize) -> Result<(), Stora
         return Err(StorageError::invalid(field, format!("{} bytes; at most {max} are allowed", text.len())));
     }
     Ok(())
+}
+
+fn pubkey(text: &str) -> Result<String, StorageError> {
+    check_length("pubkey", text, MAX_PUBKEY_BYTES)?;
+    if text.is_empty() {
+        return Err(StorageError::invalid("pubkey", "it is empty; at least 1 byte is needed"));
+    }
+    Ok(text.to_owned())
 }
 
 fn optional_text(field: &'static str, text: Option<&str>) -> Result<Option<String>, StorageError> {
@@ -227,13 +240,10 @@ fn existing<T>(entity: Entity, text: &str, parse: fn(&str) -> Option<T>) -> Resu
 
 #[async_trait]
 impl<R: Reader> UserStore for Front<R> {
-    async fn create_user(&self, pubkey: &str, display_name: Option<&str>) -> Result<User, StorageError> {
-        check_length("pubkey", pubkey, MAX_PUBKEY_BYTES)?;
-        if pubkey.is_empty() {
-            return Err(StorageError::invalid("pubkey", "it is empty; at least 1 byte is needed"));
-        }
+    async fn create_user(&self, key: &str, display_name: Option<&str>) -> Result<User, StorageError> {
+        let pubkey = pubkey(key)?;
         let display_name = optional_label("display_name", display_name)?;
-        self.write(Command::CreateUser { pubkey: pubkey.to_owned(), display_name }).await
+        self.write(Command::CreateUser { pubkey, display_name }).await
     }
 
     async fn get_user_by_id(&self, id: &str) -> Result<Option<User>, StorageError> {
@@ -262,6 +272,11 @@ impl<R: Reader> UserStore for Front<R> {
         self.write(Command::UpdateUser { id, display_name, avatar_hash }).await
     }
 
+    async fn set_membership(&self, id: &str, is_member: bool) -> Result<User, StorageError> {
+        let id = existing(Entity::User, id, UserId::parse)?;
+        self.write(Command::SetMembership { id, is_member }).await
+    }
+
     async fn list_users(&self) -> Result<Vec<User>, StorageError> {
         self.read(USERS, |reader| reader.users(None, None)).await
     }
@@ -272,6 +287,15 @@ impl<R: Reader> UserStore for Front<R> {
         match limit.min(MAX_PAGE) {
             0 => Ok(Vec::new()),
             limit => self.read(USERS, |reader| reader.users(after, Some(limit))).await,
+        }
+    }
+
+    async fn list_members_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StorageError> {
+        self.check_open()?;
+        let after = after.map(|after| cursor("after", after, UserId::parse)).transpose()?;
+        match limit.min(MAX_PAGE) {
+            0 => Ok(Vec::new()),
+            limit => self.read(USERS, |reader| reader.members(after, limit)).await,
         }
     }
 }
@@ -483,20 +507,68 @@ impl<R: Reader> CategoryStore for Front<R> {
     }
 }
 
-#[async_trait]
-impl<R: Reader> SessionStore for Front<R> {
-    async fn create_session(&self, user_id: &str, duration: Duration) -> Result<Session, StorageError> {
+impl<R: Reader> Front<R> {
+    fn check_duration(&self, duration: Duration) -> Result<(), StorageError> {
         if duration.is_zero() {
             return Err(StorageError::invalid("duration", "it is zero; a session lasts at least a millisecond"));
         }
         if self.clock.now().checked_add(duration).is_none() {
             return Err(StorageError::invalid("duration", "the session would end past the year 9999"));
         }
+        Ok(())
+    }
+
+    /// Takes the steps of a large removal until nothing is left; answers how much was removed.
+    async fn in_steps(&self, step: impl Fn() -> Command + Send) -> Result<u64, StorageError> {
+        let mut total = 0;
+        loop {
+            let began = Instant::now();
+            let Step { removed, more } = self.write(step()).await?;
+            total += removed;
+            if !more {
+                return Ok(total);
+            }
+            tokio::time::sleep((began.elapsed() * SWEEP_PAUSE).min(LONGEST_SWEEP_PAUSE)).await;
+        }
+    }
+}
+
+#[async_trait]
+impl<R: Reader> SessionStore for Front<R> {
+    async fn create_session(&self, user_id: &str, duration: Duration) -> Result<Session, StorageError> {
+        self.check_duration(duration)?;
         let user_id = existing(Entity::User, user_id, UserId::parse)?;
         let token = token::new_token()?;
         let digest = SessionDigest::of(&token);
         let session: StoredSession = self.write(Command::CreateSession { user_id, digest, duration }).await?;
         Ok(session.with_token(token))
+    }
+
+    async fn log_in(&self, log_in: LogIn) -> Result<LoggedIn, StorageError> {
+        pubkey(&log_in.pubkey)?;
+        self.check_duration(log_in.duration)?;
+        if log_in.challenge.expires_at().is_none() {
+            return Err(StorageError::invalid("challenge", "it would expire past the year 9999"));
+        }
+        let used = UsedChallenge::of(&log_in.pubkey, log_in.challenge);
+        let token = token::new_token()?;
+        let digest = SessionDigest::of(&token);
+        let (user, session): (User, StoredSession) = self.write(Command::LogIn { log_in, used, digest }).await?;
+        Ok(LoggedIn { user, session: session.with_token(token) })
+    }
+
+    async fn newest_used_challenges(&self, pubkey: &str, slots: &[u64]) -> Result<Vec<Option<u32>>, StorageError> {
+        self.check_open()?;
+        if slots.len() > MAX_SLOTS {
+            let problem = format!("{} were asked for; at most {MAX_SLOTS} are looked at", slots.len());
+            return Err(StorageError::invalid("slots", problem));
+        }
+        self.reader.newest_used_challenges(UsedChallenge::digest_of(pubkey), slots).await
+    }
+
+    async fn login_key(&self) -> Result<LoginKey, StorageError> {
+        self.check_open()?;
+        Ok(self.login_key.clone())
     }
 
     async fn get_session(&self, token: &str) -> Result<Option<Session>, StorageError> {
@@ -510,18 +582,17 @@ impl<R: Reader> SessionStore for Front<R> {
         self.write(Command::DeleteSession { digest: SessionDigest::of(token) }).await
     }
 
+    async fn delete_sessions_of_user(&self, user_id: &str) -> Result<u64, StorageError> {
+        self.check_open()?;
+        let Some(user_id) = UserId::parse(user_id) else { return Ok(0) };
+        self.in_steps(|| Command::EndSessions { user_id, at_most: SWEEP_STEP }).await
+    }
+
     async fn delete_expired_sessions(&self) -> Result<u64, StorageError> {
         let expired_at = self.clock.now();
-        let mut total = 0;
-        loop {
-            let began = Instant::now();
-            let step: Step = self.write(Command::SweepSessions { expired_at, at_most: SWEEP_STEP }).await?;
-            total += step.removed;
-            if !step.more {
-                return Ok(total);
-            }
-            tokio::time::sleep((began.elapsed() * SWEEP_PAUSE).min(LONGEST_SWEEP_PAUSE)).await;
-        }
+        let swept = self.in_steps(|| Command::SweepSessions { expired_at, at_most: SWEEP_STEP }).await?;
+        self.in_steps(|| Command::SweepChallenges { expired_at, at_most: SWEEP_STEP }).await?;
+        Ok(swept)
     }
 }
 

@@ -328,8 +328,7 @@ impl Committer {
         let mut begins_purge = false;
         let mut writes_something = false;
         let mut decide = |rows: Rows| {
-            let more_expired = wants.expired.is_some_and(|(_, at_most)| rows.expired.len() >= at_most);
-            let mut batch = Batch::new(clock.now(), mint, rows, more_expired);
+            let mut batch = Batch::new(clock.now(), mint, &wants, rows);
             answers = commands.take().unwrap_or_default().into_iter().map(|command| batch.decide(command)).collect();
             let Batch { writes, changes: announced, .. } = batch;
             changes = announced;

@@ -360,7 +360,9 @@ fn changed_channel(change: &Change) -> Option<ChannelId> {
 /// The kinds of records that a change concerns, a bit for each.
 fn kinds(change: &Change) -> u8 {
     match change {
-        Change::UserCreated(_) | Change::UserUpdated(_) => bit(Entity::User),
+        Change::UserCreated(_) | Change::UserUpdated(_) | Change::MemberJoined(_) | Change::MemberLeft(_) => {
+            bit(Entity::User)
+        }
         Change::ChannelCreated(_) | Change::ChannelUpdated(_) => bit(Entity::Channel),
         Change::ChannelDeleted(_) => bit(Entity::Channel) | bit(Entity::Message),
         Change::CategoryCreated(_) | Change::CategoryUpdated(_) | Change::CategoryDeleted(_) => bit(Entity::Category),

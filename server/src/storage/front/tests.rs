@@ -16,8 +16,8 @@ use super::{
     engine::{Bounds, Page, Reader, Row, Rows, Staged, StoredSession, Wants, Write, Writer},
 };
 use crate::storage::{
-    Backend, Category, CategoryId, Change, Channel, ChannelId, FeedError, ManualClock, Message, MessageId, MessagePage,
-    MessageStore, SessionDigest, Storage, StorageError, Timestamp, User, UserId,
+    Backend, Category, CategoryId, Change, Channel, ChannelId, FeedError, LoginKey, ManualClock, Message, MessageId,
+    MessagePage, MessageStore, SessionDigest, Storage, StorageError, Timestamp, User, UserId,
 };
 
 /// What the tests steer and see of the fake engine.
@@ -90,6 +90,12 @@ impl Reader for FakeEngine {
     async fn users(&self, _: Option<UserId>, _: Option<u32>) -> Result<Vec<User>, StorageError> {
         Ok(Vec::new())
     }
+    async fn members(&self, _: Option<UserId>, _: u32) -> Result<Vec<User>, StorageError> {
+        Ok(Vec::new())
+    }
+    async fn newest_used_challenges(&self, _: [u8; 32], slots: &[u64]) -> Result<Vec<Option<u32>>, StorageError> {
+        Ok(vec![None; slots.len()])
+    }
     async fn channel(&self, id: ChannelId) -> Result<Option<Channel>, StorageError> {
         Ok(Some(a_channel(id)))
     }
@@ -123,7 +129,8 @@ impl Reader for FakeEngine {
 
 fn a_user(id: UserId) -> User {
     let now = Timestamp::MIN;
-    User { id, pubkey: "key".into(), display_name: None, avatar_hash: None, created_at: now, updated_at: now }
+    let (display_name, avatar_hash, is_bot, is_member) = (None, None, false, true);
+    User { id, pubkey: "key".into(), display_name, avatar_hash, is_bot, is_member, created_at: now, updated_at: now }
 }
 
 fn a_channel(id: ChannelId) -> Channel {
@@ -139,7 +146,9 @@ fn a_store() -> (Arc<Front<FakeEngine>>, Arc<Controls>) {
     let controls = Arc::new(Controls::default());
     let writer = Box::new(FakeEngine(controls.clone()));
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000).unwrap()));
-    let front = Front::start(Backend::Sqlite, writer, FakeEngine(controls.clone()), Past::default(), clock).unwrap();
+    let key = LoginKey::from_bytes([0; 32]);
+    let front =
+        Front::start(Backend::Sqlite, writer, FakeEngine(controls.clone()), Past::default(), key, clock).unwrap();
     (Arc::new(front), controls)
 }
 

@@ -6,7 +6,8 @@ use ulid::Ulid;
 
 use super::{Inspection, Row, StoredSession};
 use crate::storage::{
-    Backend, Category, Channel, Message, OpenError, SessionDigest, StorageError, Timestamp, User,
+    Backend, Category, Challenge, Channel, Message, OpenError, SessionDigest, StorageError, Timestamp, UsedChallenge,
+    User,
     front::engine::{Staged, Wants, Write, Writer},
     redb, sqlite,
 };
@@ -68,6 +69,8 @@ fn rows() -> (Vec<Write>, Ulid) {
             pubkey: "ada's key".into(),
             display_name: Some("Ada".into()),
             avatar_hash: None,
+            is_bot: false,
+            is_member: true,
             created_at,
             updated_at: changed_at,
         })),
@@ -84,6 +87,8 @@ fn rows() -> (Vec<Write>, Ulid) {
             expires_at: created_at.checked_add(Duration::from_secs(24 * 3600)).unwrap_or(Timestamp::MAX),
         }),
     ];
-    let writes = rows.into_iter().map(Write::Insert).chain([Write::BeginPurge(purged.into())]);
+    let answered = Challenge { slot: Challenge::slot_at(created_at), number: 3 };
+    let others = [Write::UseChallenge(UsedChallenge::of("ada's key", answered)), Write::BeginPurge(purged.into())];
+    let writes = rows.into_iter().map(Write::Insert).chain(others);
     (writes.collect(), id(7))
 }

@@ -37,6 +37,9 @@ pub use super::{
     front::engine::{Row, StoredSession},
 };
 
+/// What is shown in place of a secret that no tool needs.
+pub(super) const HIDDEN: &str = "(secret)";
+
 /// How much has to be of one moment, which matters where a server has the store open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {

@@ -257,7 +257,7 @@ mod tests {
             };
             let stops = (1..100).take_while(|call| stopped_at(*call)).count();
             // Before, after the engine's check, after each record; of redb also at each row and index entry.
-            assert_eq!(stops, if backend == Backend::Redb { 2 + 2 + 2 + 2 } else { 3 + 2 });
+            assert_eq!(stops, if backend == Backend::Redb { 2 + 2 + 2 + 2 + 2 } else { 3 + 2 });
         }
     }
 }

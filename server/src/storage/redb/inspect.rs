@@ -16,7 +16,7 @@ use super::{
     channels,
     error::{open_error, storage_error},
     log_progress, messages,
-    schema::{CATALOGUE, HIGH_WATER, SCHEMA},
+    schema::{CATALOGUE, HIGH_WATER, LOGIN_KEY, SCHEMA},
     sessions, users,
     writer::RedbWriter,
 };
@@ -25,8 +25,8 @@ use crate::storage::{
     finding::{Finding, Level},
     front::engine::Row,
     inspect::{
-        ByteRange, Cell, CellValue, Content, Direction, Explained, Facts, Inspection, Moment, RawRange, State, Stored,
-        TableFacts, example::fill,
+        ByteRange, Cell, CellValue, Content, Direction, Explained, Facts, HIDDEN, Inspection, Moment, RawRange, State,
+        Stored, TableFacts, example::fill,
     },
 };
 
@@ -280,7 +280,10 @@ impl Inspection for RedbInspection {
         let mut bytes = 0;
         let rows = self.source.raw().scan(table, range.clone(), direction).map_err(storage_error(attempt))?;
         for row in rows.take(limit) {
-            let (key, value) = row.map_err(storage_error(attempt))?;
+            let (key, mut value) = row.map_err(storage_error(attempt))?;
+            if table == META && key == LOGIN_KEY.as_bytes() {
+                value = HIDDEN.as_bytes().to_vec();
+            }
             bytes += key.len() + value.len();
             page.push(Stored { key, value_bytes: value.len(), content: Content::KeyValue(value) });
             if bytes >= PAGE_BYTES {
@@ -316,6 +319,7 @@ impl Inspection for RedbInspection {
             Entity::Category => Row::Category(channels::category_from_raw(key, value)?.into()),
             Entity::Message => Row::Message(messages::from_raw(key, value)?.into()),
             Entity::Session => Row::Session(sessions::from_raw(key, value)?),
+            Entity::Challenge => return Ok(None),
         }))
     }
 

@@ -3,6 +3,7 @@
 //! Durability: `Durability::Immediate`, one sync per commit. Every record carries a checksum over its key and bytes,
 //! because redb checks its pages only after a crash.
 
+mod challenges;
 mod channels;
 mod error;
 pub(super) mod inspect;
@@ -35,12 +36,12 @@ pub use self::shipped::ShippedVersion;
 use self::{
     error::{corrupt, open_error, storage_error},
     reader::RedbReader,
-    schema::{Categories, Channels, HIGH_WATER, Messages, PROBED_AT, SCHEMA, Users},
+    schema::{Categories, Channels, HIGH_WATER, LOGIN_KEY, Messages, PROBED_AT, SCHEMA, Users},
     writer::RedbWriter,
 };
 pub(super) use self::{schema::CATALOGUE, shipped::SHIPPED};
 use super::{
-    Backend, Clock, OpenError, RedbOptions, Storage, StorageError, Timestamp, files,
+    Backend, Clock, LoginKey, OpenError, RedbOptions, Storage, StorageError, Timestamp, files,
     front::{Front, Past, engine::Writer},
 };
 
@@ -94,8 +95,22 @@ fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenEr
 
 fn front_over(writer: RedbWriter, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
     let past = past(&writer.store)?;
+    let login_key = login_key(&writer.store)?;
     let reader = RedbReader(writer.store.clone());
-    Ok(Arc::new(Front::start(Backend::Redb, Box::new(writer), reader, past, clock)?))
+    Ok(Arc::new(Front::start(Backend::Redb, Box::new(writer), reader, past, login_key, clock)?))
+}
+
+/// The secret that challenges are made with, drawn where there is none: at the first start on a store that is new, was
+/// loaded or copied.
+fn login_key(store: &Store) -> Result<LoginKey, StorageError> {
+    let kept = store.meta(LOGIN_KEY).map_err(storage_error("read the login key"))?;
+    if let Some(bytes) = kept.and_then(|bytes| bytes.try_into().ok()) {
+        return Ok(LoginKey::from_bytes(bytes));
+    }
+    let drawn = LoginKey::draw()?;
+    let stored = store.write(|batch| batch.run(|operation| operation.set_meta(LOGIN_KEY, drawn.as_bytes())));
+    stored.and_then(|result| result).map_err(storage_error("store the login key"))?;
+    Ok(drawn)
 }
 
 fn past(store: &Store) -> Result<Past, StorageError> {
@@ -159,7 +174,8 @@ fn log_progress(progress: Progress) {
         Progress::Repairing(done) => {
             tracing::warn!("the store was not closed in good order; checking the file: {:.0} %", done * 100.0);
         }
-        Progress::Migrating(name) => tracing::info!(name, "migrating the store; a copy of the file is kept beside it"),
+        Progress::KeepingACopy => tracing::info!("the store gets another format; a copy of the file is kept beside it"),
+        Progress::Migrating(name) => tracing::info!(name, "migrating the store"),
         Progress::Recovering => tracing::warn!("the disk failed; opening the store's file again"),
         Progress::RebuildingIndexes => tracing::info!("making the indexes anew from the records"),
         other => tracing::info!(?other, "opening the store"),

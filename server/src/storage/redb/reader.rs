@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use decentcom_kvstore::{Snapshot, Store};
 
-use super::{channels, error::storage_error, messages, sessions, users};
+use super::{challenges, channels, error::storage_error, messages, sessions, users};
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, Message, MessageId, MessagePage, SessionDigest, StorageError, User,
     UserId,
@@ -56,6 +56,10 @@ impl Reader for RedbReader {
             .map_err(|error| StorageError::internal("list users", error))?
     }
 
+    async fn members(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StorageError> {
+        self.read(|snapshot| users::members(snapshot, after, limit)).await
+    }
+
     async fn channel(&self, id: ChannelId) -> Result<Option<Channel>, StorageError> {
         self.read(|snapshot| channels::by_id(snapshot, id)).await
     }
@@ -82,6 +86,14 @@ impl Reader for RedbReader {
 
     async fn session(&self, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
         self.read(|snapshot| sessions::by_digest(snapshot, digest)).await
+    }
+
+    async fn newest_used_challenges(
+        &self,
+        key_digest: [u8; 32],
+        slots: &[u64],
+    ) -> Result<Vec<Option<u32>>, StorageError> {
+        self.read(|snapshot| challenges::newest(snapshot, key_digest, slots)).await
     }
 
     async fn ping(&self) -> Result<(), StorageError> {

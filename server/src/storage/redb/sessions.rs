@@ -1,16 +1,16 @@
 //! The table `sessions`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use decentcom_kvstore::{Error, Operation, Snapshot, decode_row};
+use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot, decode_row};
 use ulid::Ulid;
 
 use super::{
     error::{corrupt, storage_error},
-    schema::{SessionRecord, Sessions, SessionsByExpiry},
+    schema::{SessionRecord, Sessions, SessionsByExpiry, SessionsByUser},
 };
 use crate::storage::{
-    SessionDigest, StorageError, Timestamp,
+    SessionDigest, StorageError, Timestamp, UserId,
     front::engine::{Rows, StoredSession},
 };
 
@@ -55,6 +55,22 @@ pub(super) fn load(
         if snapshot.contains::<Sessions>(digest.as_bytes()).map_err(storage_error("load sessions"))? {
             rows.sessions.insert(*digest);
         }
+    }
+    Ok(())
+}
+
+/// Some sessions of each of these users.
+pub(super) fn load_of_users(
+    snapshot: &Snapshot,
+    users: &BTreeMap<UserId, usize>,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
+    let attempt = "find the sessions of a user";
+    for (user, at_most) in users {
+        let entries = snapshot.keys_of::<SessionsByUser>(&user.ulid(), KeyRange::ALL, Direction::Forward);
+        let digests = entries.map_err(storage_error(attempt))?.take(*at_most);
+        let digests = digests.map(|entry| entry.map(|(_, digest)| SessionDigest::from_bytes(digest)));
+        rows.sessions_of.insert(*user, digests.collect::<Result<_, _>>().map_err(storage_error(attempt))?);
     }
     Ok(())
 }

@@ -30,6 +30,20 @@ pub(in crate::storage) const SHIPPED: &[ShippedVersion] = &[
         value: "0120a5c6ed096164612773206b6579010341646100fddcf951c28c010000",
     },
     ShippedVersion {
+        table: "users",
+        version: 2,
+        fields: &[
+            ("pubkey", "String"),
+            ("display_name", "Option<String>"),
+            ("avatar_hash", "Option<String>"),
+            ("updated_at", "u64"),
+            ("is_bot", "bool"),
+            ("is_member", "bool"),
+        ],
+        key: "018cc251f40000000000000000000001",
+        value: "0202b0e908096164612773206b6579010341646100fddcf951c28c0100000001",
+    },
+    ShippedVersion {
         table: "channels",
         version: 1,
         fields: &[
@@ -75,6 +89,13 @@ pub(in crate::storage) const SHIPPED: &[ShippedVersion] = &[
         fields: &[("user_id", "[u8; 16]"), ("created_at", "u64"), ("expires_at", "u64")],
         key: "e3316e2bafebb6103a3418e8778c0adc960d40213a03a7e7f4fcd3426ed807bf",
         value: "01beafbed5018cc251f40000000000000000000001fd00f451c28c010000fd005078c78c010000",
+    },
+    ShippedVersion {
+        table: "used_challenges",
+        version: 1,
+        fields: &[("expires_at", "u64")],
+        key: "0000000001b15de0e2c1ccb7a2dbea95bcb4c3ff2c458b620162b0fed670fad22a17f4728909af0600000003",
+        value: "010bbbf607fd407257c28c010000",
     },
 ];
 

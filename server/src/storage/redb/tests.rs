@@ -17,7 +17,10 @@ use decentcom_kvstore::{
 
 use self::disk::Disk;
 use super::{
-    schema::{CategoryRecord, ChannelRecord, MessageRecord, PurgeRecord, SessionRecord, UserRecord},
+    schema::{
+        CategoryRecord, ChannelRecord, MessageRecord, PurgeRecord, SessionRecord, UsedChallengeRecord, UserRecord,
+        UserRecordV1,
+    },
     *,
 };
 use crate::storage::SystemClock;
@@ -32,8 +35,14 @@ fn hex(bytes: &[u8]) -> String {
 /// instead (CONTRIBUTING.md, "Change a record").
 #[test]
 fn golden_bytes_of_every_record_version() {
-    let user =
-        UserRecord { pubkey: "key".into(), display_name: Some("Ada".into()), avatar_hash: None, updated_at: 300 };
+    let (pubkey, display_name, avatar_hash, updated_at) = ("key".to_owned(), Some("Ada".to_owned()), None, 300);
+    let user_1 = UserRecordV1 {
+        pubkey: pubkey.clone(),
+        display_name: display_name.clone(),
+        avatar_hash: avatar_hash.clone(),
+        updated_at,
+    };
+    let user = UserRecord { pubkey, display_name, avatar_hash, updated_at, is_bot: true, is_member: false };
     let channel = ChannelRecord {
         name: "room".into(),
         topic: None,
@@ -52,25 +61,29 @@ fn golden_bytes_of_every_record_version() {
     let purge = PurgeRecord { name: "room".into() };
     let session = SessionRecord { user_id: [0x33; 16], created_at: 1_704_067_200_000, expires_at: 1_704_067_200_250 };
     for (name, bytes, golden) in [
-        ("users", user.to_bytes(&KEY), GOLDEN[0]),
+        ("users", user_1.to_bytes(&KEY), GOLDEN[0]),
         ("channels", channel.to_bytes(&KEY), GOLDEN[1]),
         ("categories", category.to_bytes(&KEY), GOLDEN[2]),
         ("messages", message.to_bytes(&KEY), GOLDEN[3]),
         ("purges", purge.to_bytes(&KEY), GOLDEN[4]),
         ("sessions", session.to_bytes(&KEY), GOLDEN[5]),
+        ("users", user.to_bytes(&KEY), GOLDEN[6]),
+        ("used_challenges", UsedChallengeRecord { expires_at: 300 }.to_bytes(&KEY), GOLDEN[7]),
     ] {
         assert_eq!(hex(&bytes.unwrap()), golden, "a shipped record version of {name} changed: see redb/shipped.rs");
     }
 }
 
 /// Computed from the description in `kvstore/src/codec.rs` by another program.
-const GOLDEN: [&str; 6] = [
+const GOLDEN: [&str; 8] = [
     "010b37067f036b6579010341646100fb2c01",
     "01eab8ae9204726f6f6d0001016305fd00f451c28c010000",
     "0194d61b87056d75736963fce0220200",
     "01f92f66fb22222222222222222222222222222222333333333333333333333333333333330368c3a901fd00f451c28c01000001",
     "01e3369d5404726f6f6d",
     "01c39e617933333333333333333333333333333333fd00f451c28c010000fdfaf451c28c010000",
+    "022bb6e1bc036b6579010341646100fb2c010100",
+    "016172026afb2c01",
 ];
 
 /// A file that the first release wrote: two users, two channels, a category, four messages of which one was edited and
@@ -95,6 +108,9 @@ async fn a_file_of_format_1_opens_and_says_what_it_said() {
     assert_eq!(texts, [("\u{1F600}", false), ("edited", true), ("one", false)]);
     assert_eq!(page[0].author_id, users[1].id);
     assert!(store.create_user("new key", None).await.unwrap().id > users[1].id);
+    assert!(users.iter().all(|user| user.is_member && !user.is_bot));
+    let members = store.list_members_page(None, 10).await.unwrap();
+    assert_eq!(members.len(), 3, "those of before, and the new one");
     let expected = store.get_session("a token that nobody has").await.unwrap();
     assert_eq!(expected, None);
     store.close().await.unwrap();
@@ -102,6 +118,14 @@ async fn a_file_of_format_1_opens_and_says_what_it_said() {
     let mut findings = Vec::new();
     crate::storage::verify::verify_redb(&path, |finding| findings.push(finding)).unwrap();
     assert_eq!(findings, []);
+
+    // Programs of format 1 say why they cannot, and have the file as it was.
+    let old = Schema { format: 1, oldest_reader: 1, catalogue: SCHEMA.catalogue, migrations: &[] };
+    let refused = Options::default().open(&path, &old).err().unwrap();
+    assert!(matches!(refused, decentcom_kvstore::OpenError::NewerFormat { found: 2, supported: 1, .. }), "{refused:?}");
+    let copy = Options::default().open(&directory.path().join("store.before-format-2"), &old).unwrap();
+    assert_eq!(copy.meta("format").unwrap().as_deref(), Some(b"1".as_slice()));
+    assert_eq!(copy.snapshot().unwrap().len::<Users>().unwrap(), 2);
 }
 
 async fn a_store_with_a_message(path: &Path) -> (String, String) {
@@ -167,7 +191,7 @@ async fn files_that_cannot_be_used_are_refused_with_their_name_and_what_to_do() 
     fs::write(place("sqlite"), b"SQLite format 3\0 and so on").unwrap();
     fs::create_dir(place("folder")).unwrap();
     let held = open(&place("held"), RedbOptions::default(), Arc::new(SystemClock)).unwrap();
-    let newer = Schema { format: 2, oldest_reader: 2, catalogue: SCHEMA.catalogue, migrations: &[] };
+    let newer = Schema { format: 3, oldest_reader: 3, catalogue: SCHEMA.catalogue, migrations: &[] };
     Options::default().open(&place("newer"), &newer).unwrap().close().unwrap();
     for (name, expected) in [
         ("truncated", "backup"),
@@ -175,7 +199,7 @@ async fn files_that_cannot_be_used_are_refused_with_their_name_and_what_to_do() 
         ("sqlite", "backend = \"sqlite\""),
         ("folder", "is a directory"),
         ("held", "is in use by "),
-        ("newer", "newer decentcom (format 2; this program knows up to format 1)"),
+        ("newer", "newer decentcom (format 3; this program knows up to format 2)"),
     ] {
         let refused = open(&place(name), RedbOptions::default(), Arc::new(SystemClock));
         let error = refused.err().unwrap_or_else(|| panic!("{name} was opened")).to_string();

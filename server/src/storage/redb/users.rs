@@ -5,24 +5,26 @@ use std::{
     sync::Arc,
 };
 
-use decentcom_kvstore::{Direction, Error, Operation, Snapshot, decode_row};
+use decentcom_kvstore::{Direction, Error, Index, Key as _, Operation, RawRange, Snapshot, decode_row};
 use ulid::Ulid;
 
 use super::{
     error::{corrupt, storage_error},
     existing,
-    schema::{UserRecord, Users, UsersByPubkey},
+    schema::{MembersById, UserRecord, Users, UsersByPubkey},
     time_of, timestamp,
 };
 use crate::storage::{StorageError, User, UserId, front::engine::Rows};
 
 fn decode(id: Ulid, record: UserRecord) -> Result<User, StorageError> {
-    let UserRecord { pubkey, display_name, avatar_hash, updated_at } = record;
+    let UserRecord { pubkey, display_name, avatar_hash, updated_at, is_bot, is_member } = record;
     Ok(User {
         id: id.into(),
         pubkey,
         display_name,
         avatar_hash,
+        is_bot,
+        is_member,
         created_at: time_of("users", id)?,
         updated_at: timestamp("users", id, updated_at)?,
     })
@@ -34,6 +36,8 @@ fn encode(user: &User) -> UserRecord {
         display_name: user.display_name.clone(),
         avatar_hash: user.avatar_hash.clone(),
         updated_at: user.updated_at.as_millis(),
+        is_bot: user.is_bot,
+        is_member: user.is_member,
     }
 }
 
@@ -61,6 +65,25 @@ pub(super) fn list(snapshot: &Snapshot, after: Option<UserId>, limit: Option<u32
         .collect()
 }
 
+/// Members above `after`, by id.
+pub(super) fn members(snapshot: &Snapshot, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StorageError> {
+    let attempt = "list members";
+    let range = after.map_or(RawRange::ALL, |after| RawRange::above(after.ulid().to_bytes().to_vec()));
+    let entries = snapshot.scan(MembersById::NAME, range, Direction::Forward).map_err(storage_error(attempt))?;
+    entries
+        .take(limit as usize)
+        .map(|entry| {
+            let (key, _) = entry.map_err(storage_error(attempt))?;
+            let id = Ulid::decode(&key).ok_or_else(|| corrupt(MembersById::NAME, "", "an entry does not decode"))?;
+            // Entries have no checksum, records have.
+            match by_id(snapshot, id.into())? {
+                Some(user) if user.is_member => Ok(user),
+                _ => Err(corrupt(MembersById::NAME, &id.to_string(), "the entry is not what its user makes of it")),
+            }
+        })
+        .collect()
+}
+
 /// The user that a raw row is.
 pub(super) fn from_raw(key: &[u8], value: &[u8]) -> Result<User, StorageError> {
     let row = decode_row::<Users>(key, value);
@@ -85,7 +108,8 @@ pub(super) fn load(
     }
     for pubkey in pubkeys {
         if let Some(user) = by_pubkey(snapshot, pubkey)? {
-            rows.pubkeys.insert(user.pubkey, user.id);
+            rows.pubkeys.insert(user.pubkey.clone(), user.id);
+            rows.users.insert(user.id, Arc::new(user));
         }
     }
     Ok(())

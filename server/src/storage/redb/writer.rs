@@ -6,7 +6,7 @@ use decentcom_kvstore::{Error, Operation, Snapshot, Store, live::LiveServer};
 use ulid::Ulid;
 
 use super::{
-    channels,
+    challenges, channels,
     error::storage_error,
     messages,
     schema::{HIGH_WATER, PROBED_AT},
@@ -59,8 +59,13 @@ fn load(snapshot: &Snapshot, wants: &Wants) -> Result<Rows, StorageError> {
     channels::load_categories(snapshot, &wants.categories, wants.all_categories, &mut rows)?;
     messages::load(snapshot, &wants.messages, &mut rows)?;
     sessions::load(snapshot, &wants.sessions, &mut rows)?;
+    sessions::load_of_users(snapshot, &wants.sessions_of, &mut rows)?;
     if let Some((expired_at, at_most)) = wants.expired {
         sessions::load_expired(snapshot, expired_at, at_most, &mut rows)?;
+    }
+    challenges::load(snapshot, &wants.challenges, &mut rows)?;
+    if let Some((expired_at, at_most)) = wants.expired_challenges {
+        challenges::load_expired(snapshot, expired_at, at_most, &mut rows)?;
     }
     if let Some(at_most) = wants.purge {
         channels::load_purge(snapshot, at_most, &mut rows)?;
@@ -83,6 +88,8 @@ fn store(operation: &mut Operation<'_>, staged: &Staged) -> Result<(), Error> {
             Write::Replace(Row::Session(session)) => sessions::replace(operation, session),
             Write::RemoveCategory(id) => channels::remove_category(operation, *id),
             Write::RemoveSession(digest) => sessions::remove(operation, *digest),
+            Write::UseChallenge(used) => challenges::put(operation, used),
+            Write::ForgetChallenge(used) => challenges::forget(operation, used),
             Write::BeginPurge(id) => channels::begin_purge(operation, *id),
             Write::PurgeMessage { id, .. } => messages::remove(operation, *id),
             Write::EndPurge(id) => channels::end_purge(operation, *id),

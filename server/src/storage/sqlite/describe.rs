@@ -65,6 +65,8 @@ const MEANINGS: &[(&str, &[(&str, &str)])] = &[
             ("avatar_hash", "The hash of the picture in the media store, up to 1024 bytes; NULL: none."),
             ("created_at", "The time within the id."),
             ("updated_at", "When a field last changed."),
+            ("is_bot", "1: a program, not a person, first logged in; 0: not."),
+            ("is_member", "1: belongs to the community now; 0: left, or only visits."),
         ],
     ),
     (
@@ -125,6 +127,16 @@ const MEANINGS: &[(&str, &[(&str, &str)])] = &[
     ("meta", &[("name", "The name of a fact; see below."), ("value", "What it says, as text.")]),
     ("purges", &[("channel_id", "The id of the deleted channel.")]),
     (
+        "used_challenges",
+        &[
+            (
+                "challenge",
+                "Hexadecimal digits: 16 of its slot (a minute, counted from 1970), 64 of the SHA-256 of the public key, 8 of its number.",
+            ),
+            ("expires_at", "From when on it is of no more use."),
+        ],
+    ),
+    (
         "_sqlx_migrations",
         &[
             ("version", "Its number: 1 for `001_initial.sql`."),
@@ -145,6 +157,7 @@ const INDEXES: &[(&str, &str)] = &[
         "Of the specification. Serves no call: it knows no ids, so a page would be sorted.",
     ),
     ("idx_messages_live", "Pages of a channel's history: one seek and a walk, past no soft-deleted message."),
+    ("idx_users_members", "Lists the members, past those who are none."),
     ("idx_sessions_user", "The log-ins of a user."),
     ("idx_sessions_expires", "Which log-ins expire next; read by the sweep."),
 ];

@@ -18,7 +18,7 @@ use sqlx::{
 use tokio::{runtime::Runtime, sync::Mutex};
 
 use super::{
-    BUSY_TIMEOUT, CLOSED_AT, HIGH_WATER, MIGRATIONS, channels,
+    BUSY_TIMEOUT, CLOSED_AT, HIGH_WATER, LOGIN_KEY, MIGRATIONS, channels,
     error::{primary_code, storage_error},
     lock_path, messages, migrate, open_error, refuse_foreign_schema, refuse_newer_schema, sessions,
     sql::execute,
@@ -32,8 +32,8 @@ use crate::storage::{
     front::engine::Row,
     id::parse_ulid,
     inspect::{
-        ByteRange, Cell, CellValue, Content, Direction, Explained, Facts, Inspection, Moment, RawRange, State, Stored,
-        TableFacts, example::fill,
+        ByteRange, Cell, CellValue, Content, Direction, Explained, Facts, HIDDEN, Inspection, Moment, RawRange, State,
+        Stored, TableFacts, example::fill,
     },
 };
 
@@ -49,7 +49,7 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         name: "users",
         purpose: "Everybody who ever logged in.",
-        columns: &["id", "pubkey", "display_name", "avatar_hash", "created_at", "updated_at"],
+        columns: &["id", "pubkey", "display_name", "avatar_hash", "created_at", "updated_at", "is_bot", "is_member"],
     },
     Table {
         name: "channels",
@@ -76,8 +76,16 @@ pub(super) const TABLES: &[Table] = &[
         purpose: "The log-ins. The column `token` holds the SHA-256 of the token.",
         columns: &["token", "user_id", "created_at", "expires_at"],
     },
+    Table {
+        name: "used_challenges",
+        purpose: "Challenges that were answered, so that none is answered twice. Transient: in no dump; swept when they expire.",
+        columns: &["challenge", "expires_at"],
+    },
     Table { name: "meta", purpose: "Facts about the store itself, by name.", columns: &["name", "value"] },
 ];
+
+/// What columns hold in a file that is older than they are: as much as their migration gives them.
+const YOUNGER_COLUMNS: &[(&str, &str, &str)] = &[("users", "is_bot", "0"), ("users", "is_member", "1")];
 
 /// Bytes after which a page takes no further row.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -384,7 +392,7 @@ impl Inspection for SqliteInspection {
     fn range_of(&self, table: &str, text: &str) -> Option<ByteRange> {
         let text = match table {
             "meta" => text.to_owned(),
-            "sessions" => text.to_ascii_lowercase(),
+            "sessions" | "used_challenges" => text.to_ascii_lowercase(),
             _ => text.to_ascii_uppercase(),
         };
         find(table).ok().and(<String as decentcom_kvstore::Key>::range_of(&text))
@@ -398,6 +406,7 @@ impl Inspection for SqliteInspection {
             Entity::Category => Row::Category(channels::decode_category(row)?.into()),
             Entity::Message => Row::Message(messages::decode(row)?.into()),
             Entity::Session => Row::Session(sessions::decode(row)?),
+            Entity::Challenge => return Ok(None),
         }))
     }
 
@@ -466,7 +475,7 @@ async fn page(
     // A blob sorts after every text, so a page would never get past one.
     conditions.push(format!("typeof({key}) = 'text'"));
     let condition = format!("WHERE {}", conditions.join(" AND "));
-    let (columns, name) = (table.columns.join(", "), table.name);
+    let (columns, name) = (selected(connection, table).await?, table.name);
     let statement = format!("SELECT {columns} FROM {name} {condition} ORDER BY {key} {order} LIMIT {limit}");
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for (_, key) in bounds {
@@ -485,6 +494,29 @@ async fn page(
         }
     }
     Ok(page)
+}
+
+/// The columns of a table, as they are selected: with a secret hidden, and in an old file with what it lacks.
+async fn selected(connection: &mut SqliteConnection, table: &Table) -> Result<String, sqlx::Error> {
+    let mut missing = Vec::new();
+    for (_, column, value) in YOUNGER_COLUMNS.iter().filter(|(name, ..)| *name == table.name) {
+        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM pragma_table_info(?) WHERE name = ?")
+            .bind(table.name)
+            .bind(*column)
+            .fetch_optional(&mut *connection)
+            .await?;
+        if found.is_none() {
+            missing.push((*column, *value));
+        }
+    }
+    let select = |column: &&str| match missing.iter().find(|(name, _)| name == column) {
+        Some((name, value)) => format!("{value} AS {name}"),
+        None if (table.name, *column) == ("meta", "value") => {
+            format!("CASE name WHEN '{LOGIN_KEY}' THEN '{HIDDEN}' ELSE value END AS value")
+        }
+        None => (*column).to_owned(),
+    };
+    Ok(table.columns.iter().map(select).collect::<Vec<_>>().join(", "))
 }
 
 /// A column's bytes: text and blobs as they are, numbers as text.
@@ -506,12 +538,15 @@ fn kind_of(row: &SqliteRow, at: usize) -> String {
     )
 }
 
+/// Columns with 0 for no and 1 for yes.
+const BOOLEANS: [&str; 3] = ["deleted", "is_bot", "is_member"];
+
 fn cell(row: &SqliteRow, at: usize, name: &str) -> Cell {
     let (layout, bytes) = (kind_of(row, at), bytes_of(row, at));
     let value = match (layout.as_str(), std::str::from_utf8(&bytes)) {
         ("NULL", _) => CellValue::Nothing,
-        ("INTEGER", Ok("0")) if name == "deleted" => CellValue::Bool(false),
-        ("INTEGER", Ok("1")) if name == "deleted" => CellValue::Bool(true),
+        ("INTEGER", Ok("0")) if BOOLEANS.contains(&name) => CellValue::Bool(false),
+        ("INTEGER", Ok("1")) if BOOLEANS.contains(&name) => CellValue::Bool(true),
         ("INTEGER" | "BOOLEAN", Ok(digits)) => {
             digits.parse().map_or_else(|_| CellValue::Text(digits.into()), CellValue::Number)
         }

@@ -3,6 +3,7 @@
 //! Durability: WAL with `synchronous=FULL` syncs the log at every commit, <https://www.sqlite.org/pragma.html#pragma_synchronous>.
 //! SQLite has no page checksums, so damage within a row goes unnoticed unless it breaks the file's structure.
 
+mod challenges;
 mod channels;
 mod checkpoint;
 pub(super) mod describe;
@@ -37,7 +38,7 @@ use self::{
     writer::SqliteWriter,
 };
 use super::{
-    Backend, Clock, OpenError, Storage, StorageError, Timestamp,
+    Backend, Clock, LoginKey, OpenError, Storage, StorageError, Timestamp,
     files::{self, beside, path_error},
     front::{Front, Past, engine::Writer},
     id::parse_ulid,
@@ -48,6 +49,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The name in `meta` of the largest id ever given out.
 const HIGH_WATER: &str = "high_water_id";
+/// The name in `meta` of the secret that challenges are made with, in hexadecimal; shown to nobody.
+const LOGIN_KEY: &str = "login_key";
 /// The name in `meta` of when the store was last closed in good order.
 const CLOSED_AT: &str = "closed_at";
 /// The name in `meta` of when it was last tried whether changes can be stored.
@@ -70,7 +73,8 @@ const CACHE_KIB: u32 = 16 * 1024;
 
 /// Opens the store in the SQLite file at `path`, creating and migrating it as needed.
 pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    let (writer, past) = open_writer(path).await?;
+    let (writer, past) = open_own_writer(path).await?;
+    let login_key = login_key(&mut *writer.connection().lock().await).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(read_connections())
         .min_connections(1)
@@ -82,11 +86,16 @@ pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn S
         .await
         .map_err(|error| open_error(path, error))?;
     let reader = SqliteReader::pooled(readers);
-    Ok(Arc::new(Front::start(Backend::Sqlite, writer, reader, past, clock)?))
+    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, past, login_key, clock)?))
 }
 
 /// The writing half of the store in the SQLite file at `path`, created and migrated as needed, and what the store remembers.
 pub(super) async fn open_writer(path: &Path) -> Result<(Box<dyn Writer>, Past), OpenError> {
+    let (writer, past) = open_own_writer(path).await?;
+    Ok((Box::new(writer), past))
+}
+
+async fn open_own_writer(path: &Path) -> Result<(SqliteWriter, Past), OpenError> {
     let lock_path = lock_path(path);
     // The lock comes before a look into the file: closing any descriptor of it would drop the POSIX locks that another
     // store in this process holds on it, see "How To Corrupt An SQLite Database File", section 2.2.
@@ -113,7 +122,7 @@ pub(super) async fn open_writer(path: &Path) -> Result<(Box<dyn Writer>, Past), 
     let mut connection = writing.connect().await.map_err(|error| open_error(path, error))?;
     migrate(path, &mut connection).await?;
     let past = Past { high_water: high_water(&mut connection).await?, last_seen: last_seen(&mut connection).await? };
-    Ok((Box::new(SqliteWriter::for_file(connection, writing, path, held)?), past))
+    Ok((SqliteWriter::for_file(connection, writing, path, held)?, past))
 }
 
 /// Opens an empty store in memory. One connection serves reads and writes: a second would see another database.
@@ -122,10 +131,11 @@ pub(super) async fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Stor
     let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
     let mut connection = options.connect().await.map_err(|error| open_error(path, error))?;
     migrate(path, &mut connection).await?;
+    let login_key = login_key(&mut connection).await?;
     let connection = Arc::new(Mutex::new(connection));
     let writer = SqliteWriter::in_memory(connection.clone());
     let reader = SqliteReader::shared(connection);
-    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, Past::default(), clock)?))
+    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, Past::default(), login_key, clock)?))
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -252,6 +262,22 @@ async fn last_seen(connection: &mut SqliteConnection) -> Result<Option<Timestamp
         .await
         .map_err(|error| storage_error("read when the store was last in use", error))?;
     Ok(noted.iter().filter_map(|text| text.parse().ok()).max())
+}
+
+/// The secret that challenges are made with, drawn where there is none: at the first start on a store that is new, was
+/// loaded or copied.
+async fn login_key(connection: &mut SqliteConnection) -> Result<LoginKey, StorageError> {
+    let kept: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE name = ?")
+        .bind(LOGIN_KEY)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(|error| storage_error("read the login key", error))?;
+    if let Some(kept) = kept.and_then(|text| LoginKey::from_hex(&text)) {
+        return Ok(kept);
+    }
+    let drawn = LoginKey::draw()?;
+    writer::store_fact(connection, LOGIN_KEY, &drawn.to_hex()).await?;
+    Ok(drawn)
 }
 
 fn open_error(path: &Path, error: sqlx::Error) -> OpenError {

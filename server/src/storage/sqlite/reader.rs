@@ -8,7 +8,7 @@ use std::{
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
-use super::{ACQUIRE_TIMEOUT, channels, error::storage_error, messages, sessions, users};
+use super::{ACQUIRE_TIMEOUT, challenges, channels, error::storage_error, messages, sessions, users};
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, Message, MessageId, MessagePage, SessionDigest, StorageError, User,
     UserId,
@@ -105,6 +105,14 @@ impl Reader for SqliteReader {
         users::list(&mut connection, after, limit).await
     }
 
+    async fn members(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StorageError> {
+        if limit <= FEW_USERS {
+            return users::members(&mut *self.lease().await?, after, limit).await;
+        }
+        let (_turn, mut connection) = self.lease_for_a_list().await?;
+        users::members(&mut connection, after, limit).await
+    }
+
     async fn channel(&self, id: ChannelId) -> Result<Option<Channel>, StorageError> {
         channels::by_id(&mut *self.lease().await?, id).await
     }
@@ -133,6 +141,14 @@ impl Reader for SqliteReader {
 
     async fn session(&self, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
         sessions::by_digest(&mut *self.lease().await?, digest).await
+    }
+
+    async fn newest_used_challenges(
+        &self,
+        key_digest: [u8; 32],
+        slots: &[u64],
+    ) -> Result<Vec<Option<u32>>, StorageError> {
+        challenges::newest(&mut *self.lease().await?, key_digest, slots).await
     }
 
     async fn ping(&self) -> Result<(), StorageError> {

@@ -1,6 +1,6 @@
 //! The table `sessions`. Its column `token` holds the SHA-256 of the token, in hexadecimal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
@@ -9,7 +9,7 @@ use super::{
     sql::{Reading, bad_value, execute, key_list, rows_by_keys},
 };
 use crate::storage::{
-    SessionDigest, StorageError, Timestamp,
+    SessionDigest, StorageError, Timestamp, UserId,
     front::engine::{Rows, StoredSession},
 };
 
@@ -51,6 +51,25 @@ pub(super) async fn load(
     let keys = key_list(digests.iter().map(|digest| digest.to_hex()));
     for row in &rows_by_keys(connection, "load sessions", statement, keys).await? {
         rows.sessions.insert(digest(&Reading { table: "sessions", row })?);
+    }
+    Ok(())
+}
+
+/// Some sessions of each of these users.
+pub(super) async fn load_of_users(
+    connection: &mut SqliteConnection,
+    users: &BTreeMap<UserId, usize>,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
+    for (user, at_most) in users {
+        let found = sqlx::query("SELECT token FROM sessions WHERE user_id = ? LIMIT ?")
+            .bind(user.as_str())
+            .bind(i64::try_from(*at_most).unwrap_or(i64::MAX))
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(|error| storage_error("find the sessions of a user", error))?;
+        let digests = found.iter().map(|row| digest(&Reading { table: "sessions", row }));
+        rows.sessions_of.insert(*user, digests.collect::<Result<_, _>>()?);
     }
     Ok(())
 }

@@ -17,6 +17,8 @@ pub(super) fn decode(row: &SqliteRow) -> Result<User, StorageError> {
         pubkey: row.get("pubkey")?,
         display_name: row.get("display_name")?,
         avatar_hash: row.get("avatar_hash")?,
+        is_bot: row.get("is_bot")?,
+        is_member: row.get("is_member")?,
         created_at: row.parse("created_at")?,
         updated_at: row.parse("updated_at")?,
     })
@@ -24,7 +26,10 @@ pub(super) fn decode(row: &SqliteRow) -> Result<User, StorageError> {
 
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT id, pubkey, display_name, avatar_hash, created_at, updated_at FROM users ", $rest)
+        concat!(
+            "SELECT id, pubkey, display_name, avatar_hash, created_at, updated_at, is_bot, is_member FROM users ",
+            $rest
+        )
     };
 }
 
@@ -52,6 +57,21 @@ pub(super) async fn list(
     rows.map_err(|error| storage_error("list users", error))?.iter().map(decode).collect()
 }
 
+/// Members above `after`, by id. `is_member = 1` is literal: a bound value would lose the partial index.
+pub(super) async fn members(
+    connection: &mut SqliteConnection,
+    after: Option<UserId>,
+    limit: u32,
+) -> Result<Vec<User>, StorageError> {
+    let statement = select!("INDEXED BY idx_users_members WHERE is_member = 1 AND id > ? ORDER BY id LIMIT ?");
+    let rows = sqlx::query(statement)
+        .bind(after.as_deref().unwrap_or_default())
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await;
+    rows.map_err(|error| storage_error("list members", error))?.iter().map(decode).collect()
+}
+
 pub(super) async fn load(
     connection: &mut SqliteConnection,
     ids: &BTreeSet<UserId>,
@@ -73,7 +93,8 @@ pub(super) async fn load(
     }
     for pubkey in pubkeys {
         if let Some(user) = by_pubkey(connection, pubkey).await? {
-            rows.pubkeys.insert(user.pubkey, user.id);
+            rows.pubkeys.insert(user.pubkey.clone(), user.id);
+            rows.users.insert(user.id, Arc::new(user));
         }
     }
     Ok(())
@@ -81,15 +102,18 @@ pub(super) async fn load(
 
 pub(super) async fn put(connection: &mut SqliteConnection, user: &User) -> Result<(), StorageError> {
     let query = sqlx::query(
-        "INSERT INTO users (id, pubkey, display_name, avatar_hash, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)
+        "INSERT INTO users (id, pubkey, display_name, avatar_hash, created_at, updated_at, is_bot, is_member)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, avatar_hash = excluded.avatar_hash,
-             updated_at = excluded.updated_at",
+             updated_at = excluded.updated_at, is_bot = excluded.is_bot, is_member = excluded.is_member",
     )
     .bind(user.id.as_str())
     .bind(&user.pubkey)
     .bind(&user.display_name)
     .bind(&user.avatar_hash)
     .bind(user.created_at.to_string())
-    .bind(user.updated_at.to_string());
+    .bind(user.updated_at.to_string())
+    .bind(user.is_bot)
+    .bind(user.is_member);
     execute(connection, "store a user", query).await
 }

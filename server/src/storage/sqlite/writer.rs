@@ -12,7 +12,8 @@ use tokio::{runtime::Handle, sync::Mutex};
 use ulid::Ulid;
 
 use super::{
-    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, CLOSED_AT, HIGH_WATER, PROBED_AT, WAL_LIMIT_BYTES, WAL_STEP_BYTES, channels,
+    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, CLOSED_AT, HIGH_WATER, PROBED_AT, WAL_LIMIT_BYTES, WAL_STEP_BYTES, challenges,
+    channels,
     checkpoint::Checkpointer,
     error::storage_error,
     messages, sessions,
@@ -20,7 +21,7 @@ use super::{
     users,
 };
 use crate::storage::{
-    Clock as _, Message, MessageId, SessionDigest, StorageError, SystemClock,
+    Clock as _, Message, MessageId, SessionDigest, StorageError, SystemClock, UsedChallenge,
     files::beside,
     front::engine::{Row, Rows, Staged, Wants, Write, Writer},
 };
@@ -84,6 +85,11 @@ impl SqliteWriter {
             }),
             runtime,
         })
+    }
+
+    /// What it writes with.
+    pub(super) fn connection(&self) -> &Mutex<SqliteConnection> {
+        &self.connection
     }
 
     pub(super) fn in_memory(connection: Arc<Mutex<SqliteConnection>>) -> Self {
@@ -187,8 +193,13 @@ async fn begin(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows,
     channels::load_categories(connection, &wants.categories, wants.all_categories, &mut rows).await?;
     messages::load(connection, &wants.messages, &mut rows).await?;
     sessions::load(connection, &wants.sessions, &mut rows).await?;
+    sessions::load_of_users(connection, &wants.sessions_of, &mut rows).await?;
     if let Some((expired_at, at_most)) = wants.expired {
         sessions::load_expired(connection, expired_at, at_most, &mut rows).await?;
+    }
+    challenges::load(connection, &wants.challenges, &mut rows).await?;
+    if let Some((expired_at, at_most)) = wants.expired_challenges {
+        challenges::load_expired(connection, expired_at, at_most, &mut rows).await?;
     }
     if let Some(at_most) = wants.purge {
         channels::load_purge(connection, at_most, &mut rows).await?;
@@ -235,6 +246,9 @@ async fn store(connection: &mut SqliteConnection, writes: &[Write]) -> Result<()
             [Write::RemoveSession(_), ..] => {
                 sessions::remove(connection, run.iter().filter_map(removed_session)).await?;
             }
+            [Write::ForgetChallenge(_), ..] => {
+                challenges::forget(connection, run.iter().filter_map(forgotten_challenge)).await?;
+            }
             others => {
                 for write in others {
                     store_one(connection, write).await?;
@@ -251,6 +265,7 @@ fn are_of_one_crowd(one: &Write, other: &Write) -> bool {
         (Write::Insert(Row::Message(_)), Write::Insert(Row::Message(_)))
             | (Write::PurgeMessage { .. }, Write::PurgeMessage { .. })
             | (Write::RemoveSession(_), Write::RemoveSession(_))
+            | (Write::ForgetChallenge(_), Write::ForgetChallenge(_))
     )
 }
 
@@ -264,6 +279,10 @@ fn purged_message(write: &Write) -> Option<MessageId> {
 
 fn removed_session(write: &Write) -> Option<SessionDigest> {
     if let Write::RemoveSession(digest) = write { Some(*digest) } else { None }
+}
+
+fn forgotten_challenge(write: &Write) -> Option<UsedChallenge> {
+    if let Write::ForgetChallenge(used) = write { Some(*used) } else { None }
 }
 
 async fn store_one(connection: &mut SqliteConnection, write: &Write) -> Result<(), StorageError> {
@@ -282,6 +301,8 @@ async fn store_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
         }
         Write::RemoveCategory(id) => channels::remove_category(connection, *id).await,
         Write::RemoveSession(digest) => sessions::remove(connection, [*digest]).await,
+        Write::UseChallenge(used) => challenges::put(connection, used).await,
+        Write::ForgetChallenge(used) => challenges::forget(connection, [*used]).await,
         Write::BeginPurge(id) => channels::begin_purge(connection, *id).await,
         Write::PurgeMessage { id, .. } => messages::remove(connection, [*id]).await,
         Write::EndPurge(id) => channels::end_purge(connection, *id).await,
@@ -290,7 +311,7 @@ async fn store_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
 }
 
 /// Stores a fact about the store, by name.
-async fn store_fact(connection: &mut SqliteConnection, name: &str, value: &str) -> Result<(), StorageError> {
+pub(super) async fn store_fact(connection: &mut SqliteConnection, name: &str, value: &str) -> Result<(), StorageError> {
     execute(connection, "store a fact about the store", sqlx::query(store_fact!()).bind(name).bind(value)).await
 }
 
@@ -350,7 +371,16 @@ mod tests {
 
     fn user(number: u128) -> Write {
         let (id, pubkey, now) = (Ulid(number).into(), format!("key {number}"), Timestamp::MIN);
-        let user = User { id, pubkey, display_name: None, avatar_hash: None, created_at: now, updated_at: now };
+        let user = User {
+            id,
+            pubkey,
+            display_name: None,
+            avatar_hash: None,
+            is_bot: false,
+            is_member: true,
+            created_at: now,
+            updated_at: now,
+        };
         Write::Insert(Row::User(Arc::new(user)))
     }
 

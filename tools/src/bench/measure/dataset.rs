@@ -176,7 +176,8 @@ fn a_user(number: u64) -> User {
     let id = user(number);
     let created_at = time(id.ulid());
     let display_name = Some(format!("user {number}"));
-    User { id, pubkey: pubkey(number), display_name, avatar_hash: None, created_at, updated_at: created_at }
+    let (pubkey, updated_at) = (pubkey(number), created_at);
+    User { id, pubkey, display_name, avatar_hash: None, is_bot: false, is_member: true, created_at, updated_at }
 }
 
 fn a_channel(number: u64) -> Channel {

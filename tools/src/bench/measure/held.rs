@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use decentcom_server::storage::{
-    Backend, Category, CategoryId, Channel, ChannelId, Message, MessageId, MessagePage, SessionDigest, Storage,
-    StorageError, SystemClock, Timestamp, User, UserId,
+    Backend, Category, CategoryId, Channel, ChannelId, LoginKey, Message, MessageId, MessagePage, SessionDigest,
+    Storage, StorageError, SystemClock, Timestamp, User, UserId,
     front::{
         Front, Past,
         engine::{Bounds, Page, Reader, Rows, Staged, StoredSession, Wants, Writer},
@@ -26,7 +26,8 @@ pub(super) fn store(dataset: Dataset) -> Result<Arc<dyn Storage>, Failure> {
     let Some(Row::User(somebody)) = people_and_places().next() else { return Err(failure("a dataset without people")) };
     let page = (0..MESSAGES).map(|number| dataset.a_message(number)).collect();
     let held = Held { user: somebody, page };
-    Ok(Arc::new(Front::start(Backend::Redb, Box::new(Nobody), held, Past::default(), Arc::new(SystemClock))?))
+    let (key, clock) = (LoginKey::from_bytes([0; 32]), Arc::new(SystemClock));
+    Ok(Arc::new(Front::start(Backend::Redb, Box::new(Nobody), held, Past::default(), key, clock)?))
 }
 
 struct Held {
@@ -47,6 +48,12 @@ impl Reader for Held {
         Ok(vec![User::clone(&self.user)])
     }
 
+    async fn members(&self, _: Option<UserId>, _: u32) -> Result<Vec<User>, StorageError> {
+        Ok(Vec::new())
+    }
+    async fn newest_used_challenges(&self, _: [u8; 32], slots: &[u64]) -> Result<Vec<Option<u32>>, StorageError> {
+        Ok(vec![None; slots.len()])
+    }
     async fn channel(&self, _: ChannelId) -> Result<Option<Channel>, StorageError> {
         Ok(None)
     }

@@ -70,6 +70,8 @@ pub(super) struct Caller {
     pub(super) moves_clock: bool,
     random: Random,
     number: usize,
+    /// What the clock said at the last call: whoever looks later for what became of it may have moved the clock.
+    called_at: Timestamp,
     /// What the store owes this caller.
     pub(super) owed: Contents,
     seen: Seen,
@@ -170,7 +172,8 @@ impl Caller {
     pub(super) fn new(name: &str, clock: &Arc<ManualClock>, seed: u64) -> Self {
         let (name, clock) = (name.to_owned(), clock.clone());
         let (owed, seen) = (Contents::default(), Seen::default());
-        Self { name, clock, moves_clock: true, random: Random(seed), number: 0, owed, seen }
+        let called_at = clock.now();
+        Self { name, clock, moves_clock: true, random: Random(seed), number: 0, called_at, owed, seen }
     }
 
     pub(super) fn clock(&self) -> Arc<ManualClock> {
@@ -216,7 +219,9 @@ impl Caller {
 
     /// Makes a call and, if it succeeds, owes accordingly.
     pub(super) async fn call(&mut self, store: &dyn Storage, call: &Call) -> Result<(), StorageError> {
-        let created = self.perform(store, call).await?;
+        let performed = self.perform(store, call).await;
+        self.called_at = self.clock.now();
+        let created = performed?;
         assert!(created.fits(call, &self.name), "{call:?} answered {created:?}");
         self.note(call, &created);
         Ok(())
@@ -256,7 +261,7 @@ impl Caller {
     }
 
     fn note(&mut self, call: &Call, created: &Created) {
-        self.owed.apply(call, created, self.clock.now());
+        self.owed.apply(call, created, self.called_at);
         self.seen.channels.extend(self.owed.channels.keys());
         self.seen.messages.extend(self.owed.messages.keys());
         self.seen.tokens.extend(self.owed.sessions.keys().cloned());
