@@ -48,11 +48,11 @@ fn watch(server: &Arc<Server>) -> (Arc<AtomicBool>, tokio::task::JoinHandle<u64>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_connections_that_do_not_read_their_pages_hold_one_budget_and_others_are_served() {
     allow_open_files(4000);
-    // Of 400 MB that are asked for; little, so that a debug build need not make hundreds of pages.
+    // Of 250 MB that are asked for; little, so that a debug build need not make hundreds of pages.
     let (_directory, server) = start_measured(&[("DECENTCOM_NETWORK__IN_FLIGHT_MIB", "8")]);
     let server = Arc::new(server);
     let (crowd, honest) = (server.log_in(1).await, server.log_in(2).await);
-    let page = a_large_page(&crowd, 400).await;
+    let page = a_large_page(&crowd, 250).await;
     for _ in 0..4 {
         honest.get(&page).await; // what a page takes to be made is not at issue
     }
@@ -162,11 +162,11 @@ async fn heads_that_never_end_hold_the_same_budget() {
 async fn who_waits_for_room_in_vain_is_told_to_come_back() {
     let (_directory, server) = start_measured(&[("DECENTCOM_NETWORK__IN_FLIGHT_MIB", "8")]);
     let crowd = server.log_in(1).await;
-    let page = a_large_page(&crowd, 400).await;
-    crowd.get(&page).await; // from now on the server knows how large these are: five fill a quarter of the budget
+    let page = a_large_page(&crowd, 250).await;
+    crowd.get(&page).await; // from now on the server knows how large these are: seven fill a quarter of the budget
     let asks = request(&format!("/api/v1{page}"), &crowd.token);
     let mut slow = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..7 {
         let mut stream = server.dial_narrow().await;
         stream.write_all(asks.repeat(4).as_bytes()).await.unwrap();
         slow.push(stream);
