@@ -141,10 +141,16 @@ impl App {
         self.config().content.max_message_length * MAX_ESCAPED_CHARACTER + BODY_OVERHEAD
     }
 
-    /// Goes on with what of `found` can change while the server runs. Answers what that was, and what waits for a restart.
+    /// Goes on with what of `found` can change while the server runs, and without those it no longer admits. Answers what that was, and what waits for a restart.
     pub async fn reconfigure(&self, found: &Config) -> Reloaded {
         let (running, reloaded) = self.config().reloaded(found);
         self.config.send_replace(Arc::new(running));
+        if let Err(error) = self.enforce_membership().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "those whom the configuration no longer admits are not all logged out; their calls are refused all the same"
+            );
+        }
         reloaded
     }
 
