@@ -1,7 +1,7 @@
 //! Log-ins and membership on the built program: challenges that nobody can crowd out or use twice, and what becomes of those
 //! who leave or are no longer admitted.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests, too
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests, too
 
 #[macro_use]
 mod support;

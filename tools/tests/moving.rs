@@ -134,6 +134,8 @@ fn write_as_older_versions_did<'a>(backend: Backend, path: &std::path::Path, tex
                 pubkey: text.clone(),
                 display_name: Some(text.clone()),
                 avatar_hash: None,
+                is_bot: false,
+                is_member: true,
                 created_at,
                 updated_at: created_at,
             })),
