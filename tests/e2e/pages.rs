@@ -1,6 +1,6 @@
 //! Answers that stay small whatever the store holds, and what names may be: the built server, over both backends.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test program
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)] // a test program
 
 #[macro_use]
 mod support;
@@ -66,6 +66,8 @@ fn stored_user(number: u128, display_name: Option<&str>) -> Row {
         pubkey,
         display_name,
         avatar_hash: None,
+        is_bot: false,
+        is_member: true,
         created_at: at,
         updated_at: at,
     }))
