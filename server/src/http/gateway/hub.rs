@@ -57,19 +57,18 @@ impl Hub {
         let mut directory = Directory::of(store).await?;
         let (ring, events) = Ring::new();
         tokio::spawn(async move {
-            let announce = |event| ring.put(event);
             loop {
                 match feed.next().await {
                     Ok(change) => {
                         let also = directory.follow(&change);
-                        announce(Event::of(change, &directory, clock.now()));
+                        ring.put(Event::of(change, &directory, clock.now()));
                         for channel in also {
-                            announce(Event::of(Change::ChannelUpdated(channel), &directory, clock.now()));
+                            ring.put(Event::of(Change::ChannelUpdated(channel), &directory, clock.now()));
                         }
                     }
                     Err(FeedError::Lagged(missed)) => {
                         tracing::warn!(missed, "the gateway fell behind the store; every socket is closed");
-                        announce(Event::Gap);
+                        ring.put(Event::Gap);
                         directory.read_again().await;
                     }
                     Err(FeedError::Closed) => return,
