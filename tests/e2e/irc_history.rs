@@ -78,7 +78,7 @@ fn authors_and_texts(history: &[Value]) -> Vec<(String, String, String)> {
 /// Whether one of the naughty strings has something visible.
 fn shows_something(text: &str) -> bool {
     let is_unseen = |character: char| {
-        character.is_control() || character.is_whitespace() || ['\u{200b}', '\u{feff}'].contains(&character)
+        character.is_control() || character.is_whitespace() || ['\u{200b}', '\u{feff}', '\u{fffe}'].contains(&character)
     };
     !text.chars().all(is_unseen)
 }
@@ -87,11 +87,12 @@ fn shows_something(text: &str) -> bool {
 fn is_label(text: &str) -> bool {
     let misleads = |character: char| {
         character.is_control()
-            || ['\u{200e}', '\u{2028}', '\u{2029}', '\u{feff}'].contains(&character)
+            || ['\u{200e}', '\u{2028}', '\u{2029}', '\u{feff}', '\u{fffe}'].contains(&character)
             || ('\u{202a}'..='\u{202e}').contains(&character)
             || ('\u{2060}'..='\u{206f}').contains(&character)
     };
-    shows_something(text) && !text.chars().any(misleads)
+    let is_mark = |character: char| ('\u{300}'..='\u{36f}').contains(&character);
+    shows_something(text) && !text.starts_with(is_mark) && !text.chars().any(misleads)
 }
 
 async fn naughty_strings_survive_sigkill(backend: &str) {

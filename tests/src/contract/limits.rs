@@ -133,9 +133,10 @@ fn is_no_label(text: &str) -> bool {
             || directions.contains(&character)
             || ('\u{202a}'..='\u{202e}').contains(&character)
             || ('\u{2060}'..='\u{206f}').contains(&character)
-            || character == '\u{feff}'
+            || ['\u{feff}', '\u{fffe}'].contains(&character)
     };
-    text.trim().is_empty() || text.chars().any(misleads)
+    let is_mark = |character: char| ('\u{300}'..='\u{36f}').contains(&character);
+    text.trim().is_empty() || text.starts_with(is_mark) || text.chars().any(misleads)
 }
 
 async fn labels_come_back_as_they_were_given(t: Context) {

@@ -114,6 +114,10 @@ async fn a_limit_above_the_maximum_is_clamped(t: Context) {
         let page = t.store.list_messages(&channel.id, None, limit).await.unwrap();
         assert_eq!((page.len(), &page[0], &page[499]), (500, &messages[502], &messages[3]));
         assert_eq!(t.store.list_messages_after(&channel.id, NOBODY, limit).await.unwrap(), messages[..500]);
+        for at in [PageAt::Newest, PageAt::Before(END_OF_TIME), PageAt::After(NOBODY)] {
+            let page = t.store.page_messages(&channel.id, at, limit, usize::MAX).await.unwrap();
+            assert_eq!((page.messages.len(), page.has_more), (500, true));
+        }
     }
 }
 
@@ -236,7 +240,7 @@ async fn a_bounded_page_follows_every_change(t: Context) {
 }
 
 async fn whoever_follows_the_cursor_of_bounded_pages_gets_everything_once(t: Context) {
-    let lengths: Vec<_> = (0..60).map(|number| [3, 700, 1, 5000, 40, 9000][number * 7 % 6]).collect();
+    let lengths: Vec<_> = (0..36).map(|number| [3, 700, 1, 5000, 40, 9000][number * 7 % 6]).collect();
     let (channel, messages) = of_lengths(&t, &lengths).await;
     let newest_first: Vec<_> = messages.iter().rev().cloned().collect();
     for (limit, max_bytes) in [(7, 6000), (500, 10_000), (3, usize::MAX), (500, 0)] {
@@ -262,12 +266,8 @@ async fn whoever_follows_the_cursor_of_bounded_pages_gets_everything_once(t: Con
 }
 
 async fn the_rules_of_lists_hold_for_bounded_pages(t: Context) {
-    let (_, channel, messages) = t.history(502).await;
+    let (_, channel, messages) = t.history(2).await;
     for at in [PageAt::Newest, PageAt::Before(END_OF_TIME), PageAt::After(NOBODY)] {
-        for limit in [500, 501, u32::MAX] {
-            let page = t.store.page_messages(&channel.id, at, limit, usize::MAX).await.unwrap();
-            assert_eq!((page.messages.len(), page.has_more), (500, true));
-        }
         for (channel, limit) in [(NOBODY, 10), ("no id", 10), (channel.id.as_str(), 0)] {
             let page = t.store.page_messages(channel, at, limit, 100).await.unwrap();
             assert_eq!(page, MessagePage::default());

@@ -57,7 +57,6 @@ impl Hub {
         let mut directory = Directory::of(store).await?;
         let (ring, events) = Ring::new();
         tokio::spawn(async move {
-            let announce = |event| ring.put(event);
             loop {
                 match feed.next().await {
                     Ok(change) => {
@@ -65,13 +64,13 @@ impl Hub {
                         let also = also.into_iter().map(Change::ChannelUpdated);
                         for change in [change].into_iter().chain(also) {
                             if let Some(event) = Event::of(change, &directory, clock.now()) {
-                                announce(event);
+                                ring.put(event);
                             }
                         }
                     }
                     Err(FeedError::Lagged(missed)) => {
                         tracing::warn!(missed, "the gateway fell behind the store; every socket is closed");
-                        announce(Event::Gap);
+                        ring.put(Event::Gap);
                         directory.read_again().await;
                     }
                     Err(FeedError::Closed) => return,
