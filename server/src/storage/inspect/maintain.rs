@@ -31,8 +31,8 @@ pub fn repair(backend: Backend, path: &Path) -> Result<PathBuf, OpenError> {
     }
 }
 
-/// Gives unused space back to the file system: makes a compact copy beside the store, and puts it in its place if that takes
-/// less of the disk. Answers whether it did. `phase` is told what is being done and may stop it while nothing was changed.
+/// Gives unused space back to the file system: makes a compact copy beside the store, and puts it in its place if that is
+/// shorter or takes less of the disk, and neither longer nor more. Answers whether it did. `phase` is told what is being done and may stop it while nothing was changed.
 pub fn compact(
     backend: Backend,
     path: &Path,
@@ -92,8 +92,9 @@ fn make_compact(
     phase("syncing")?;
     let synced = std::fs::File::open(&partial).and_then(|file| file.sync_all());
     synced.map_err(|error| copy_error(&error))?;
-    let ((_, before), (_, after)) = (files::sizes(path), files::sizes(&partial)); // logs are empty by now
-    Ok(existing.filter(|_| after < before))
+    let (before, after) = (files::sizes(path), files::sizes(&partial)); // logs are empty by now
+    let is_smaller = after.0 <= before.0 && after.1 <= before.1 && after != before;
+    Ok(existing.filter(|_| is_smaller))
 }
 
 fn blocking<T>(work: impl Future<Output = Result<T, OpenError>>) -> Result<T, OpenError> {
