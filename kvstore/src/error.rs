@@ -77,6 +77,12 @@ pub enum Error {
     /// The process that has the store open does not answer this.
     #[error("{0}")]
     Refused(String),
+    /// The process that has the store open serves as many readers as it will at one time.
+    #[error("it answers {0} readers already")]
+    Busy(usize),
+    /// Tables that every store of this catalogue has are missing, or are none of ours: somebody altered the file.
+    #[error("{0}")]
+    Altered(String),
     /// The engine failed otherwise.
     #[error("the engine failed")]
     Engine(#[source] Arc<redb::Error>),
@@ -160,6 +166,10 @@ impl From<redb::Error> for Error {
             redb::Error::PreviousIo => Self::MustReopen(Arc::new(error)),
             redb::Error::DatabaseClosed => Self::Closed,
             redb::Error::Corrupted(problem) => Self::Damaged(problem),
+            redb::Error::TableDoesNotExist(table) => Self::Altered(format!("its table `{table}` is missing")),
+            redb::Error::TableTypeMismatch { table, .. } | redb::Error::TableIsMultimap(table) => {
+                Self::Altered(format!("its table `{table}` was replaced by one of another type"))
+            }
             other => Self::Engine(Arc::new(other)),
         }
     }

@@ -37,7 +37,27 @@ pub struct Store {
 }
 
 impl Store {
+    /// A store over a database that has, or may lack, tables of the catalogue: those are made.
     pub(crate) fn over(
+        database: Database,
+        medium: Arc<Medium>,
+        catalogue: Catalogue,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let store = Self::as_it_is(database, medium, catalogue, options)?;
+        let slots = store.slots.clone();
+        store.with_transaction(|transaction| {
+            // Reading a table that was never created is an error in redb, so all exist from the start.
+            for name in slots.names() {
+                transaction.open_table(definition(name))?;
+            }
+            Ok(())
+        })?;
+        Ok(store)
+    }
+
+    /// A store over a database; reading a table that is not there, or is none of ours, is an error that names it.
+    pub(crate) fn as_it_is(
         database: Database,
         medium: Arc<Medium>,
         catalogue: Catalogue,
@@ -52,14 +72,8 @@ impl Store {
             catalogue,
             options,
         };
-        let slots = store.slots.clone();
-        store.with_transaction(|transaction| {
-            // Reading a table that was never created is an error in redb, so all exist from the start.
-            for name in slots.names() {
-                transaction.open_table(definition(name))?;
-            }
-            Ok(())
-        })?;
+        let snapshot = store.lock().as_ref().map(|database| store.read(database)).transpose()?;
+        store.publish(snapshot);
         Ok(store)
     }
 

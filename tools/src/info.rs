@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     Failure, Outcome, Session,
     cli::{self, TextOrJson},
-    show::{json_line, one_line},
+    safe::{json_line, one_line},
 };
 
 /// A clock this far ahead of the newest id is worth a warning, as at a start of the server.
@@ -30,6 +30,7 @@ pub(crate) fn run(options: &cli::Info, session: &Session, out: &mut dyn Write) -
         TextOrJson::Json => json_line(&info, out)?,
         TextOrJson::Text => info.write(out)?,
     }
+    store.check_tables()?; // what is left of a store that was altered is worth seeing all the same
     Ok(Outcome::Fine)
 }
 

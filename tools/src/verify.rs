@@ -16,7 +16,8 @@ use crate::{
     address::Address,
     cli::{self, TextOrJson},
     outcome::Code,
-    show::{abbreviated, json_line, one_line},
+    safe::{json_line, one_line},
+    show::abbreviated,
     space,
 };
 
@@ -40,7 +41,7 @@ pub(crate) fn run(options: &cli::Verify, session: &Session, out: &mut dyn Write)
     let (file_bytes, _) = maintain::sizes(store.backend, &store.path);
     // The copy, and what the new indexes take before the old ones are gone.
     space::require(&store.path, 2 * file_bytes, "repairing, with a copy of the files,")?;
-    let progress = session.progress("making the indexes anew", None);
+    let progress = session.progress("keeping a copy, making the indexes anew", None);
     let repaired = maintain::repair(store.backend, &store.path);
     drop(progress);
     let copy = repaired.map_err(|error| match Failure::from(error) {
@@ -76,7 +77,7 @@ fn check(options: &cli::Verify, session: &Session, out: &mut dyn Write) -> Resul
         }
         _ => failure,
     })?;
-    let progress = session.progress("checking", None);
+    let progress = session.progress("checking pages and indexes", None);
     let mut report = Report::default();
     let mut written = Ok(());
     let mut checked = 0;
@@ -86,9 +87,14 @@ fn check(options: &cli::Verify, session: &Session, out: &mut dyn Write) -> Resul
             if options.format == TextOrJson::Json && written.is_ok() {
                 written = json_line(&finding, out);
             }
+            session.found();
             report.take(finding);
         },
         &mut |rows| {
+            // First the engine counts what it reads, then the records are counted anew.
+            if rows < checked {
+                progress.phase("checking records");
+            }
             checked = rows;
             progress.to(rows)
         },
@@ -174,7 +180,9 @@ fn is_mendable(finding: &Finding) -> bool {
     match finding.level {
         // Two rows that an index cannot both have stay two rows.
         Level::Indexes => !finding.problem.starts_with("non-unique"),
-        _ => finding.table == "meta" && matches!(finding.key.as_str(), "high_water_id" | "catalogue"),
+        Level::Times => (finding.table.as_str(), finding.key.as_str()) == ("meta", "high_water_id"),
+        Level::File => (finding.table.as_str(), finding.key.as_str()) == ("meta", "catalogue"),
+        _ => false,
     }
 }
 

@@ -213,6 +213,19 @@ pub enum OpenError {
         /// The process, where that can be told: its program and number.
         holder: Option<String>,
     },
+    /// The process that has the file serves as many readers as it will.
+    #[error(
+        "{} is open in {}, which is being read by {readers} others already. Try again when one of them has ended, or stop one",
+        path.display(), holder.as_deref().unwrap_or("another process")
+    )]
+    Busy {
+        /// The file.
+        path: PathBuf,
+        /// The process, where that can be told: its program and number.
+        holder: Option<String>,
+        /// How many it serves.
+        readers: usize,
+    },
     /// The engine reports damage, or opening failed half-way.
     #[error("cannot open the database {}: {problem}. {remedy}", path.display())]
     Damaged {

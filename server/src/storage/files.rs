@@ -181,12 +181,23 @@ pub(super) fn keep_copy(path: &Path, suffixes: &[&str]) -> Result<PathBuf, OpenE
         copy = beside(path, &format!(".before-repair-{number}"));
         number += 1;
     }
-    for suffix in suffixes {
-        let (from, to) = (beside(path, suffix), beside(&copy, suffix));
-        if from.exists() {
-            let copied = std::fs::copy(&from, &to).and_then(|_| File::open(&to)?.sync_all());
-            copied.map_err(|error| path_error(&to, &error))?;
+    // Under names of their own until all are whole: half a copy is nobody's backup.
+    let partial = beside(path, ".before-repair.partial");
+    let there: Vec<_> = suffixes.iter().filter(|suffix| beside(path, suffix).exists()).collect();
+    let copied = there.iter().try_for_each(|suffix| {
+        let to = beside(&partial, suffix);
+        let copied = fs::copy(beside(path, suffix), &to).and_then(|_| File::open(&to)?.sync_all());
+        copied.map_err(|error| path_error(&to, &error))
+    });
+    if let Err(error) = copied {
+        for suffix in &there {
+            let _ = fs::remove_file(beside(&partial, suffix));
         }
+        return Err(error);
+    }
+    for suffix in there.iter().rev() {
+        let to = beside(&copy, suffix);
+        fs::rename(beside(&partial, suffix), &to).map_err(|error| path_error(&to, &error))?;
     }
     let directory = directory_of(path);
     File::open(directory).and_then(|it| it.sync_all()).map_err(|error| path_error(directory, &error))?;
@@ -239,6 +250,27 @@ pub(super) fn path_error(path: &Path, error: &io::Error) -> OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_copy_that_fails_half_way_nothing_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        fs::write(&store, "x").unwrap();
+        fs::create_dir(beside(&store, "-wal")).unwrap(); // cannot be copied like a file
+        assert!(keep_copy(&store, &["", "-wal"]).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+        fs::remove_dir(beside(&store, "-wal")).unwrap();
+        fs::write(beside(&store, "-wal"), "y").unwrap();
+        for name in ["store.before-repair", "store.before-repair-2"] {
+            let copy = keep_copy(&store, &["", "-wal"]).unwrap();
+            assert_eq!(copy, directory.path().join(name));
+            assert_eq!(
+                (fs::read(&copy).unwrap(), fs::read(beside(&copy, "-wal")).unwrap()),
+                (b"x".into(), b"y".into())
+            );
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 6);
+    }
 
     #[test]
     fn every_name_of_a_file_has_the_same_target() {

@@ -6,6 +6,7 @@ mod damage;
 mod help;
 mod ids;
 mod looking;
+mod matrix;
 mod repair;
 mod running;
 mod support;

@@ -28,6 +28,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+pub(super) use mint::successor;
 use tokio::sync::{Mutex, broadcast};
 use ulid::Ulid;
 

@@ -36,8 +36,8 @@ pub struct Place {
     path: PathBuf,
     /// The lock that an SQLite store has; for redb, one that only tools know.
     lock: File,
-    /// What this makes beside the store and removes again.
-    new_companions: Vec<PathBuf>,
+    /// What is beside the store only for as long as this lives.
+    companions: Vec<PathBuf>,
 }
 
 impl Place {
@@ -47,11 +47,13 @@ impl Place {
         let path = &files::target(path); // what a symbolic link names is replaced, not the link
         let has_content = files::prepare(path, backend)?;
         let lock_path = beside(path, ".lock");
-        let companions = ["-wal", "-shm", ".lock"].map(|suffix| beside(path, suffix));
-        let new_companions = companions.into_iter().filter(|companion| !companion.exists()).collect();
+        // A lock that no store has is a tool's own, also one that was left by a tool that was killed.
+        let is_stores = |companion: &Path| companion != lock_path || (has_content && backend == Backend::Sqlite);
+        let companions = ["-wal", "-shm", ".lock"].map(|suffix| beside(path, suffix)).into_iter();
+        let companions = companions.filter(|it| !(it.exists() && is_stores(it))).collect();
         let lock = lock(path, &lock_path)?;
         // From here on, dropping it removes what it made.
-        let place = Self { backend, path: path.into(), lock, new_companions };
+        let place = Self { backend, path: path.into(), lock, companions };
         if has_content {
             let store = open(backend, path, Moment::Steps, &mut |_| Ok(()))?;
             // Of SQLite the lock is ours by now, so whoever was named as its holder is this process.
@@ -68,6 +70,11 @@ impl Place {
             });
         }
         Ok((place, None))
+    }
+
+    /// The store's own file, behind any symbolic links.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where the unfinished store lies.
@@ -123,7 +130,7 @@ impl Place {
         moved.map_err(|error| path_error(&self.path, &error))?;
         remove_companions(&partial);
         if self.backend == Backend::Sqlite {
-            self.new_companions.clear(); // the lock belongs to an SQLite store
+            self.companions.clear(); // the lock belongs to an SQLite store
         }
         Ok(())
     }
@@ -134,6 +141,10 @@ impl Place {
         runtime.block_on(sqlite::empty_the_log(&self.path))?;
         if files::sizes(&beside(&self.path, "-wal")).0 > 0 {
             return Err(OpenError::InUse { path: self.path.clone(), holder: None });
+        }
+        // Nobody has it open, so these belong to nobody.
+        for suffix in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(beside(&self.path, suffix));
         }
         Ok(())
     }
@@ -153,7 +164,7 @@ impl Place {
 /// A lock that nobody needs any more goes, and so does what SQLite makes beside a file to read it.
 impl Drop for Place {
     fn drop(&mut self) {
-        for companion in &self.new_companions {
+        for companion in &self.companions {
             // A log with content is somebody's.
             if !companion.to_string_lossy().ends_with("-wal") || files::sizes(companion).0 == 0 {
                 let _ = std::fs::remove_file(companion);

@@ -6,6 +6,7 @@
 //!                         └ sqlite/inspect.rs  ── a read-only connection, one read transaction
 //!  rows.rs     streams over pages; the records that the contract shows
 //!  example.rs  a small store that is always the same, for the pages in schema-docs/
+//!  rules.rs    what records must be, one by one and together: for whatever checks a store and whatever fills one
 //!  verify.rs   what both backends check alike
 //!  maintain.rs mending and compacting, the only part that writes to a store
 //! ```
@@ -17,6 +18,7 @@ pub(super) mod example;
 mod import;
 pub mod maintain;
 mod rows;
+mod rules;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +31,8 @@ pub use self::{
     example::example,
     import::{Import, Place},
     rows::{DamagedRow, Records, Scan},
-    verify::{texts, verify},
+    rules::{Rules, texts},
+    verify::verify,
 };
 use super::{Backend, OpenError, StorageError, Timestamp, redb, sqlite};
 pub use super::{
@@ -79,6 +82,10 @@ pub trait Inspection {
 
     /// Every table and index that can be read, in the order of a dump.
     fn tables(&self) -> Vec<TableFacts>;
+
+    /// An error that names the first table that is missing, or is something else by now; reading it is the same error. A
+    /// file of an older program lacks the newer tables, which is none.
+    fn check_tables(&mut self) -> Result<(), StorageError>;
 
     /// The first rows of a range of a table, or the last ones: at most `limit`, fewer where they are large, none only
     /// where none are left. Keys are compared as bytes.

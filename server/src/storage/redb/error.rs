@@ -31,7 +31,7 @@ pub(super) fn storage_error(attempt: &'static str) -> impl FnOnce(Error) -> Stor
                 problem: format!("while trying to {attempt}: {problem}"),
                 remedy: REMEDY,
             },
-            Error::Damaged(problem) => StorageError::Corrupt {
+            Error::Damaged(problem) | Error::Altered(problem) => StorageError::Corrupt {
                 place: "the redb file".into(),
                 problem: format!("while trying to {attempt}: {problem}"),
                 remedy: REMEDY,

@@ -117,8 +117,20 @@ fn look(path: &Path) -> Result<Looked, OpenError> {
         Err(error @ decentcom_kvstore::OpenError::InUse { .. }) => error,
         Err(error) => return Err(open_error(path, error)),
     };
-    let live = Live::connect(path, CATALOGUE).map_err(storage_error("reach the server that has the store open"))?;
-    Ok(Looked::Held(in_use, live))
+    match Live::connect(path, CATALOGUE) {
+        Ok(live) => Ok(Looked::Held(in_use, live)),
+        Err(Error::Busy(readers)) => Err(busy(in_use, path, readers)),
+        Err(error) => Err(storage_error("reach the server that has the store open")(error).into()),
+    }
+}
+
+/// The server has the file and will not answer one more.
+fn busy(in_use: decentcom_kvstore::OpenError, path: &Path, readers: usize) -> OpenError {
+    let holder = match open_error(path, in_use) {
+        OpenError::InUse { holder, .. } => holder,
+        _ => None,
+    };
+    OpenError::Busy { path: path.into(), holder, readers }
 }
 
 /// See [`inspect::example`](crate::storage::inspect::example).
@@ -206,7 +218,10 @@ impl RedbInspection {
     fn used_bytes(&self) -> Result<Option<u64>, StorageError> {
         let mut used = Some(0);
         for table in self.tables() {
-            let tree = self.source.raw().tree(table.name).map_err(storage_error("measure a table"))?;
+            let tree = match self.source.raw().tree(table.name) {
+                Err(Error::Altered(_)) => return Ok(None), // whoever reads the table hears of it
+                tree => tree.map_err(storage_error("measure a table"))?,
+            };
             used = used.zip(tree).map(|(used, tree): (u64, Tree)| {
                 used + tree.stored_bytes + tree.metadata_bytes + tree.fragmented_bytes
             });
@@ -266,6 +281,10 @@ impl Inspection for RedbInspection {
             purpose: "Facts about the store itself, by name.".into(),
         });
         tables
+    }
+
+    fn check_tables(&mut self) -> Result<(), StorageError> {
+        self.tables().iter().try_for_each(|table| self.count(table.name).map(drop))
     }
 
     fn read(

@@ -57,10 +57,13 @@ pub(in crate::storage) fn lower_high_water(path: &Path) -> Result<Option<Ulid>, 
 fn raise_high_water(store: &Store) -> Result<(), OpenError> {
     let attempt = "record the largest id";
     let recorded = store.meta(HIGH_WATER).map_err(storage_error(attempt))?;
+    let is_recorded = recorded.is_some();
     let recorded = recorded.and_then(|bytes| bytes.try_into().ok()).map(Ulid::from_bytes);
     let snapshot = store.snapshot().map_err(storage_error(attempt))?;
     // A key that cannot be read is a finding of its own, which nobody can mend.
     let newest = newest_ids(&snapshot).into_iter().filter_map(|last| last.ok().flatten()).max();
+    // Where there is no id at all, what is no id either gives way to the smallest.
+    let newest = newest.or_else(|| is_recorded.then(Ulid::nil));
     if let Some(newest) = newest.filter(|newest| recorded.is_none_or(|recorded| recorded < *newest)) {
         let stored = store.write(|batch| batch.run(|operation| operation.set_meta(HIGH_WATER, &newest.to_bytes())));
         stored.and_then(|result| result).map_err(storage_error(attempt))?;

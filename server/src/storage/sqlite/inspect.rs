@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
 use decentcom_kvstore::Tree;
@@ -19,8 +19,10 @@ use tokio::{runtime::Runtime, sync::Mutex};
 
 use super::{
     BUSY_TIMEOUT, CLOSED_AT, HIGH_WATER, LOGIN_KEY, MIGRATIONS, channels,
-    error::{primary_code, storage_error},
-    lock_path, messages, migrate, open_error, refuse_foreign_schema, refuse_newer_schema, sessions,
+    error::{REMEDY, primary_code, storage_error},
+    lock_path, messages, migrate, open_error, refuse_foreign_schema, refuse_newer_schema,
+    schema::{CURRENT, Schema},
+    sessions,
     sql::execute,
     users,
     writer::SqliteWriter,
@@ -42,6 +44,8 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) purpose: &'static str,
     columns: &'static [&'static str],
+    /// The migration that makes it.
+    since: u64,
 }
 
 /// Every table, in the order of a dump.
@@ -50,38 +54,45 @@ pub(super) const TABLES: &[Table] = &[
         name: "users",
         purpose: "Everybody who ever logged in.",
         columns: &["id", "pubkey", "display_name", "avatar_hash", "created_at", "updated_at", "is_bot", "is_member"],
+        since: 1,
     },
     Table {
         name: "channels",
         purpose: "The channels. A deleted one is hidden at once (see purges) and goes when its messages are gone.",
         columns: &["id", "name", "topic", "category_id", "position", "created_at", "updated_at"],
+        since: 1,
     },
     Table {
         name: "categories",
         purpose: "The headings that group channels.",
         columns: &["id", "name", "position", "created_at"],
+        since: 1,
     },
     Table {
         name: "messages",
         purpose: "The messages, live and soft-deleted.",
         columns: &["id", "channel_id", "author_id", "content", "edited_at", "deleted", "created_at"],
+        since: 1,
     },
     Table {
         name: "purges",
         purpose: "Deleted channels that still have messages in the file; those are invisible.",
         columns: &["channel_id"],
+        since: 2,
     },
     Table {
         name: "sessions",
         purpose: "The log-ins. The column `token` holds the SHA-256 of the token.",
         columns: &["token", "user_id", "created_at", "expires_at"],
+        since: 1,
     },
     Table {
         name: "used_challenges",
         purpose: "Challenges that were answered, so that none is answered twice. Transient: in no dump; swept when they expire.",
         columns: &["challenge", "expires_at"],
+        since: 3,
     },
-    Table { name: "meta", purpose: "Facts about the store itself, by name.", columns: &["name", "value"] },
+    Table { name: "meta", purpose: "Facts about the store itself, by name.", columns: &["name", "value"], since: 2 },
 ];
 
 /// What columns hold in a file that is older than they are: as much as their migration gives them.
@@ -101,6 +112,8 @@ struct SqliteInspection {
     new_companions: Vec<PathBuf>,
     /// Keeps servers out of a store left by a crash: an index in memory does not notice what they do to the log.
     lock: Option<File>,
+    /// Tables known to be as they are read.
+    sound: Vec<&'static str>,
 }
 
 pub(in crate::storage) fn open(path: &Path) -> Result<Box<dyn Inspection>, OpenError> {
@@ -129,7 +142,8 @@ pub(in crate::storage) fn open(path: &Path) -> Result<Box<dyn Inspection>, OpenE
         }
     });
     let connection = Some(connected?);
-    Ok(Box::new(SqliteInspection { path: path.into(), connection, runtime, state, holder, new_companions, lock }))
+    let (path, sound) = (path.into(), Vec::new());
+    Ok(Box::new(SqliteInspection { path, connection, runtime, state, holder, new_companions, lock, sound }))
 }
 
 /// See [`inspect::example`](crate::storage::inspect::example).
@@ -172,6 +186,7 @@ pub(in crate::storage) fn example() -> Result<Box<dyn Inspection>, OpenError> {
         holder: None,
         new_companions: Vec::new(),
         lock: None,
+        sound: Vec::new(),
     }))
 }
 
@@ -242,20 +257,45 @@ impl SqliteInspection {
         Ok(u64::try_from(number).unwrap_or_default())
     }
 
-    /// Whether the file has a table: one made by an older program may lack the newer ones.
-    fn has(&mut self, table: &str) -> Result<bool, StorageError> {
-        let table = table.to_owned();
-        let found: Option<i64> = self.run("look for a table", async |connection| {
-            sqlx::query_scalar("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?")
+    /// What a table is: `table`, `view`, `virtual`, `shadow`; `None` where nothing has its name.
+    fn kind(&mut self, table: &'static str) -> Result<Option<String>, StorageError> {
+        self.run("look for a table", async |connection| {
+            sqlx::query_scalar("SELECT type FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE")
                 .bind(table)
                 .fetch_optional(connection)
                 .await
-        })?;
-        Ok(found.is_some())
+        })
+    }
+
+    /// Whether there is a table to read: one made by an older program may lack the newer ones. A table that should be there
+    /// and is not, or is no table, or lacks columns, is an error that names it.
+    fn has(&mut self, table: &'static Table) -> Result<bool, StorageError> {
+        if self.sound.contains(&table.name) {
+            return Ok(true);
+        }
+        let (kind, migration) = (self.kind(table.name)?, self.migration()?);
+        match kind.as_deref() {
+            Some("table") => {}
+            None if migration < table.since => return Ok(false),
+            None => return Err(altered(table, "it is missing")),
+            Some(kind) => return Err(altered(table, &format!("it is a {kind}, not a table"))),
+        }
+        if migration == newest_migration() {
+            let statement = format!("SELECT name FROM pragma_table_xinfo('{}')", table.name);
+            let found: Vec<String> = self.run("read the columns of a table", async |connection| {
+                sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(connection).await
+            })?;
+            let is_there = |column: &str| found.iter().any(|found| found.eq_ignore_ascii_case(column));
+            if let Some(column) = table.columns.iter().find(|column| !is_there(column)) {
+                return Err(altered(table, &format!("its column {column} is missing")));
+            }
+        }
+        self.sound.push(table.name);
+        Ok(true)
     }
 
     fn fact(&mut self, name: &'static str) -> Result<Option<String>, StorageError> {
-        if !self.has("meta")? {
+        if !self.has(find("meta")?)? {
             return Ok(None);
         }
         self.run("read what is known of the store", async |connection| {
@@ -267,7 +307,7 @@ impl SqliteInspection {
     fn verify_keys(&mut self, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
         for table in TABLES {
             let Some(key) = table.columns.first() else { continue };
-            if !self.has(table.name)? {
+            if !self.has(table)? {
                 continue;
             }
             let statement = format!(
@@ -286,7 +326,7 @@ impl SqliteInspection {
     }
 
     fn migration(&mut self) -> Result<u64, StorageError> {
-        if !self.has("_sqlx_migrations")? {
+        if self.kind("_sqlx_migrations")?.is_none() {
             return Ok(0);
         }
         self.number("read the schema's version", "SELECT coalesce(max(version), 0) FROM _sqlx_migrations".into())
@@ -339,15 +379,14 @@ impl Inspection for SqliteInspection {
         }
         let free = self.number("measure the file", "SELECT freelist_count FROM pragma_freelist_count".into())?;
         let page = self.number("measure the file", "SELECT page_size FROM pragma_page_size".into())?;
-        let fingerprint = self.run("read the schema", async |connection| fingerprint(connection).await)?;
-        let newest = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or_default();
+        let schema = self.run("read the schema", async |connection| Schema::of(connection).await)?;
         Ok(Facts {
             path: self.path.clone(),
             backend: Backend::Sqlite,
             format: format!("migration {}", self.migration()?),
-            current_format: format!("migration {newest}"),
-            fingerprint: Some(fingerprint),
-            current_fingerprint: CURRENT_FINGERPRINT.clone(),
+            current_format: format!("migration {}", newest_migration()),
+            fingerprint: Some(schema.fingerprint()),
+            current_fingerprint: CURRENT.fingerprint(),
             created_at: self.fact("created_at")?.and_then(|text| text.parse().ok()),
             closed_at: self.fact(CLOSED_AT)?.and_then(|text| text.parse().ok()),
             state: self.state,
@@ -363,6 +402,10 @@ impl Inspection for SqliteInspection {
         tables.map(|it| TableFacts { name: it.name, index_of: None, purpose: it.purpose.into() }).collect()
     }
 
+    fn check_tables(&mut self) -> Result<(), StorageError> {
+        TABLES.iter().try_for_each(|table| self.has(table).map(drop))
+    }
+
     fn read(
         &mut self,
         table: &str,
@@ -371,7 +414,7 @@ impl Inspection for SqliteInspection {
         limit: usize,
     ) -> Result<Vec<Stored>, StorageError> {
         let (table, bounds) = (find(table)?, range.clone());
-        if !self.has(table.name)? {
+        if !self.has(table)? {
             return Ok(Vec::new());
         }
         self.run("read rows", async |connection| page(connection, table, bounds, direction, limit).await)
@@ -379,7 +422,7 @@ impl Inspection for SqliteInspection {
 
     fn count(&mut self, table: &str) -> Result<u64, StorageError> {
         let table = find(table)?;
-        if !self.has(table.name)? {
+        if !self.has(table)? {
             return Ok(0);
         }
         self.number("count rows", format!("SELECT count(*) FROM {}", table.name))
@@ -438,10 +481,12 @@ impl Inspection for SqliteInspection {
         }
         progress(0)?;
         self.verify_keys(report)?;
-        let facts = self.facts()?;
-        if facts.format == facts.current_format && facts.fingerprint.as_ref() != Some(&facts.current_fingerprint) {
-            let problem = "its tables or indexes were altered: they are not those that its migrations made".into();
-            report(Finding { level: Level::File, table: "file".into(), key: String::new(), problem });
+        if self.migration()? == newest_migration() {
+            let schema = self.run("read the schema", async |connection| Schema::of(connection).await)?;
+            for alteration in schema.alterations() {
+                let problem = format!("its schema was altered: {alteration}");
+                report(Finding { level: Level::File, table: "file".into(), key: String::new(), problem });
+            }
         }
         Ok(())
     }
@@ -450,6 +495,20 @@ impl Inspection for SqliteInspection {
 fn find(name: &str) -> Result<&'static Table, StorageError> {
     let unknown = || StorageError::invalid("table", format!("an SQLite store has no table `{name}` that can be read"));
     TABLES.iter().find(|table| table.name == name).ok_or_else(unknown)
+}
+
+fn newest_migration() -> u64 {
+    let newest = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or_default();
+    u64::try_from(newest).unwrap_or_default()
+}
+
+/// A table that is not what the migrations made it.
+fn altered(table: &Table, how: &str) -> StorageError {
+    StorageError::Corrupt {
+        place: "the SQLite file".into(),
+        problem: format!("its table {} was altered: {how}", table.name),
+        remedy: REMEDY,
+    }
 }
 
 async fn page(
@@ -559,44 +618,9 @@ fn cell(row: &SqliteRow, at: usize, name: &str) -> Cell {
     Cell { name: name.into(), layout, bytes, value }
 }
 
-/// Names a schema: the CRC-32C of what its tables and indexes were made with.
-async fn fingerprint(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {
-    let statements: Vec<String> = sqlx::query_scalar(
-        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE '\\_sqlx\\_%' ESCAPE '\\' ORDER BY name",
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(decentcom_kvstore::checksum_text(&statements.join(";\n")))
-}
-
-/// The fingerprint of the schema that this program's migrations make.
-static CURRENT_FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
-    let migrated = async {
-        let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await?;
-        MIGRATIONS
-            .run_direct(None, &mut connection, false)
-            .await
-            .map_err(|error| sqlx::Error::Migrate(error.into()))?;
-        fingerprint(&mut connection).await
-    };
-    // On a thread of its own: the caller may be inside a runtime.
-    std::thread::scope(|scope| {
-        let made = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-            runtime.block_on(migrated).ok()
-        });
-        made.join().ok().flatten().unwrap_or_default()
-    })
-});
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_fingerprint_of_the_schema_is_known() {
-        assert_eq!(CURRENT_FINGERPRINT.len(), 8);
-    }
 
     #[test]
     fn every_column_of_a_fresh_schema_is_read() {

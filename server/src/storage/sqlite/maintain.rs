@@ -28,13 +28,12 @@ pub(in crate::storage) async fn repair(path: &Path) -> Result<PathBuf, OpenError
     Ok(copy)
 }
 
-pub(in crate::storage) async fn compact(path: &Path) -> Result<(), OpenError> {
-    let held = lock(path, &beside(path, ".lock"))?;
+/// Writes what the store at `path` holds, which nobody has open, to the empty file `copy`, page by page.
+pub(in crate::storage) async fn compact(path: &Path, copy: &Path) -> Result<(), OpenError> {
     let mut connection = connect(path).await?;
-    run(path, &mut connection, "compact the file", "VACUUM").await?;
-    close(path, connection).await?;
-    drop(held);
-    Ok(())
+    let done = sqlx::query("VACUUM INTO ?").bind(copy.display().to_string()).execute(&mut connection).await;
+    done.map_err(|error| storage_error("write a compact copy", error))?;
+    close(path, connection).await
 }
 
 pub(in crate::storage) async fn lower_high_water(path: &Path) -> Result<Option<Ulid>, OpenError> {
@@ -97,8 +96,11 @@ async fn close(path: &Path, mut connection: SqliteConnection) -> Result<(), Open
     connection.close().await.map_err(|error| open_error(path, error))
 }
 
-/// Records the largest id that is there. A file that has no table for it yet gets one at the next start.
+/// Records the largest id that is there, in place of a smaller one or of what is no id. A file that has no table for it yet
+/// gets one at the next start.
 async fn raise_high_water(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let attempt = "record the largest id";
+    let failed = |error| storage_error(attempt, error);
     let has_meta: Option<i64> = sqlx::query_scalar("SELECT 1 FROM sqlite_master WHERE name = 'meta'")
         .fetch_optional(&mut *connection)
         .await
@@ -106,14 +108,31 @@ async fn raise_high_water(path: &Path, connection: &mut SqliteConnection) -> Res
     if has_meta.is_none() {
         return Ok(());
     }
-    let statement = "INSERT INTO meta (name, value)
-        SELECT 'high_water_id', newest FROM (SELECT max(id) AS newest FROM (
+    let recorded: Option<String> = sqlx::query_scalar("SELECT CAST(value AS TEXT) FROM meta WHERE name = ?")
+        .bind(HIGH_WATER)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let largest: Option<String> = sqlx::query_scalar(
+        "SELECT max(id) FROM (
             SELECT max(id) AS id FROM users
             UNION ALL SELECT max(id) FROM channels
             UNION ALL SELECT max(id) FROM categories
-            UNION ALL SELECT max(id) FROM messages))
-        WHERE newest IS NOT NULL
-        ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
-    sqlx::query(statement).execute(connection).await.map_err(|error| storage_error("record the largest id", error))?;
+            UNION ALL SELECT max(id) FROM messages)",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(failed)?;
+    let id_of = |text: Option<String>| text.as_deref().and_then(parse_ulid);
+    let is_recorded = recorded.is_some();
+    let (recorded, largest) = (id_of(recorded), id_of(largest));
+    if recorded < largest {
+        let query = sqlx::query("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)");
+        let query = query.bind(HIGH_WATER).bind(largest.unwrap_or_default().to_string());
+        query.execute(connection).await.map_err(failed)?;
+    } else if is_recorded && recorded.is_none() {
+        let query = sqlx::query("DELETE FROM meta WHERE name = ?").bind(HIGH_WATER);
+        query.execute(connection).await.map_err(failed)?;
+    }
     Ok(())
 }

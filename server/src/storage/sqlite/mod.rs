@@ -12,6 +12,7 @@ pub(super) mod inspect;
 pub(super) mod maintain;
 mod messages;
 mod reader;
+mod schema;
 mod sessions;
 mod sql;
 mod users;
@@ -27,7 +28,7 @@ use std::{
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection,
     migrate::{MigrateError, Migrator},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
 use ulid::Ulid;
@@ -173,9 +174,14 @@ pub(super) fn lock(path: &Path, lock_path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Moves everything from the log of the store at `path`, which nobody has open, to its file.
+/// Moves everything from the log of the store at `path`, which nobody may have open, to its file. Also a shell that does
+/// nothing would write to that log later, whatever file is there by then.
 pub(super) async fn empty_the_log(path: &Path) -> Result<(), OpenError> {
-    let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .locking_mode(SqliteLockingMode::Exclusive)
+        .busy_timeout(BUSY_TIMEOUT);
     let emptied = async {
         let mut connection = options.connect().await?;
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
@@ -290,6 +296,11 @@ fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
             path: path.into(),
             problem: error.to_string(),
             remedy: "Give the user that runs this program read and write access to the file and its directory",
+        },
+        Some(10 | 13) => OpenError::Path {
+            path: path.into(),
+            problem: error.to_string(),
+            remedy: "Check the disk: it may be full, or failing",
         },
         _ => OpenError::Damaged { path: path.into(), problem: error.to_string(), remedy: error::REMEDY },
     }
