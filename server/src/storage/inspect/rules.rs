@@ -7,20 +7,17 @@ use ulid::Ulid;
 
 use super::{Level, Row};
 use crate::storage::{
-    ChannelId, Clock as _, Entity, SystemClock, Timestamp, UserId,
+    ChannelId, Entity, Timestamp, UserId,
     front::successor,
     limits::{MAX_CONTENT_BYTES, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
 };
 
-/// An id may be this far ahead of the clock before that is a fault: clocks differ.
-const CLOCK_TOLERANCE_MILLIS: u64 = 24 * 3600 * 1000;
-
 /// The rules, and what of the records so far they need to know. Memory grows with users and channels only.
 ///
 /// Not among them, as each has a place of its own: the order of records and that keys are there once (a store's tree, a
-/// dump's order), and that public keys are unique (a store's index, whoever fills one).
+/// dump's order), and that public keys are unique (a store's index, whoever fills one). Nor is an id of times to come a fault:
+/// a clock that ran ahead made it, and what was posted then must be moved and backed up like the rest.
 pub struct Rules {
-    now: Timestamp,
     users: HashSet<UserId>,
     channels: HashSet<ChannelId>,
     /// Kinds of which some records are not known, so that nobody can say that one does not exist.
@@ -31,13 +28,7 @@ pub struct Rules {
 impl Default for Rules {
     /// Rules for records of which none has come yet.
     fn default() -> Self {
-        Self {
-            now: SystemClock.now(),
-            users: HashSet::new(),
-            channels: HashSet::new(),
-            incomplete: Vec::new(),
-            newest: None,
-        }
+        Self { users: HashSet::new(), channels: HashSet::new(), incomplete: Vec::new(), newest: None }
     }
 }
 
@@ -97,9 +88,6 @@ impl Rules {
         }
         if let Some((field, time)) = changed.filter(|(_, time)| *time < created_at) {
             found(Level::Times, format!("its {field} is {time}, before it was created"));
-        }
-        if id.timestamp_ms() > self.now.as_millis() + CLOCK_TOLERANCE_MILLIS {
-            found(Level::Times, format!("it was created at {created_at}, which is yet to come; ids cannot go back"));
         }
     }
 
