@@ -66,6 +66,8 @@ const FILES_BESIDES_CONNECTIONS: usize = 256;
 /// Connections that wait in the kernel to be taken, where the system allows so many (net.core.somaxconn). One that finds no
 /// room waits for seconds; the library's 128 are gone in a moment in which the processors are busy.
 const BACKLOG: u32 = 4096;
+/// Bytes of an answer that the kernel takes for a client that does not read; it would let them grow to megabytes for each.
+const SEND_BUFFER: u32 = 128 * 1024;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -179,6 +181,7 @@ fn listen(address: SocketAddr, section: &str) -> Result<TcpListener, String> {
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?; // of a server that has just stopped
+        socket.set_send_buffer_size(SEND_BUFFER)?; // each connection has it from here
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };

@@ -19,6 +19,59 @@ for_each_backend! {
     a_diff_finds_exactly_what_was_changed
     ids_go_on_above_the_largest_ever_given_out
     naughty_strings_survive
+    a_login_key_stays_with_its_store_and_is_shown_by_nothing
+    info_names_the_admin_who_is_the_earliest_member_or_those_configured
+}
+
+fn info_names_the_admin_who_is_the_earliest_member_or_those_configured(backend: Backend) {
+    let place = Place::new();
+    let store = place.store(backend, "store");
+    runtime().block_on(async {
+        let store = opened(backend, &place.path("store")).await;
+        let left = store.create_user("who left", Some("Ann")).await.unwrap();
+        store.create_user("who stayed", Some("Bo")).await.unwrap();
+        store.set_membership(&left.id, false).await.unwrap();
+        close(&store).await;
+    });
+    let said = expect(0, &["info", &store]).out;
+    assert!(
+        said.contains("who stayed (Bo), the member who registered first, if [membership] admins is empty"),
+        "{said}"
+    );
+    let key = "GmaDrppBC7P5ARKV8g3djiwP89vz1jLK23V2GBjuAEGB";
+    let (path, name) = (place.path("store"), backend.name());
+    let config = format!("[storage]\nbackend = {name:?}\ndatabase_path = {path:?}\n[membership]\nadmins = [{key:?}]\n");
+    fs::write(place.path("decentcom.toml"), config).unwrap();
+    let said = expect(0, &["info", "--config", &place.text("decentcom.toml")]).out;
+    assert!(said.contains(&format!("{key}, by [membership] admins")), "{said}");
+}
+
+fn a_login_key_stays_with_its_store_and_is_shown_by_nothing(backend: Backend) {
+    let place = Place::new();
+    let key_of = |backend, name: &str| {
+        runtime().block_on(async {
+            let store = opened(backend, &place.path(name)).await;
+            let key = store.login_key().await.unwrap();
+            close(&store).await;
+            *key.as_bytes()
+        })
+    };
+    let (store, dump) = (place.store(backend, "store"), place.text("dump"));
+    let key = key_of(backend, "store");
+    expect(0, &["dump", &store, "-o", &dump, "--include-sessions"]);
+    expect(0, &["load", &place.store(backend, "loaded"), &dump]);
+    expect(0, &["copy", &store, &place.store(other(backend), "copied")]);
+    assert_ne!(key_of(backend, "loaded"), key);
+    assert_ne!(key_of(other(backend), "copied"), key);
+
+    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut shown = fs::read_to_string(&dump).unwrap();
+    for arguments in [vec!["scan", &store, "meta"], vec!["scan", &store, "meta", "--raw"], vec!["info", &store]] {
+        shown += &expect(0, &arguments).out;
+    }
+    assert!(shown.contains("login_key"), "{shown}");
+    let shown = shown.to_ascii_lowercase().replace([' ', '\n'], "");
+    assert!(!shown.contains(&digits) && !shown.contains(&digits[..16]), "{shown}");
 }
 
 fn a_dump_loads_into_either_backend_with_the_same_checksum(backend: Backend) {
