@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
+use redb::{Database, Durability, ReadableDatabase, TableError, WriteTransaction};
 
 use crate::{
     batch::Batch,
@@ -46,7 +46,7 @@ impl Store {
     ) -> Result<Self, Error> {
         let store = Self::as_it_is(database, medium, catalogue, options)?;
         // Nothing is written where nothing is missing: a store opens on a full disk, too.
-        if store.has_every_table(&*store.snapshot()?)? {
+        if !store.lacks_a_table()? {
             return Ok(store);
         }
         let slots = store.slots.clone();
@@ -81,15 +81,20 @@ impl Store {
         Ok(store)
     }
 
-    fn has_every_table(&self, snapshot: &Snapshot) -> Result<bool, Error> {
-        for name in self.slots.names() {
-            match snapshot.table(name) {
-                Ok(_) => {}
-                Err(Error::Engine(error)) if matches!(*error, redb::Error::TableDoesNotExist(_)) => return Ok(false),
-                Err(error) => return Err(error),
+    fn lacks_a_table(&self) -> Result<bool, Error> {
+        let database = self.lock();
+        let database = database.get()?;
+        guarded(|| {
+            let transaction = database.begin_read()?;
+            for name in self.slots.names() {
+                match transaction.open_table(definition(name)) {
+                    Ok(_) => {}
+                    Err(TableError::TableDoesNotExist(_)) => return Ok(true),
+                    Err(error) => return Err(Error::from(error)),
+                }
             }
-        }
-        Ok(true)
+            Ok(false)
+        })
     }
 
     /// From now on, `make_room` is called when the file cannot grow because the disk is full. If it answers that it made

@@ -98,7 +98,7 @@ pub(super) struct Queue {
 impl Queue {
     /// Starts the commit thread, which gives out ids above `high_water`.
     pub(super) fn start(
-        mut writer: Box<dyn Writer>,
+        writer: Box<dyn Writer>,
         high_water: Ulid,
         room: Arc<Room>,
         clock: Arc<dyn Clock>,
@@ -111,7 +111,7 @@ impl Queue {
         let committer = Committer {
             requests,
             waiting: waiting.clone(),
-            keeper: Keeper::start(room.clone(), &mut *writer),
+            keeper: Keeper::of(room.clone()),
             writer,
             clock,
             recent,
@@ -223,6 +223,7 @@ struct Committer {
 
 impl Committer {
     fn run(mut self) {
+        self.keeper.begin(&mut *self.writer);
         loop {
             match self.wait() {
                 Ok(Request::Run(first)) => {

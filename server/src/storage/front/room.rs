@@ -169,17 +169,19 @@ impl Refused {
 }
 
 impl Keeper {
+    /// Of a room that nobody has looked at yet.
+    pub(super) fn of(room: Arc<Room>) -> Self {
+        Self { room, full: None, next_look: Instant::now(), left: None, doubted: None }
+    }
+
     /// Looks for the first time: takes the reserve, or begins in the mode, as where an earlier run was in it and had given
     /// the reserve back.
-    pub(super) fn start(room: Arc<Room>, writer: &mut dyn Writer) -> Self {
-        let mut keeper = Self { room, full: None, next_look: Instant::now(), left: None, doubted: None };
-        keeper.room.set_full(false);
-        keeper.look(writer);
-        let has_no_room = keeper.room.look().is_some_and(|look| look.free < wanted(&look, keeper.has_reserve()));
-        if has_no_room && !keeper.has_reserve() {
-            keeper.enter(writer);
+    pub(super) fn begin(&mut self, writer: &mut dyn Writer) {
+        self.look(writer);
+        let has_no_room = |look: Look| look.free < wanted(&look, false);
+        if !self.is_full() && !self.has_reserve() && self.room.look().is_some_and(has_no_room) {
+            self.enter(writer);
         }
-        keeper
     }
 
     /// When the disk is to be looked at without a commit; `None` if there is none.
