@@ -26,7 +26,8 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, backends::FileBacke
 
 use crate::{
     catalogue::{Catalogue, fingerprint},
-    error::{Error, OpenError, guarded},
+    contained::{Contained, guarded},
+    error::{Error, OpenError},
     medium::Medium,
     overlay::Overlay,
     slots::{FINGERPRINT, META, Slots},
@@ -126,9 +127,9 @@ impl Options {
         let medium = File::open(path).and_then(Overlay::over).and_then(Medium::over);
         let medium = medium.map_err(|source| OpenError::Io { path: path.into(), source })?;
         let database = opened(path, || self.database_over(&medium))?;
-        match refuse_what_is_not_ours(&database, schema, path, false)? {
+        match refuse_what_is_not_ours(database.get()?, schema, path, false)? {
             None => Err(OpenError::Foreign { path: path.into() }),
-            Some(_) if !lost(&database, schema)?.is_empty() => {
+            Some(_) if !lost(database.get()?, schema)?.is_empty() => {
                 Ok(Store::as_it_is(database, medium, schema.catalogue, *self)?)
             }
             Some(_) => Ok(Store::over(database, medium, schema.catalogue, *self)?),
@@ -163,15 +164,16 @@ impl Options {
 
     fn set_up(
         &self,
-        database: Database,
+        database: Contained<Database>,
         medium: Arc<Medium>,
         schema: &Schema,
         path: &Path,
         is_new: bool,
     ) -> Result<Store, OpenError> {
         // Refusals come before the first write: a file of others stays as it is.
-        let found = refuse_what_is_not_ours(&database, schema, path, is_new)?;
-        if let Some(table) = found.map(|_| lost(&database, schema)).transpose()?.unwrap_or_default().first() {
+        let found = refuse_what_is_not_ours(database.get()?, schema, path, is_new)?;
+        let lost = if found.is_some() { lost(database.get()?, schema)? } else { Vec::new() };
+        if let Some(table) = lost.first() {
             return Err(lost_table(path, table));
         }
         let store = Store::over(database, medium, schema.catalogue, *self)?;
@@ -374,9 +376,12 @@ pub(crate) fn now() -> String {
 }
 
 /// redb trusts a file that was closed cleanly, so damage to it may end in a panic instead of an error.
-fn opened(path: &Path, open: impl FnOnce() -> Result<Database, DatabaseError>) -> Result<Database, OpenError> {
+fn opened(
+    path: &Path,
+    open: impl FnOnce() -> Result<Database, DatabaseError>,
+) -> Result<Contained<Database>, OpenError> {
     match guarded(|| Ok::<_, Error>(open())) {
-        Ok(opened) => opened.map_err(|error| open_error(path, error)),
+        Ok(opened) => opened.map(Contained::new).map_err(|error| open_error(path, error)),
         Err(panicked) => Err(OpenError::Damaged { path: path.into(), problem: panicked.to_string() }),
     }
 }

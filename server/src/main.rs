@@ -13,6 +13,7 @@ use decentcom_server::{
 use tokio::{
     net::{TcpListener, TcpSocket},
     runtime::Runtime,
+    signal::unix::SignalKind,
 };
 
 use self::program::{Logs, Signals, ask, check_filter, follow};
@@ -137,6 +138,8 @@ async fn run(arguments: Arguments, mut config: Config, logs: Logs) -> Result<(),
     };
     let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
 
+    // A limit on file sizes (ulimit -f) is to be an error of the write that meets it, not the end of the process.
+    let _ = tokio::signal::unix::signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{config}");
     if let Some(unused) = set_nothing(&config) {
         tracing::warn!("{unused}");

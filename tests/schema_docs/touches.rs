@@ -215,7 +215,8 @@ impl Outside {
 }
 
 async fn open(backend: Backend, path: &Path, clock: &Arc<ManualClock>) -> Arc<dyn Storage> {
-    let options = StorageOptions { backend, path: path.into(), redb: RedbOptions::default() };
+    let options =
+        StorageOptions { backend, path: path.into(), redb: RedbOptions::default(), min_free: Default::default() };
     storage::open(&options, clock.clone()).await.unwrap()
 }
 

@@ -75,10 +75,11 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.file {
+        let written = match &mut self.file {
             Encoding::Plain(file) => file.write(bytes),
             Encoding::Zstd(encoder) => encoder.write(bytes),
-        }
+        };
+        written.map_err(|error| io::Error::new(error.kind(), failed(&self.path, &error).message))
     }
 
     fn flush(&mut self) -> io::Result<()> {

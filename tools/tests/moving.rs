@@ -146,8 +146,12 @@ fn ids_go_on_above_the_largest_ever_given_out(backend: Backend) {
         decentcom_server::storage::Timestamp::from_millis(4_000_000_000_000).unwrap(),
     ));
     let last = runtime().block_on(async {
-        let options =
-            decentcom_server::storage::StorageOptions { backend, path: place.path("store"), redb: Default::default() };
+        let options = decentcom_server::storage::StorageOptions {
+            backend,
+            path: place.path("store"),
+            redb: Default::default(),
+            min_free: Default::default(),
+        };
         let store = decentcom_server::storage::open(&options, ahead).await.unwrap();
         let last = store.create_category("removed", 0).await.unwrap();
         store.delete_category(&last.id).await.unwrap();

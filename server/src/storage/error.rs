@@ -95,7 +95,17 @@ pub enum StorageError {
         /// The rule, with its limit and unit.
         reason: String,
     },
-    /// The store cannot serve this now (closed, busy, overloaded, disk full); the same call may succeed later.
+    /// There is no room for the change: on the disk, within what `[storage] min_free` leaves, within a quota. Nothing was
+    /// changed. Reads, log-outs and deletions go on.
+    #[error("no room: {reason}")]
+    Full {
+        /// What is full and what to do about it.
+        reason: String,
+        /// The native error, where there is one.
+        #[source]
+        source: Option<Source>,
+    },
+    /// The store cannot serve this now (closed, busy, overloaded); the same call may succeed later.
     #[error("storage unavailable: {reason}")]
     Unavailable {
         /// What stands in the way and what would remove it.
@@ -132,6 +142,7 @@ impl StorageError {
             Self::NotFound { .. } => "not_found",
             Self::Conflict { .. } => "conflict",
             Self::InvalidInput { .. } => "invalid_input",
+            Self::Full { .. } => "full",
             Self::Unavailable { .. } => "unavailable",
             Self::Corrupt { .. } => "corrupt",
             Self::Internal { .. } => "internal",

@@ -238,10 +238,17 @@ pub(super) fn path_error(path: &Path, error: &io::Error) -> OpenError {
             "Name a file, not a directory, in `database_path`"
         }
         Kind::StorageFull | Kind::QuotaExceeded => "Free some disk space",
+        Kind::FileTooLarge => "Raise the limit on file sizes (ulimit -f)",
+        Kind::OutOfMemory => "Give this program more memory, or stop others",
+        Kind::InvalidFilename => "Choose a shorter name in `database_path`",
         _ => "Check `database_path` in [storage] and the disk it names",
     };
     let problem = match error.kind() {
         Kind::IsADirectory => "it is a directory".into(),
+        Kind::StorageFull => "the disk is full".into(),
+        Kind::QuotaExceeded => "the quota on the disk is used up".into(),
+        Kind::OutOfMemory => "the system has no memory left".into(),
+        Kind::InvalidFilename => "the name is too long".into(),
         _ => error.to_string(),
     };
     OpenError::Path { path: path.into(), problem, remedy }

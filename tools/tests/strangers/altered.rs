@@ -139,7 +139,12 @@ fn a_server_does_not_start_on_a_redb_store_that_lost_its_messages() {
     secret_store(Backend::Redb, &place.path("store"));
     for table in ["messages", "meta"] {
         redb(&place.path("store"), table, "renamed");
-        let options = StorageOptions { backend: Backend::Redb, path: place.path("store"), redb: Default::default() };
+        let options = StorageOptions {
+            backend: Backend::Redb,
+            path: place.path("store"),
+            redb: Default::default(),
+            min_free: Default::default(),
+        };
         let opened = runtime().block_on(open(&options, std::sync::Arc::new(SystemClock)));
         let refused = opened.err().unwrap().to_string();
         assert!(refused.contains(&format!("`{table}`")), "{refused}");

@@ -61,7 +61,9 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 
 pub(crate) async fn opened(backend: Backend, path: &Path) -> Arc<dyn Storage> {
     let redb = RedbOptions { inspection_socket: true, ..RedbOptions::default() };
-    open(&StorageOptions { backend, path: path.into(), redb }, Arc::new(SystemClock)).await.unwrap()
+    open(&StorageOptions { backend, path: path.into(), redb, min_free: Default::default() }, Arc::new(SystemClock))
+        .await
+        .unwrap()
 }
 
 /// Held while a process is started. Until it runs, a new process has every file of this one open, and so keeps the locks of
@@ -206,6 +208,7 @@ pub(crate) fn findings(backend: Backend, path: &Path) -> Vec<inspect::Finding> {
 pub(crate) fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         std::fs::read_dir(directory).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.ends_with(".reserve")); // of the server's, and in nobody's way
     names.sort();
     names
 }

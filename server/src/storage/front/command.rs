@@ -184,6 +184,22 @@ impl Command {
         }
     }
 
+    /// Whether it frees room, or will once deleted channels are reclaimed: such commands go on while the disk is full.
+    pub(super) fn frees_room(&self) -> bool {
+        matches!(
+            self,
+            Self::DeleteChannel { .. }
+                | Self::DeleteCategory { .. }
+                | Self::DeleteMessage { .. }
+                | Self::DeleteSession { .. }
+                | Self::EndSessions { .. }
+                | Self::SetMembership { is_member: false, .. }
+                | Self::SweepSessions { .. }
+                | Self::SweepChallenges { .. }
+                | Self::Purge { .. }
+        )
+    }
+
     /// Bytes of memory the command holds while it waits, about.
     pub(super) fn weight(&self) -> usize {
         std::mem::size_of::<Self>()

@@ -197,6 +197,15 @@ pub trait Writer: Send {
     /// afterwards sees it. On an error, or a panic in `decide`, nothing was stored and the writer can be used again.
     fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError>;
 
+    /// Told again and again how many bytes the disk has free, so that what would need room later is done while there is some.
+    fn note_free(&mut self, _free: u64) {}
+
+    /// Called when the disk has become full, with some room made if any could be: gives back what is not needed, and mends
+    /// what a commit without room has broken, so that reads and small changes go on.
+    fn settle(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Stores the largest id ever given out, in a durable commit of its own.
     fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError>;
 

@@ -16,6 +16,7 @@ pub mod engine;
 mod mint;
 mod queue;
 mod recent;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -40,9 +41,9 @@ use self::{
 };
 use super::{
     Backend, Category, CategoryChoice, CategoryId, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelId,
-    ChannelStore, Clock, Entity, LogIn, LoggedIn, LoginKey, MAX_SLOTS, Message, MessageId, MessagePage, MessageStore,
-    OpenError, PageAt, Session, SessionDigest, SessionStore, Storage, StorageError, Timestamp, UsedChallenge, User,
-    UserId, UserStore,
+    ChannelStore, Clock, Condition, Entity, LogIn, LoggedIn, LoginKey, MAX_SLOTS, Message, MessageId, MessagePage,
+    MessageStore, OpenError, PageAt, Session, SessionDigest, SessionStore, Storage, StorageError, Timestamp,
+    UsedChallenge, User, UserId, UserStore,
     changes::FEED_CAPACITY,
     limits::{MAX_CONTENT_BYTES, MAX_PAGE, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
     text::{check_label, shows_something},
@@ -52,6 +53,7 @@ use super::{
 pub use self::{
     queue::{BATCH_COMMANDS, COMMIT_SECONDS, QUEUE_COMMANDS},
     recent::NEWEST_PAGES,
+    room::{Disk, FREE_BYTES, FULL, Look, Room, wanted},
 };
 
 /// Sessions removed per transaction of a sweep. Each lies in a place of its own in three trees, so that even these few take
@@ -95,6 +97,7 @@ pub struct Front<R> {
     recent: Arc<RecentPages>,
     last_commit: Arc<LastCommit>,
     login_key: LoginKey,
+    room: Arc<Room>,
     /// Weak, so that subscriptions end when the commit thread does.
     feed: broadcast::WeakSender<Change>,
     closed: AtomicBool,
@@ -110,6 +113,7 @@ impl<R: Reader> Front<R> {
         reader: R,
         past: Past,
         login_key: LoginKey,
+        room: Arc<Room>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
         if let Some(newest) = past.newest_commit().filter(|newest| !clock.may_follow(*newest)) {
@@ -120,7 +124,15 @@ impl<R: Reader> Front<R> {
         let (feed, _) = broadcast::channel(FEED_CAPACITY);
         let weak_feed = feed.downgrade();
         let recent = Arc::new(RecentPages::default());
-        let queue = Queue::start(writer, past.high_water, clock.clone(), recent.clone(), last_commit.clone(), feed)?;
+        let queue = Queue::start(
+            writer,
+            past.high_water,
+            room.clone(),
+            clock.clone(),
+            recent.clone(),
+            last_commit.clone(),
+            feed,
+        )?;
         Ok(Self {
             backend,
             clock,
@@ -129,6 +141,7 @@ impl<R: Reader> Front<R> {
             recent,
             last_commit,
             login_key,
+            room,
             feed: weak_feed,
             closed: AtomicBool::new(false),
             closing: Mutex::new(()),
@@ -626,6 +639,10 @@ impl<R: Reader> Storage for Front<R> {
 
     fn backend(&self) -> Backend {
         self.backend
+    }
+
+    fn condition(&self) -> Condition {
+        self.room.condition()
     }
 
     fn changes(&self) -> ChangeFeed {

@@ -24,6 +24,7 @@ use super::{
     engine::{Rows, Staged, Wants, Write, Writer},
     mint::Mint,
     recent::RecentPages,
+    room::{Keeper, Room, no_room},
 };
 use crate::storage::{Change, Clock, StorageError, Timestamp};
 
@@ -91,6 +92,7 @@ pub(super) struct Queue {
     thread: Option<JoinHandle<()>>,
     /// Commands queued and not yet taken into a batch.
     waiting: Arc<AtomicUsize>,
+    room: Arc<Room>,
 }
 
 impl Queue {
@@ -98,6 +100,7 @@ impl Queue {
     pub(super) fn start(
         writer: Box<dyn Writer>,
         high_water: Ulid,
+        room: Arc<Room>,
         clock: Arc<dyn Clock>,
         recent: Arc<RecentPages>,
         last_commit: Arc<LastCommit>,
@@ -108,6 +111,7 @@ impl Queue {
         let committer = Committer {
             requests,
             waiting: waiting.clone(),
+            keeper: Keeper::of(room.clone()),
             writer,
             clock,
             recent,
@@ -126,14 +130,16 @@ impl Queue {
             memory: Arc::new(Semaphore::new(MAX_QUEUE_BYTES)),
             thread: Some(thread),
             waiting,
+            room,
         })
     }
 
-    /// Queues a command and waits until it is durable. A full queue is `Unavailable` at once.
+    /// Queues a command and waits until it is durable. A full queue is `Unavailable` at once, a full disk `Full`.
     pub(super) async fn run<T>(&self, command: Command) -> Result<T, StorageError>
     where
         T: TryFrom<Answer, Error = StorageError>,
     {
+        self.room.check(&command)?;
         let weight = u32::try_from(command.weight()).unwrap_or(u32::MAX);
         let memory = self.memory.clone().try_acquire_many_owned(weight).map_err(|_| overloaded())?;
         let (response, answer) = oneshot::channel();
@@ -204,6 +210,7 @@ struct Committer {
     requests: Receiver<Request>,
     waiting: Arc<AtomicUsize>,
     writer: Box<dyn Writer>,
+    keeper: Keeper,
     clock: Arc<dyn Clock>,
     recent: Arc<RecentPages>,
     last_commit: Arc<LastCommit>,
@@ -216,6 +223,7 @@ struct Committer {
 
 impl Committer {
     fn run(mut self) {
+        self.keeper.begin(&mut *self.writer);
         loop {
             match self.wait() {
                 Ok(Request::Run(first)) => {
@@ -233,7 +241,14 @@ impl Committer {
                     let _ = writer.send(self.writer);
                     return;
                 }
-                Err(RecvTimeoutError::Timeout) => self.purge_step(),
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.keeper.next_look().is_some_and(|due| due <= Instant::now()) {
+                        self.keeper.look(&mut *self.writer);
+                    }
+                    if self.next_purge.is_some_and(|due| due <= Instant::now() + PURGE_INTERVAL) {
+                        self.purge_step();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     if let Err(error) = self.writer.close() {
                         tracing::error!(%error, "closing the database failed");
@@ -244,7 +259,7 @@ impl Committer {
         }
     }
 
-    /// The next request; a time-out when there is none and a reclaiming step can be taken instead.
+    /// The next request; a time-out when there is none and a reclaiming step, or a look at the disk, is due instead.
     fn wait(&self) -> Result<Request, RecvTimeoutError> {
         let began = Instant::now();
         while began.elapsed() < LINGER {
@@ -254,13 +269,13 @@ impl Committer {
                 Err(TryRecvError::Empty) => std::hint::spin_loop(),
             }
         }
-        match self.next_purge {
+        // Idle time is for reclaiming: no need to keep the pace meant for constant traffic.
+        let now = Instant::now();
+        let purge = self.next_purge.map(|due| due.saturating_duration_since(now).saturating_sub(PURGE_INTERVAL));
+        let look = self.keeper.next_look().map(|due| due.saturating_duration_since(now));
+        match purge.into_iter().chain(look).min() {
             None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => {
-                // Idle time is for reclaiming: no need to keep the pace meant for constant traffic.
-                let patience = due.saturating_duration_since(Instant::now()).saturating_sub(PURGE_INTERVAL);
-                self.requests.recv_timeout(patience)
-            }
+            Some(patience) => self.requests.recv_timeout(patience),
         }
     }
 
@@ -285,19 +300,30 @@ impl Committer {
         let waiting = self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed).saturating_sub(jobs.len());
         metrics::gauge!(QUEUE_COMMANDS).set(waiting as f64);
         metrics::histogram!(BATCH_COMMANDS).record(jobs.len() as f64);
+        self.keeper.look(&mut *self.writer);
+        let (jobs, refused): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| self.keeper.takes(&job.command));
+        for job in refused {
+            let _ = job.response.send(Err(no_room()));
+        }
+        if jobs.is_empty() {
+            return;
+        }
         let (commands, responses): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| (job.command, (job.response, job._memory))).unzip();
         let answers = self.commit_together_or_apart(commands);
+        self.keeper.committed(&mut *self.writer);
         for ((response, _memory), answer) in responses.into_iter().zip(answers) {
             let _ = response.send(answer);
         }
     }
 
     /// One commit for all. If it fails because a stored row is damaged, each command gets a commit of its own, so that
-    /// only those that need that row fail; any other failure is everybody's.
+    /// only those that need that row fail. If there is no room, those that free some are tried again with what was made.
+    /// Any other failure is everybody's.
     fn commit_together_or_apart(&mut self, commands: Vec<Command>) -> Vec<Result<Answer, StorageError>> {
         let count = commands.len();
-        let apart = if count > 1 { commands.clone() } else { Vec::new() };
+        let one_by_one = count > 1 || commands.iter().all(Command::frees_room);
+        let apart = if one_by_one { commands.clone() } else { Vec::new() };
         match self.commit(commands) {
             Ok(answers) => answers,
             Err(error @ StorageError::Corrupt { .. }) if count > 1 => {
@@ -308,6 +334,25 @@ impl Committer {
                 );
                 let alone = |command| self.commit(vec![command]).and_then(|answers| sole(answers)?);
                 apart.into_iter().map(alone).collect()
+            }
+            Err(error @ StorageError::Full { .. }) => {
+                let was_full = self.keeper.is_full();
+                let made_room = self.keeper.refused(&mut *self.writer);
+                tracing::debug!(error = &error as &dyn std::error::Error, calls = count, "no room for a commit");
+                if (was_full && !made_room) || apart.is_empty() {
+                    return vec![Err(error); count];
+                }
+                let mut again = |command: Command| {
+                    if !self.keeper.takes(&command) {
+                        return Err(no_room());
+                    }
+                    let answer = self.commit(vec![command]).and_then(|answers| sole(answers)?);
+                    if matches!(answer, Err(StorageError::Full { .. })) {
+                        self.keeper.refused(&mut *self.writer);
+                    }
+                    answer
+                };
+                apart.into_iter().map(&mut again).collect()
             }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, calls = count, "a commit failed");
@@ -360,7 +405,17 @@ impl Committer {
     }
 
     fn purge_step(&mut self) {
-        let result = self.commit(vec![Command::Purge { at_most: PURGE_STEP }]);
+        let step = Command::Purge { at_most: PURGE_STEP };
+        let has_room = self.keeper.takes(&step);
+        let result = if has_room { self.commit(vec![step]) } else { Err(no_room()) };
+        if matches!(result, Err(StorageError::Full { .. })) {
+            if has_room {
+                self.keeper.refused(&mut *self.writer);
+            }
+            self.next_purge = Some(Instant::now() + PURGE_INTERVAL + PURGE_RETRY);
+            return;
+        }
+        self.keeper.committed(&mut *self.writer);
         self.next_purge = match result.map(|answers| answers.into_iter().next()) {
             Ok(Some(Ok(Answer::Step(Step { more: true, .. })))) => Some(Instant::now() + PURGE_INTERVAL),
             Ok(Some(Ok(_))) => None,

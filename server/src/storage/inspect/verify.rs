@@ -138,7 +138,12 @@ mod tests {
         for backend in [Backend::Sqlite, Backend::Redb] {
             let path = directory.path().join(backend.name());
             tokio::runtime::Runtime::new().unwrap().block_on(async {
-                let options = StorageOptions { backend, path: path.clone(), redb: RedbOptions::default() };
+                let options = StorageOptions {
+                    backend,
+                    path: path.clone(),
+                    redb: RedbOptions::default(),
+                    min_free: Default::default(),
+                };
                 let store = storage::open(&options, Arc::new(SystemClock)).await.unwrap();
                 store.create_user("one", None).await.unwrap();
                 store.create_user("two", None).await.unwrap();

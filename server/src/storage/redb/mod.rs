@@ -42,15 +42,27 @@ use self::{
 pub(super) use self::{schema::CATALOGUE, shipped::SHIPPED};
 use super::{
     Backend, Clock, LoginKey, OpenError, RedbOptions, Storage, StorageError, Timestamp, files,
-    front::{Front, Past, engine::Writer},
+    front::{Front, Past, Room, engine::Writer},
 };
 
 /// Opens the store in the redb file at `path`, creating, repairing and migrating it as needed. That may take long and
 /// blocks the thread.
-pub(super) fn open(path: &Path, options: RedbOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+pub(super) fn open_in(
+    path: &Path,
+    options: RedbOptions,
+    room: Arc<Room>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Storage>, OpenError> {
     let store = Arc::new(open_store(path, options)?);
     let live = if options.inspection_socket { answer_tools(&store, path) } else { None };
-    front_over(RedbWriter { store, live }, clock)
+    let reserve = room.clone();
+    store.when_full(move || reserve.make_room());
+    front_over(RedbWriter { store, live }, room, clock)
+}
+
+#[cfg(test)]
+fn open(path: &Path, options: RedbOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    open_in(path, options, Room::unbounded(), clock)
 }
 
 /// Lets tools look into the open store. Without that the server runs as well, so a failure is only worth a warning.
@@ -90,14 +102,14 @@ pub(super) fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, 
 }
 
 fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    front_over(RedbWriter { store: Arc::new(store), live: None }, clock)
+    front_over(RedbWriter { store: Arc::new(store), live: None }, Room::unbounded(), clock)
 }
 
-fn front_over(writer: RedbWriter, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+fn front_over(writer: RedbWriter, room: Arc<Room>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
     let past = past(&writer.store)?;
     let login_key = login_key(&writer.store)?;
     let reader = RedbReader(writer.store.clone());
-    Ok(Arc::new(Front::start(Backend::Redb, Box::new(writer), reader, past, login_key, clock)?))
+    Ok(Arc::new(Front::start(Backend::Redb, Box::new(writer), reader, past, login_key, room, clock)?))
 }
 
 /// The secret that challenges are made with, drawn where there is none: at the first start on a store that is new, was

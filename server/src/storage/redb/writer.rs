@@ -37,6 +37,10 @@ impl Writer for RedbWriter {
         stored.and_then(|result| result).map_err(storage_error("commit"))
     }
 
+    fn settle(&mut self) -> Result<(), StorageError> {
+        self.store.recover().map_err(storage_error("open the file again on a full disk"))
+    }
+
     fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError> {
         let stored = self.store.write(|batch| batch.run(|operation| operation.set_meta(HIGH_WATER, &id.to_bytes())));
         stored.and_then(|result| result).map_err(storage_error("store the high-water id"))

@@ -34,14 +34,14 @@ use tokio::sync::Mutex;
 use ulid::Ulid;
 
 use self::{
-    error::{primary_code, storage_error},
+    error::{open_error, storage_error},
     reader::SqliteReader,
     writer::SqliteWriter,
 };
 use super::{
     Backend, Clock, LoginKey, OpenError, Storage, StorageError, Timestamp,
     files::{self, beside, path_error},
-    front::{Front, Past, engine::Writer},
+    front::{Front, Past, Room, engine::Writer},
     id::parse_ulid,
 };
 
@@ -59,8 +59,10 @@ const PROBED_AT: &str = "probed_at";
 
 /// The largest this program may let the write-ahead log stay between checkpoints.
 const WAL_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
-/// How much further it may grow before truncating it is tried again, while somebody's long read forbids it.
-const WAL_STEP_BYTES: u64 = 16 * 1024 * 1024;
+/// The part of that by which it may grow further before truncating it is tried again, while somebody's long read forbids it.
+const WAL_STEPS: u64 = 4;
+/// The shortest it is kept, on a disk without room for more.
+const SHORTEST_LOG_BYTES: u64 = 128 * 1024;
 /// How long writers may wait for the reads under way when the log is truncated.
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(20);
 /// How long to wait for another process (a backup, a shell) that holds SQLite's lock.
@@ -73,7 +75,7 @@ const CACHED_STATEMENTS: usize = 256;
 const CACHE_KIB: u32 = 16 * 1024;
 
 /// Opens the store in the SQLite file at `path`, creating and migrating it as needed.
-pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+pub(super) async fn open(path: &Path, room: Arc<Room>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
     let (writer, past) = open_own_writer(path).await?;
     let login_key = login_key(&mut *writer.connection().lock().await).await?;
     let readers = SqlitePoolOptions::new()
@@ -87,7 +89,7 @@ pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn S
         .await
         .map_err(|error| open_error(path, error))?;
     let reader = SqliteReader::pooled(readers);
-    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, past, login_key, clock)?))
+    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, past, login_key, room, clock)?))
 }
 
 /// The writing half of the store in the SQLite file at `path`, created and migrated as needed, and what the store remembers.
@@ -136,7 +138,15 @@ pub(super) async fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Stor
     let connection = Arc::new(Mutex::new(connection));
     let writer = SqliteWriter::in_memory(connection.clone());
     let reader = SqliteReader::shared(connection);
-    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, Past::default(), login_key, clock)?))
+    Ok(Arc::new(Front::start(
+        Backend::Sqlite,
+        Box::new(writer),
+        reader,
+        Past::default(),
+        login_key,
+        Room::unbounded(),
+        clock,
+    )?))
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -284,26 +294,6 @@ async fn login_key(connection: &mut SqliteConnection) -> Result<LoginKey, Storag
     let drawn = LoginKey::draw()?;
     writer::store_fact(connection, LOGIN_KEY, &drawn.to_hex()).await?;
     Ok(drawn)
-}
-
-fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
-    if let sqlx::Error::Io(error) = &error {
-        return path_error(path, error);
-    }
-    match primary_code(&error) {
-        Some(5 | 6) => OpenError::InUse { path: path.into(), holder: files::holder_of(path) },
-        Some(8 | 14) => OpenError::Path {
-            path: path.into(),
-            problem: error.to_string(),
-            remedy: "Give the user that runs this program read and write access to the file and its directory",
-        },
-        Some(10 | 13) => OpenError::Path {
-            path: path.into(),
-            problem: error.to_string(),
-            remedy: "Check the disk: it may be full, or failing",
-        },
-        _ => OpenError::Damaged { path: path.into(), problem: error.to_string(), remedy: error::REMEDY },
-    }
 }
 
 #[cfg(test)]

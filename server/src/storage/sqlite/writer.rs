@@ -12,10 +12,10 @@ use tokio::{runtime::Handle, sync::Mutex};
 use ulid::Ulid;
 
 use super::{
-    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, CLOSED_AT, HIGH_WATER, PROBED_AT, WAL_LIMIT_BYTES, WAL_STEP_BYTES, challenges,
-    channels,
+    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, CLOSED_AT, HIGH_WATER, PROBED_AT, SHORTEST_LOG_BYTES, WAL_LIMIT_BYTES, WAL_STEPS,
+    challenges, channels,
     checkpoint::Checkpointer,
-    error::storage_error,
+    error::{is_full, storage_error},
     messages, sessions,
     sql::{Reading, execute, key_list},
     users,
@@ -53,8 +53,10 @@ pub(super) struct SqliteWriter {
 struct DatabaseFile {
     options: SqliteConnectOptions,
     wal: PathBuf,
-    /// Bytes of the log at which it is to be truncated.
-    log_due: u64,
+    /// Bytes that the disk has free.
+    free: u64,
+    /// Bytes of the log below which truncating it is not tried again, because a long read forbade it.
+    not_before: u64,
     /// The connection failed in a way that a rollback did not mend; the next batch opens another.
     broken: bool,
     checkpointer: Checkpointer,
@@ -79,7 +81,8 @@ impl SqliteWriter {
                 checkpointer,
                 options,
                 wal: beside(path, "-wal"),
-                log_due: WAL_LIMIT_BYTES,
+                free: u64::MAX,
+                not_before: 0,
                 broken: false,
                 _lock: lock,
             }),
@@ -126,6 +129,22 @@ impl Writer for SqliteWriter {
             }
             result.map(|_| ())
         })
+    }
+
+    fn note_free(&mut self, free: u64) {
+        if let Some(file) = &mut self.file {
+            file.free = free;
+        }
+    }
+
+    /// Moves the log to the file and gives its room back.
+    fn settle(&mut self) -> Result<(), StorageError> {
+        let Self { connection, runtime, file, .. } = self;
+        if file.is_none() {
+            return Ok(());
+        }
+        let truncated = runtime.block_on(async { truncate_the_log(&mut *connection.lock().await).await });
+        truncated.map(|_| ()).map_err(|error| storage_error("move the log to the file", error))
     }
 
     fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError> {
@@ -320,17 +339,23 @@ pub(super) async fn store_fact(connection: &mut SqliteConnection, name: &str, va
 ///
 /// A read that takes minutes, such as a dump of the running store, is not waited for: writers would stand still. The log
 /// grows by a step, and truncating it is tried again.
+///
+/// Where the disk has little room, the log is kept so short that all of it fits into what is free, should all its pages be
+/// new to the file.
 async fn bound_the_log(connection: &mut SqliteConnection, file: &mut DatabaseFile) {
     let bytes = std::fs::metadata(&file.wal).map_or(0, |wal| wal.len());
-    if bytes <= file.log_due {
+    let limit = WAL_LIMIT_BYTES.min(file.free / 2).max(SHORTEST_LOG_BYTES);
+    if bytes <= limit.max(file.not_before) {
         return;
     }
-    file.log_due = match truncate_the_log(connection).await {
-        Ok(true) => WAL_LIMIT_BYTES,
-        Ok(false) => bytes + WAL_STEP_BYTES,
+    file.not_before = match truncate_the_log(connection).await {
+        Ok(true) => 0,
+        Ok(false) => bytes + limit / WAL_STEPS,
         Err(error) => {
-            tracing::warn!(%error, bytes, "the write-ahead log could not be truncated; it is tried again as it grows");
-            bytes + WAL_STEP_BYTES
+            if !is_full(&error) {
+                tracing::warn!(%error, bytes, "the write-ahead log could not be truncated; it is tried again as it grows");
+            }
+            bytes + limit / WAL_STEPS
         }
     };
 }
