@@ -207,13 +207,13 @@ mod tests {
     }
 
     /// Has room for nothing until some is made.
-    #[derive(Debug, Default)]
+    #[derive(Clone, Debug, Default)]
     struct Tight {
-        has_room: AtomicBool,
-        below: InMemoryBackend,
+        has_room: Arc<AtomicBool>,
+        below: Arc<InMemoryBackend>,
     }
 
-    impl StorageBackend for Arc<Tight> {
+    impl StorageBackend for Tight {
         fn len(&self) -> io::Result<u64> {
             self.below.len()
         }
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_write_that_finds_no_room_is_repeated_once_where_some_can_be_made() {
         for can_be_made in [true, false] {
-            let tight = Arc::new(Tight::default());
+            let tight = Tight::default();
             tight.below.set_len(4096).unwrap();
             let medium = Medium::over(tight.clone()).unwrap();
             let asked = Arc::new(AtomicUsize::new(0));

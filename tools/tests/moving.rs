@@ -5,12 +5,9 @@
 #[macro_use]
 mod support;
 
-use std::{fs, sync::Arc};
+use std::fs;
 
-use decentcom_server::storage::{
-    Backend, Category, Channel, Message, Timestamp, User,
-    inspect::{self, Row},
-};
+use decentcom_server::storage::Backend;
 use support::*;
 
 for_each_backend! {
@@ -172,54 +169,6 @@ fn ids_go_on_above_the_largest_ever_given_out(backend: Backend) {
         });
         assert!(next > last, "{path}: {next} after {last}");
     }
-}
-
-/// Makes a store in which every text is a key, a name, a topic, a message: also those that no call would take any more.
-fn write_as_older_versions_did<'a>(backend: Backend, path: &std::path::Path, texts: impl Iterator<Item = &'a String>) {
-    let created_at = Timestamp::from_millis(1_704_067_200_000).unwrap();
-    let id = |number: u128| ulid::Ulid::from_parts(created_at.as_millis(), number);
-    let (place, _) = inspect::Place::claim(backend, path).unwrap();
-    let mut import = place.import().unwrap();
-    let mut last = 0;
-    for text in texts {
-        let [user, channel, category, message] = [1, 2, 3, 4].map(|number| id(last + number));
-        last += 4;
-        let text = text.clone();
-        let rows = [
-            Row::User(Arc::new(User {
-                id: user.into(),
-                pubkey: text.clone(),
-                display_name: Some(text.clone()),
-                avatar_hash: None,
-                is_bot: false,
-                is_member: true,
-                created_at,
-                updated_at: created_at,
-            })),
-            Row::Channel(Arc::new(Channel {
-                id: channel.into(),
-                name: text.clone(),
-                topic: Some(text.clone()),
-                category_id: Some(text.clone()),
-                position: 0,
-                created_at,
-                updated_at: created_at,
-            })),
-            Row::Category(Arc::new(Category { id: category.into(), name: text.clone(), position: 0, created_at })),
-            Row::Message(Arc::new(Message {
-                id: message.into(),
-                channel_id: channel.into(),
-                author_id: user.into(),
-                content: text,
-                edited_at: None,
-                deleted: false,
-                created_at,
-            })),
-        ];
-        import.append(rows.into()).unwrap();
-    }
-    import.close(Some(id(last))).unwrap();
-    place.install(None).unwrap();
 }
 
 fn naughty_strings_survive(backend: Backend) {

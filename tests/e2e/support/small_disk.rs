@@ -97,7 +97,7 @@ impl SmallDisk {
 
     /// Bytes that are free.
     pub(crate) fn free(&self) -> u64 {
-        let disk = rustix::fs::statvfs(&self.root()).unwrap();
+        let disk = rustix::fs::statvfs(self.root()).unwrap();
         disk.f_bavail * disk.f_frsize
     }
 

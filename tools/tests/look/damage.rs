@@ -116,7 +116,7 @@ fn a_damaged_user_is_not_taken_for_a_missing_one() {
 #[test]
 fn references_to_nothing_are_found() {
     let (place, content) = Place::filled(Backend::Redb);
-    for table in ["channels", "users", "users_by_pubkey"] {
+    for table in ["channels", "users", "users_by_pubkey", "members_by_id"] {
         place.redb(table, |table| table.retain(|_, _| false).unwrap());
     }
     let findings = found(&place);

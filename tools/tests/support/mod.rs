@@ -374,3 +374,52 @@ pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: u
     place.install(existing).unwrap();
     nobody_is_starting();
 }
+
+/// Makes a store in which every text is a key, a name, a topic, a message: also those that no call would take any more.
+pub(crate) fn write_as_older_versions_did<'a>(backend: Backend, path: &Path, texts: impl Iterator<Item = &'a String>) {
+    use decentcom_server::storage::{Category, Channel, Message, Timestamp, User, inspect::Row};
+    let created_at = Timestamp::from_millis(1_704_067_200_000).unwrap();
+    let id = |number: u128| ulid::Ulid::from_parts(created_at.as_millis(), number);
+    let (place, _) = inspect::Place::claim(backend, path).unwrap();
+    let mut import = place.import().unwrap();
+    let mut last = 0;
+    for text in texts {
+        let [user, channel, category, message] = [1, 2, 3, 4].map(|number| id(last + number));
+        last += 4;
+        let text = text.clone();
+        let rows = [
+            Row::User(Arc::new(User {
+                id: user.into(),
+                pubkey: text.clone(),
+                display_name: Some(text.clone()),
+                avatar_hash: None,
+                is_bot: false,
+                is_member: true,
+                created_at,
+                updated_at: created_at,
+            })),
+            Row::Channel(Arc::new(Channel {
+                id: channel.into(),
+                name: text.clone(),
+                topic: Some(text.clone()),
+                category_id: Some(text.clone()),
+                position: 0,
+                created_at,
+                updated_at: created_at,
+            })),
+            Row::Category(Arc::new(Category { id: category.into(), name: text.clone(), position: 0, created_at })),
+            Row::Message(Arc::new(Message {
+                id: message.into(),
+                channel_id: channel.into(),
+                author_id: user.into(),
+                content: text,
+                edited_at: None,
+                deleted: false,
+                created_at,
+            })),
+        ];
+        import.append(rows.into()).unwrap();
+    }
+    import.close(Some(id(last))).unwrap();
+    place.install(None).unwrap();
+}

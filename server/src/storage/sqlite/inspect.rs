@@ -108,7 +108,7 @@ struct SqliteInspection {
     runtime: Runtime,
     state: State,
     holder: Option<String>,
-    /// Companions that were not there before.
+    /// Companions that nobody needs who does not look.
     new_companions: Vec<PathBuf>,
     /// Keeps servers out of a store left by a crash: an index in memory does not notice what they do to the log.
     lock: Option<File>,
@@ -126,7 +126,8 @@ pub(in crate::storage) fn open(path: &Path) -> Result<Box<dyn Inspection>, OpenE
         (None, _) => State::Crashed,
     };
     let companions = ["-wal", "-shm"].map(|suffix| beside(path, suffix));
-    let new_companions = companions.into_iter().filter(|companion| !companion.exists()).collect();
+    // Where there is no log, they are of somebody who looked, perhaps of one who was killed: nobody's, either way.
+    let new_companions = companions.into_iter().filter(|it| log_bytes == 0 || !it.exists()).collect();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -26,7 +26,7 @@ pub(super) fn store(dataset: Dataset) -> Result<Arc<dyn Storage>, Failure> {
     let Some(Row::User(somebody)) = people_and_places().next() else { return Err(failure("a dataset without people")) };
     let page = (0..MESSAGES).map(|number| dataset.a_message(number)).collect();
     let held = Held { user: somebody, page };
-    let (key, Room::unbounded(), clock) = (LoginKey::from_bytes([0; 32]), Arc::new(SystemClock));
+    let (key, clock) = (LoginKey::from_bytes([0; 32]), Arc::new(SystemClock));
     Ok(Arc::new(Front::start(Backend::Redb, Box::new(Nobody), held, Past::default(), key, Room::unbounded(), clock)?))
 }
 
