@@ -227,6 +227,9 @@ impl Storage for Reopening {
         open.is_closed = true;
         open.store.close().await
     }
+    fn obstacle(&self) -> Option<String> {
+        None // nobody takes its files away
+    }
     fn backend(&self) -> Backend {
         self.options.backend
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Write};
 
 use decentcom_server::storage::{
     Entity, MessageId,
-    inspect::{Moment, Place, Row},
+    inspect::{Moment, Place, Row, is_there},
 };
 use ulid::Ulid;
 
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) fn run(options: &cli::Load, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let store = &options.store;
     if options.dry_run {
-        let is_there = std::fs::metadata(&store.path).is_ok_and(|file| file.len() > 0);
+        let is_there = is_there(store.backend, &store.path)?;
         let mut existing = if is_there { Some(session.open(store, Moment::One)?) } else { None };
         let plan = Plan::make(options, existing.as_deref_mut(), session)?;
         plan.say("would load", out)?;

@@ -117,6 +117,10 @@ impl Storage for Metered {
         self.0.backend()
     }
 
+    fn obstacle(&self) -> Option<String> {
+        self.0.obstacle()
+    }
+
     fn changes(&self) -> ChangeFeed {
         self.0.changes()
     }

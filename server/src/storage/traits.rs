@@ -328,6 +328,10 @@ pub trait Storage: UserStore + MessageStore + ChannelStore + CategoryStore + Ses
     /// is `Ok`.
     async fn close(&self) -> Result<(), StorageError>;
 
+    /// What keeps the store from taking changes for now, in a sentence for its operator; `None` while nothing does. Known
+    /// without a call that fails: of a file that was taken away, within a second.
+    fn obstacle(&self) -> Option<String>;
+
     /// Which backend this is.
     fn backend(&self) -> Backend;
 

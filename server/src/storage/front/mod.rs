@@ -33,7 +33,7 @@ use ulid::Ulid;
 
 use self::{
     command::{ChannelChange, Command, InCategory, Step},
-    engine::{Bounds, Page, Reader, StoredSession, Writer},
+    engine::{Bounds, Page, Presence, Reader, StoredSession, Writer},
     queue::{LastCommit, Queue, closed},
     recent::{RecentPages, Shown},
 };
@@ -90,6 +90,8 @@ pub struct Front<R> {
     backend: Backend,
     clock: Arc<dyn Clock>,
     queue: Queue,
+    /// Whether the store's files are in their place.
+    presence: Arc<Presence>,
     reader: R,
     recent: Arc<RecentPages>,
     last_commit: Arc<LastCommit>,
@@ -119,11 +121,13 @@ impl<R: Reader> Front<R> {
         let (feed, _) = broadcast::channel(FEED_CAPACITY);
         let weak_feed = feed.downgrade();
         let recent = Arc::new(RecentPages::default());
+        let presence = writer.presence();
         let queue = Queue::start(writer, past.high_water, clock.clone(), recent.clone(), last_commit.clone(), feed)?;
         Ok(Self {
             backend,
             clock,
             queue,
+            presence,
             reader,
             recent,
             last_commit,
@@ -618,9 +622,15 @@ impl<R: Reader> Storage for Front<R> {
         self.closed.store(true, Ordering::Release);
         let Some(writer) = self.queue.stop().await else { return Ok(()) };
         self.reader.close().await;
+        let away = self.presence.check(); // closing may remove what is looked for
         tokio::task::spawn_blocking(move || writer.close())
             .await
-            .map_err(|error| StorageError::internal("close the database", error))?
+            .map_err(|error| StorageError::internal("close the database", error))??;
+        away // what was acknowledged may be lost: that is no good order
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        self.presence.last_problem()
     }
 
     fn backend(&self) -> Backend {

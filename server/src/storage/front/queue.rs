@@ -21,7 +21,7 @@ use ulid::Ulid;
 use super::{
     command::{Answer, Command, Step},
     decide::Batch,
-    engine::{Rows, Staged, Wants, Write, Writer},
+    engine::{Presence, Rows, Staged, Wants, Write, Writer},
     mint::Mint,
     recent::RecentPages,
 };
@@ -43,6 +43,8 @@ const PURGE_INTERVAL: Duration = Duration::from_millis(20);
 /// answered call again within that time, and to be woken up takes as long. It keeps its core: by yielding it would get
 /// behind everybody else who has work.
 const LINGER: Duration = Duration::from_micros(30);
+/// Without traffic, the store's files are looked for this often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 /// After a reclaiming step failed, the next try waits this long.
 const PURGE_RETRY: Duration = Duration::from_secs(10);
 
@@ -106,6 +108,7 @@ impl Queue {
         let (sender, requests) = sync_channel(MAX_QUEUE_COMMANDS);
         let waiting = Arc::new(AtomicUsize::new(0));
         let committer = Committer {
+            presence: writer.presence(),
             requests,
             waiting: waiting.clone(),
             writer,
@@ -204,6 +207,8 @@ struct Committer {
     requests: Receiver<Request>,
     waiting: Arc<AtomicUsize>,
     writer: Box<dyn Writer>,
+    /// Whether the store's files are where they were opened; as long as they are not, nothing is acknowledged.
+    presence: Arc<Presence>,
     clock: Arc<dyn Clock>,
     recent: Arc<RecentPages>,
     last_commit: Arc<LastCommit>,
@@ -225,7 +230,9 @@ impl Committer {
                         let _ = writer.send(self.writer);
                         return;
                     }
-                    if self.next_purge.is_some_and(|due| due <= Instant::now()) {
+                    if self.presence.last_problem().is_none()
+                        && self.next_purge.is_some_and(|due| due <= Instant::now())
+                    {
                         self.purge_step();
                     }
                 }
@@ -233,7 +240,13 @@ impl Committer {
                     let _ = writer.send(self.writer);
                     return;
                 }
-                Err(RecvTimeoutError::Timeout) => self.purge_step(),
+                Err(RecvTimeoutError::Timeout) => {
+                    let is_there = self.check_files().is_ok();
+                    self.writer.note_newest(self.stored_high_water);
+                    if is_there && self.next_purge.is_some_and(|due| due <= Instant::now() + PURGE_INTERVAL) {
+                        self.purge_step();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     if let Err(error) = self.writer.close() {
                         tracing::error!(%error, "closing the database failed");
@@ -244,7 +257,7 @@ impl Committer {
         }
     }
 
-    /// The next request; a time-out when there is none and a reclaiming step can be taken instead.
+    /// The next request; a time-out when there is none and there is time for what else is to be done.
     fn wait(&self) -> Result<Request, RecvTimeoutError> {
         let began = Instant::now();
         while began.elapsed() < LINGER {
@@ -254,14 +267,9 @@ impl Committer {
                 Err(TryRecvError::Empty) => std::hint::spin_loop(),
             }
         }
-        match self.next_purge {
-            None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => {
-                // Idle time is for reclaiming: no need to keep the pace meant for constant traffic.
-                let patience = due.saturating_duration_since(Instant::now()).saturating_sub(PURGE_INTERVAL);
-                self.requests.recv_timeout(patience)
-            }
-        }
+        // Idle time is for reclaiming: no need to keep the pace meant for constant traffic.
+        let until_purge = |due: Instant| due.saturating_duration_since(Instant::now()).saturating_sub(PURGE_INTERVAL);
+        self.requests.recv_timeout(self.next_purge.map_or(LOOK_INTERVAL, |due| until_purge(due).min(LOOK_INTERVAL)))
     }
 
     /// Everything that waits, up to a batch's bounds; and whether to stop after it.
@@ -287,10 +295,30 @@ impl Committer {
         metrics::histogram!(BATCH_COMMANDS).record(jobs.len() as f64);
         let (commands, responses): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| (job.command, (job.response, job._memory))).unzip();
-        let answers = self.commit_together_or_apart(commands);
+        let answers = self.commit_in_place(commands);
         for ((response, _memory), answer) in responses.into_iter().zip(answers) {
             let _ = response.send(answer);
         }
+    }
+
+    /// Commits, and answers, as long as the store's files are in their place.
+    fn commit_in_place(&mut self, commands: Vec<Command>) -> Vec<Result<Answer, StorageError>> {
+        let count = commands.len();
+        // Before, so that nothing is changed in a file that is away; afterwards, so that what got into one is not
+        // acknowledged.
+        if let Err(away) = self.check_files() {
+            return vec![Err(away); count];
+        }
+        let answers = self.commit_together_or_apart(commands);
+        self.writer.note_newest(self.stored_high_water);
+        match self.check_files() {
+            Ok(()) => answers,
+            Err(away) => vec![Err(away); count],
+        }
+    }
+
+    fn check_files(&mut self) -> Result<(), StorageError> {
+        self.presence.check().inspect_err(|_| self.writer.rescue())
     }
 
     /// One commit for all. If it fails because a stored row is damaged, each command gets a commit of its own, so that

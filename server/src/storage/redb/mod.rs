@@ -9,6 +9,7 @@ mod error;
 pub(super) mod inspect;
 pub(super) mod maintain;
 mod messages;
+mod opening;
 mod reader;
 mod schema;
 mod sessions;
@@ -41,7 +42,8 @@ use self::{
 };
 pub(super) use self::{schema::CATALOGUE, shipped::SHIPPED};
 use super::{
-    Backend, Clock, LoginKey, OpenError, RedbOptions, Storage, StorageError, Timestamp, files,
+    Backend, Clock, LoginKey, OpenError, RedbOptions, Storage, StorageError, Timestamp,
+    files::{self, Presence},
     front::{Front, Past, engine::Writer},
 };
 
@@ -49,8 +51,16 @@ use super::{
 /// blocks the thread.
 pub(super) fn open(path: &Path, options: RedbOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
     let store = Arc::new(open_store(path, options)?);
+    let presence = presence(path)?;
+    opening::begin(&store)?;
     let live = if options.inspection_socket { answer_tools(&store, path) } else { None };
-    front_over(RedbWriter { store, live }, clock)
+    front_over(RedbWriter { store, live, presence }, clock)
+}
+
+/// The file that was just opened by this path.
+fn presence(path: &Path) -> Result<Arc<Presence>, OpenError> {
+    let named = files::kind::absolute(path)?;
+    Ok(Arc::new(Presence::of([files::target(&named), named])))
 }
 
 /// Lets tools look into the open store. Without that the server runs as well, so a failure is only worth a warning.
@@ -69,8 +79,10 @@ fn answer_tools(store: &Arc<Store>, path: &Path) -> Option<LiveServer> {
 /// The writing half of the store in the redb file at `path`, and what the store remembers.
 pub(super) fn open_writer(path: &Path, options: RedbOptions) -> Result<(Box<dyn Writer>, Past), OpenError> {
     let store = open_store(path, options)?;
+    opening::begin(&store)?;
     let past = past(&store)?;
-    Ok((Box::new(RedbWriter { store: Arc::new(store), live: None }), past))
+    let presence = presence(path)?;
+    Ok((Box::new(RedbWriter { store: Arc::new(store), live: None, presence }), past))
 }
 
 fn open_store(path: &Path, options: RedbOptions) -> Result<Store, OpenError> {
@@ -90,7 +102,7 @@ pub(super) fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, 
 }
 
 fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    front_over(RedbWriter { store: Arc::new(store), live: None }, clock)
+    front_over(RedbWriter { store: Arc::new(store), live: None, presence: Arc::default() }, clock)
 }
 
 fn front_over(writer: RedbWriter, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::super::StorageError;
 
 /// SQLite's primary result codes, <https://www.sqlite.org/rescode.html>.
-mod code {
+pub(super) mod code {
     pub(super) const BUSY: u32 = 5;
     pub(super) const LOCKED: u32 = 6;
     pub(super) const READONLY: u32 = 8;
     pub(super) const CORRUPT: u32 = 11;
-    pub(super) const FULL: u32 = 13;
+    pub(in super::super) const FULL: u32 = 13;
     pub(super) const NOTADB: u32 = 26;
 }
 
