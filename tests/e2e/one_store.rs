@@ -185,6 +185,9 @@ async fn a_store_that_is_idle_notices_it_too(backend: &str) {
         assert!(Instant::now() < deadline, "{}", server.log());
         std::thread::sleep(Duration::from_millis(10));
     }
+    let ready = reqwest::get(server.url("/health/ready")).await.unwrap();
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(ready.text().await.unwrap().contains("moved, replaced or deleted"));
     // Reads go on, and changes once it is back.
     user.history(&channel, 10).await;
     fs::rename(store.with_file_name("away"), &store).unwrap();

@@ -149,6 +149,9 @@ impl Readiness {
 
 /// When the newest commit was made; or, in words that say nothing of the database's own, why there can be none.
 async fn changes_can_be_stored(app: &App) -> Result<Timestamp, String> {
+    if app.store.obstacle().is_some() {
+        return Err("the store's files were moved, replaced or deleted; the server's log says which".into());
+    }
     match timeout(PATIENCE, app.store.probe(RECENT)).await {
         Ok(Ok(at)) => Ok(at),
         Ok(Err(error)) => {
