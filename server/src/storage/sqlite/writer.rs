@@ -7,8 +7,7 @@ use tokio::{runtime::Handle, sync::Mutex};
 use ulid::Ulid;
 
 use super::{
-    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, HIGH_WATER, PROBED_AT, WAL_LIMIT_BYTES, WAL_STEP_BYTES, challenges,
-    channels,
+    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, HIGH_WATER, PROBED_AT, WAL_LIMIT_BYTES, WAL_STEP_BYTES, challenges, channels,
     checkpoint::Checkpointer,
     error::storage_error,
     messages,
