@@ -270,12 +270,21 @@ fn what_is_no_file_is_refused_at_once() {
             (at("socket"), "it is a socket"),
             ("/dev/null".into(), "it is a device"),
             (at("store"), "in the place of a file that belongs to"),
-            (":memory:".into(), "not in memory"),
-            ("file:store?mode=memory".into(), "leave `file:`"),
-            (at(&long), "Choose a shorter name"),
         ] {
             let said = refusal(program(place.path()), backend, &name);
             assert!(said.to_lowercase().contains(&expected.to_lowercase()), "{backend} {}: {said}", name.display());
+        }
+        for (name, expected) in [
+            (":memory:".into(), "not in memory"),
+            ("file:store?mode=memory".into(), "Leave `file:`"),
+            (at(&long), "Choose a shorter name"),
+        ] {
+            let mut command = program(place.path());
+            command.env("DECENTCOM_STORAGE__BACKEND", backend).env("DECENTCOM_STORAGE__DATABASE_PATH", name);
+            let ended = command.output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(2), "{said}");
+            assert!(said.contains("database_path") && said.contains(expected), "{said}");
         }
         if backend == "sqlite" {
             for companion in ["-wal", "-shm", "-journal"] {

@@ -110,6 +110,11 @@ pub fn accept_copy(options: &StorageOptions) -> Result<bool, OpenError> {
     }
 }
 
+/// Refuses names that no store of `backend` can have, such as `:memory:`; looks at no file.
+pub fn check_name(path: &std::path::Path, backend: Backend) -> Result<(), OpenError> {
+    files::kind::check_name(path, backend)
+}
+
 /// What is to be said of the place where the database lies, if it is no local disk.
 pub fn place_warning(path: &std::path::Path) -> Option<String> {
     files::filesystem::warning(path)

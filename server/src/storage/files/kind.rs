@@ -34,7 +34,8 @@ pub(in crate::storage) fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
     std::path::absolute(path).map_err(|error| path_error(path, &error))
 }
 
-fn check_name(path: &Path, backend: Backend) -> Result<(), OpenError> {
+/// Refuses names that no store can have.
+pub(in crate::storage) fn check_name(path: &Path, backend: Backend) -> Result<(), OpenError> {
     let name = path.file_name().map_or(0, OsStr::len);
     let full = absolute(path).ok().map_or(0, |full| full.as_os_str().len());
     let bytes = path.as_os_str().as_bytes();
