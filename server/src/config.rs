@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::checks::public_key;
 pub use self::reload::Reloaded;
-use crate::storage::{Backend, MinFree, RedbOptions, StorageOptions, limits::MAX_CONTENT_BYTES};
+use crate::storage::{Backend, MinFree, RedbOptions, StorageOptions, check_name, limits::MAX_CONTENT_BYTES};
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_PATH: &str = "decentcom.toml";
@@ -442,6 +442,8 @@ impl Config {
                 .map_err(|error| impossible(key, format!("leads nowhere: {error}")))
         };
         let key = "[storage] database_path";
+        check_name(&self.storage.path, self.storage.backend)
+            .map_err(|error| impossible(key, format!("cannot be used: {error}")))?;
         let database = absolute(key, &self.storage.path)?;
         // Earlier versions began in the working directory: a store that lies there must not be passed over for a new one.
         let earlier = std::path::absolute(&self.storage.path).ok().filter(|earlier| *earlier != database);

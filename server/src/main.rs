@@ -49,6 +49,9 @@ struct Arguments {
     /// Start although the clock seems wrong: before this program was built, or more than a year past the newest commit.
     #[arg(long)]
     accept_clock: bool,
+    /// Start on a copy of a store that was open when it was copied, without what its log had.
+    #[arg(long)]
+    accept_copy: bool,
     #[command(subcommand)]
     command: Option<Request>,
 }
@@ -147,6 +150,15 @@ async fn run(arguments: Arguments, mut config: Config, logs: Logs) -> Result<(),
     let open_files = raise_limit_on_open_files();
     config.network.lower_connections_to(connections_within(open_files));
     tracing::info!(open_files, "up to {} connections at once", config.network.max_connections);
+    if let Some(warning) = storage::place_warning(&config.storage.path) {
+        tracing::warn!("{warning}");
+    }
+    if arguments.accept_copy {
+        match storage::accept_copy(&config.storage).map_err(|error| error.to_string())? {
+            true => tracing::warn!("--accept-copy: going on with what is in the file, without what its log had"),
+            false => tracing::warn!("--accept-copy: there is nothing to accept; leave it out the next time"),
+        }
+    }
     let clock: Arc<dyn Clock> = if arguments.accept_clock { Arc::new(SystemClock) } else { Arc::new(CautiousClock) };
     // A task of its own: opening may block, on a slow disk or a lock, where signals are still to be heard.
     let opening = (config.storage.clone(), clock.clone());

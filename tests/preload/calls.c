@@ -219,6 +219,9 @@ CHANGES_NAME(unlink, (const char *path), (path), REMOVE)
 
 int rename(const char *from, const char *to) {
     struct name old = named(from), new = named(to);
+    /* Each points into itself, and was moved here. */
+    find_below(&old);
+    find_below(&new);
     if (!old.below && !new.below) return REAL(rename)(from, to);
     if (!old.below || !new.below) refuse("a rename across the disk's border");
     return INTERCEPT(NAMING, REAL(rename)(from, to), {

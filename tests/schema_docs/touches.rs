@@ -362,8 +362,8 @@ async fn watch(backend: Backend) -> Vec<(String, Touches)> {
         "close".into(),
         match &mut outside {
             Some(_) => {
-                assert_eq!(written(&seen), ["INSERT INTO meta".to_owned()].into());
-                [("meta".to_owned(), ['U'].into())].into()
+                assert_eq!(written(&seen), ["DELETE FROM meta".to_owned(), "INSERT INTO meta".to_owned()].into());
+                [("meta".to_owned(), ['U', 'D'].into())].into()
             }
             None => touches_of_events(&seen),
         },

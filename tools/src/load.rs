@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Write, path::Path};
 
 use decentcom_server::storage::{
     Entity, MessageId,
-    inspect::{Moment, Place, Row},
+    inspect::{Moment, Place, Row, is_there},
 };
 use ulid::Ulid;
 
@@ -23,7 +23,7 @@ pub(crate) fn run(options: &cli::Load, session: &Session, out: &mut dyn Write) -
     let directory = store.path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if options.dry_run {
         let mut input = Input::open(&options.file, directory)?;
-        let is_there = std::fs::metadata(&store.path).is_ok_and(|file| file.len() > 0);
+        let is_there = is_there(store.backend, &store.path)?;
         let mut existing = if is_there { Some(session.open(store, Moment::One)?) } else { None };
         let plan = Plan::make(options, &mut input, existing.as_deref_mut(), session)?;
         plan.say("would load", out)?;

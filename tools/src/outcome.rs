@@ -64,6 +64,7 @@ impl From<OpenError> for Failure {
             OpenError::InUse { .. } | OpenError::Busy { .. } => Code::InUse,
             OpenError::WrongFormat { .. } | OpenError::Damaged { .. } => Code::Corrupt,
             OpenError::NewerFormat { .. } => Code::Newer,
+            OpenError::Name { .. } => Code::Usage,
             OpenError::Storage(error) => return error.into(),
             _ => Code::Io,
         };

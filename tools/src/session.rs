@@ -123,6 +123,9 @@ impl Session {
             };
             self.say(&format!("{store} is open in {holder}: {how}"));
         }
+        if let Some(doubt) = opened.doubt() {
+            self.say(&format!("{store}: {doubt}"));
+        }
         Ok(opened)
     }
 }

@@ -112,6 +112,8 @@ fn check(options: &cli::Verify, session: &Session, out: &mut dyn Write) -> Resul
 /// What was found.
 #[derive(Default)]
 struct Report {
+    /// The store was open when it was copied, without its log.
+    is_a_copy: bool,
     levels: BTreeMap<Level, (u64, Vec<Finding>)>,
     mendable: u64,
     /// Pages that hold something else than was written.
@@ -120,6 +122,7 @@ struct Report {
 
 impl Report {
     fn take(&mut self, finding: Finding) {
+        self.is_a_copy |= finding.table == "meta" && finding.key == "open_since";
         self.mendable += u64::from(is_mendable(&finding));
         // A page that SQLite has lost holds nothing.
         self.bad_pages += u64::from(finding.level == Level::Pages && !finding.problem.ends_with(": never used"));
@@ -181,7 +184,7 @@ fn is_mendable(finding: &Finding) -> bool {
         // Two rows that an index cannot both have stay two rows.
         Level::Indexes => !finding.problem.starts_with("non-unique"),
         Level::Times => (finding.table.as_str(), finding.key.as_str()) == ("meta", "high_water_id"),
-        Level::File => (finding.table.as_str(), finding.key.as_str()) == ("meta", "catalogue"),
+        Level::File => finding.table == "meta" && matches!(finding.key.as_str(), "catalogue" | "open_since"),
         _ => false,
     }
 }
@@ -208,7 +211,7 @@ impl Plan {
             Backend::Redb => "make every index anew from the records",
             Backend::Sqlite => "make every index anew from the records (REINDEX)",
         };
-        let steps = match report.mendable {
+        let mut steps = match report.mendable {
             0 => Vec::new(),
             _ => vec![
                 format!("keep a copy of the files as {}.before-repair", options.store.path.display()),
@@ -216,6 +219,9 @@ impl Plan {
                 "record the largest id there is, if a smaller one is recorded".into(),
             ],
         };
+        if report.is_a_copy {
+            steps.push("take what is in the file for all there is; what its log had stays lost".into());
+        }
         let repair = if options.yes && refusal.is_none() && report.mendable > 0 { "doing" } else { "would" };
         Self { repair, mends: report.mendable, cannot_mend, steps, refusal }
     }

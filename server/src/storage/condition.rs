@@ -29,6 +29,11 @@ pub enum Trouble {
         /// Bytes that are to stay free.
         min_free: Option<u64>,
     },
+    /// A file of the store was moved, replaced or deleted: no change is taken. Ends when it is back in its place.
+    Away {
+        /// Which, and what became of it.
+        problem: String,
+    },
 }
 
 impl Trouble {
@@ -36,6 +41,7 @@ impl Trouble {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Full { .. } => "full",
+            Self::Away { .. } => "away",
         }
     }
 }
@@ -51,6 +57,7 @@ impl fmt::Display for Trouble {
                 in_words(*min_free)
             ),
             Self::Full { .. } => f.write_str("the disk is full; free some space"),
+            Self::Away { problem } => f.write_str(problem),
         }
     }
 }

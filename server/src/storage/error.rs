@@ -190,6 +190,16 @@ pub enum OpenError {
         /// What the operator should do next.
         remedy: &'static str,
     },
+    /// No store can have this name.
+    #[error("`{}` names no store: {problem}. {remedy}", path.display())]
+    Name {
+        /// The name.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What the operator should do next.
+        remedy: &'static str,
+    },
     /// The file belongs to something else.
     #[error("{} is not {expected} database: {found}. {remedy}", path.display())]
     WrongFormat {

@@ -114,6 +114,25 @@ pub fn open(options: &StorageOptions, clock: Arc<dyn Clock>) -> Opening<'_> {
     })
 }
 
+/// Takes a copy of a store that was open, without what its log had, for what it is: the next start opens it. Answers whether
+/// the file is one; a redb file never is.
+pub fn accept_copy(options: &StorageOptions) -> Result<bool, OpenError> {
+    match options.backend {
+        Backend::Sqlite => sqlite::opening::accept(&options.path),
+        Backend::Redb => Ok(false),
+    }
+}
+
+/// Refuses names that no store of `backend` can have, such as `:memory:`; looks at no file.
+pub fn check_name(path: &std::path::Path, backend: Backend) -> Result<(), OpenError> {
+    files::kind::check_name(path, backend)
+}
+
+/// What is to be said of the place where the database lies, if it is no local disk.
+pub fn place_warning(path: &std::path::Path) -> Option<String> {
+    files::filesystem::warning(path)
+}
+
 /// Opens an empty store that lives in memory and is gone when dropped; for tests and trials.
 pub fn open_in_memory(backend: Backend, clock: Arc<dyn Clock>) -> Opening<'static> {
     match backend {

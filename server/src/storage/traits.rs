@@ -335,7 +335,7 @@ pub trait Storage: UserStore + MessageStore + ChannelStore + CategoryStore + Ses
     /// Which backend this is.
     fn backend(&self) -> Backend;
 
-    /// What is wrong with the store as a whole, if anything is. Cheap enough to be asked every second.
+    /// What is wrong with the store as a whole, if anything is: of a file that was taken away, within a second. Cheap enough to be asked every second.
     fn condition(&self) -> Condition;
 
     /// Everything committed from now on, in commit order, each change exactly once, after it is visible to reads and

@@ -6,6 +6,7 @@ pub(crate) mod disk;
 pub(crate) mod files;
 pub(crate) mod gateway;
 pub(crate) mod ledger;
+pub(crate) mod posting;
 pub(crate) mod power_cuts;
 pub(crate) mod preload;
 pub(crate) mod process;

@@ -107,6 +107,16 @@ impl SmallDisk {
     }
 }
 
+/// The built program, to run in `directory`, with `from` mounted on `to` as well; nobody else sees that.
+pub(crate) fn with_bind_mount(directory: &Path, from: &Path, to: &Path) -> Command {
+    let may = |namespaces| Command::new("unshare").args([namespaces, "true"]).status().is_ok_and(|it| it.success());
+    let namespaces = if may("-m") { "-m" } else { "-rm" };
+    let mut command = prepared(Command::new("unshare"));
+    command.args([namespaces, "sh", "-c", r#"mount --bind "$0" "$1" && exec "$2""#]).args([from, to]).arg(PROGRAM);
+    command.current_dir(directory);
+    command
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = self.holder.kill();

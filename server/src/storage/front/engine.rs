@@ -11,6 +11,7 @@ use std::{
 
 use ulid::Ulid;
 
+pub use crate::storage::files::Presence;
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, Entity, Message, MessageId, MessagePage, Session, SessionDigest,
     StorageError, Timestamp, UsedChallenge, User, UserId,
@@ -208,6 +209,17 @@ pub trait Writer: Send {
 
     /// Stores the largest id ever given out, in a durable commit of its own.
     fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError>;
+
+    /// The store's files, where it has any: whether they are still in their place.
+    fn presence(&self) -> Arc<Presence> {
+        Arc::default()
+    }
+
+    /// Called while a file is away, before nothing more is done: puts what was committed where it survives this process best.
+    fn rescue(&mut self) {}
+
+    /// Told every now and then how far ids have come; what is committed has this one.
+    fn note_newest(&mut self, _newest: Ulid) {}
 
     /// Notes the time and closes the database in good order.
     fn close(self: Box<Self>) -> Result<(), StorageError>;

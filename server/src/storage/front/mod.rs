@@ -35,14 +35,14 @@ use ulid::Ulid;
 
 use self::{
     command::{ChannelChange, Command, InCategory, Step},
-    engine::{Bounds, Page, Reader, StoredSession, Writer},
+    engine::{Bounds, Page, Presence, Reader, StoredSession, Writer},
     queue::{LastCommit, Queue, closed},
     recent::{RecentPages, Shown},
 };
 use super::{
     Backend, Category, CategoryChoice, CategoryId, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelId,
     ChannelStore, Clock, Condition, Entity, LogIn, LoggedIn, LoginKey, MAX_SLOTS, Message, MessageId, MessagePage,
-    MessageStore, OpenError, PageAt, Session, SessionDigest, SessionStore, Storage, StorageError, Timestamp,
+    MessageStore, OpenError, PageAt, Session, SessionDigest, SessionStore, Storage, StorageError, Timestamp, Trouble,
     UsedChallenge, User, UserId, UserStore,
     changes::FEED_CAPACITY,
     limits::{MAX_CONTENT_BYTES, MAX_PAGE, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
@@ -93,6 +93,8 @@ pub struct Front<R> {
     backend: Backend,
     clock: Arc<dyn Clock>,
     queue: Queue,
+    /// Whether the store's files are in their place.
+    presence: Arc<Presence>,
     reader: R,
     recent: Arc<RecentPages>,
     last_commit: Arc<LastCommit>,
@@ -124,6 +126,7 @@ impl<R: Reader> Front<R> {
         let (feed, _) = broadcast::channel(FEED_CAPACITY);
         let weak_feed = feed.downgrade();
         let recent = Arc::new(RecentPages::default());
+        let presence = writer.presence();
         let queue = Queue::start(
             writer,
             past.high_water,
@@ -137,6 +140,7 @@ impl<R: Reader> Front<R> {
             backend,
             clock,
             queue,
+            presence,
             reader,
             recent,
             last_commit,
@@ -632,9 +636,11 @@ impl<R: Reader> Storage for Front<R> {
         self.closed.store(true, Ordering::Release);
         let Some(writer) = self.queue.stop().await else { return Ok(()) };
         self.reader.close().await;
+        let away = self.presence.check(); // closing may remove what is looked for
         tokio::task::spawn_blocking(move || writer.close())
             .await
-            .map_err(|error| StorageError::internal("close the database", error))?
+            .map_err(|error| StorageError::internal("close the database", error))??;
+        away // what was acknowledged may be lost: that is no good order
     }
 
     fn backend(&self) -> Backend {
@@ -642,7 +648,8 @@ impl<R: Reader> Storage for Front<R> {
     }
 
     fn condition(&self) -> Condition {
-        self.room.condition()
+        let away = self.presence.last_problem().map(|problem| Trouble::Away { problem });
+        Condition { troubles: away.into_iter().chain(self.room.condition().troubles).collect() }
     }
 
     fn changes(&self) -> ChangeFeed {

@@ -21,7 +21,7 @@ use ulid::Ulid;
 use super::{
     command::{Answer, Command, Step},
     decide::Batch,
-    engine::{Rows, Staged, Wants, Write, Writer},
+    engine::{Presence, Rows, Staged, Wants, Write, Writer},
     mint::Mint,
     recent::RecentPages,
     room::{Keeper, Room, no_room},
@@ -44,6 +44,8 @@ const PURGE_INTERVAL: Duration = Duration::from_millis(20);
 /// answered call again within that time, and to be woken up takes as long. It keeps its core: by yielding it would get
 /// behind everybody else who has work.
 const LINGER: Duration = Duration::from_micros(30);
+/// Without traffic, the store's files are looked for this often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 /// After a reclaiming step failed, the next try waits this long.
 const PURGE_RETRY: Duration = Duration::from_secs(10);
 
@@ -109,6 +111,7 @@ impl Queue {
         let (sender, requests) = sync_channel(MAX_QUEUE_COMMANDS);
         let waiting = Arc::new(AtomicUsize::new(0));
         let committer = Committer {
+            presence: writer.presence(),
             requests,
             waiting: waiting.clone(),
             keeper: Keeper::of(room.clone()),
@@ -211,6 +214,8 @@ struct Committer {
     waiting: Arc<AtomicUsize>,
     writer: Box<dyn Writer>,
     keeper: Keeper,
+    /// Whether the store's files are where they were opened; as long as they are not, nothing is acknowledged.
+    presence: Arc<Presence>,
     clock: Arc<dyn Clock>,
     recent: Arc<RecentPages>,
     last_commit: Arc<LastCommit>,
@@ -233,7 +238,9 @@ impl Committer {
                         let _ = writer.send(self.writer);
                         return;
                     }
-                    if self.next_purge.is_some_and(|due| due <= Instant::now()) {
+                    if self.presence.last_problem().is_none()
+                        && self.next_purge.is_some_and(|due| due <= Instant::now())
+                    {
                         self.purge_step();
                     }
                 }
@@ -245,7 +252,9 @@ impl Committer {
                     if self.keeper.next_look().is_some_and(|due| due <= Instant::now()) {
                         self.keeper.look(&mut *self.writer);
                     }
-                    if self.next_purge.is_some_and(|due| due <= Instant::now() + PURGE_INTERVAL) {
+                    let is_there = self.check_files().is_ok();
+                    self.writer.note_newest(self.stored_high_water);
+                    if is_there && self.next_purge.is_some_and(|due| due <= Instant::now() + PURGE_INTERVAL) {
                         self.purge_step();
                     }
                 }
@@ -259,7 +268,7 @@ impl Committer {
         }
     }
 
-    /// The next request; a time-out when there is none and a reclaiming step, or a look at the disk, is due instead.
+    /// The next request; a time-out when there is none and there is time for what else is to be done.
     fn wait(&self) -> Result<Request, RecvTimeoutError> {
         let began = Instant::now();
         while began.elapsed() < LINGER {
@@ -273,10 +282,8 @@ impl Committer {
         let now = Instant::now();
         let purge = self.next_purge.map(|due| due.saturating_duration_since(now).saturating_sub(PURGE_INTERVAL));
         let look = self.keeper.next_look().map(|due| due.saturating_duration_since(now));
-        match purge.into_iter().chain(look).min() {
-            None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(patience) => self.requests.recv_timeout(patience),
-        }
+        let patience = purge.into_iter().chain(look).fold(LOOK_INTERVAL, Duration::min);
+        self.requests.recv_timeout(patience)
     }
 
     /// Everything that waits, up to a batch's bounds; and whether to stop after it.
@@ -310,11 +317,31 @@ impl Committer {
         }
         let (commands, responses): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| (job.command, (job.response, job._memory))).unzip();
-        let answers = self.commit_together_or_apart(commands);
+        let answers = self.commit_in_place(commands);
         self.keeper.committed(&mut *self.writer);
         for ((response, _memory), answer) in responses.into_iter().zip(answers) {
             let _ = response.send(answer);
         }
+    }
+
+    /// Commits, and answers, as long as the store's files are in their place.
+    fn commit_in_place(&mut self, commands: Vec<Command>) -> Vec<Result<Answer, StorageError>> {
+        let count = commands.len();
+        // Before, so that nothing is changed in a file that is away; afterwards, so that what got into one is not
+        // acknowledged.
+        if let Err(away) = self.check_files() {
+            return vec![Err(away); count];
+        }
+        let answers = self.commit_together_or_apart(commands);
+        self.writer.note_newest(self.stored_high_water);
+        match self.check_files() {
+            Ok(()) => answers,
+            Err(away) => vec![Err(away); count],
+        }
+    }
+
+    fn check_files(&mut self) -> Result<(), StorageError> {
+        self.presence.check().inspect_err(|_| self.writer.rescue())
     }
 
     /// One commit for all. If it fails because a stored row is damaged, each command gets a commit of its own, so that

@@ -7,7 +7,7 @@ use ulid::Ulid;
 use super::{Inspection, Moment, Place, open};
 use crate::storage::{
     Backend, OpenError, StorageError,
-    files::{self, beside},
+    files::{self, beside, descriptor::Descriptor},
     redb, sqlite,
 };
 
@@ -70,8 +70,8 @@ fn make_compact(
 ) -> Result<Option<Box<dyn Inspection>>, OpenError> {
     let (path, partial) = (place.path(), place.partial());
     place.discard()?; // what one that was killed has left
-    drop(files::create_private(&partial)?);
     let copy_error = |error: &std::io::Error| files::path_error(&partial, error);
+    drop(Descriptor::write(&partial).map_err(|error| copy_error(&error))?); // for nobody else to read
     let existing = match backend {
         Backend::Redb => {
             phase("copying")?;

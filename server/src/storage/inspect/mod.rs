@@ -34,7 +34,7 @@ pub use self::{
     rules::{Rules, texts},
     verify::verify,
 };
-use super::{Backend, OpenError, StorageError, Timestamp, redb, sqlite};
+use super::{Backend, OpenError, StorageError, Timestamp, files, redb, sqlite};
 pub use super::{
     finding::{Finding, Level},
     front::engine::{Row, StoredSession},
@@ -66,6 +66,12 @@ pub fn open(
     }
 }
 
+/// Whether there is something in the file at `path`; what can be no store is refused.
+pub fn is_there(backend: Backend, path: &Path) -> Result<bool, OpenError> {
+    files::kind::check(path, backend)?;
+    Ok(files::sizes(path).0 > 0)
+}
+
 /// A store opened to be looked at.
 pub trait Inspection {
     /// Which engine keeps it.
@@ -76,6 +82,9 @@ pub trait Inspection {
 
     /// Whether all that is read is of one moment.
     fn moment(&self) -> Moment;
+
+    /// What is wrong with how its files lie together, and what to do: what is read may not be all there was.
+    fn doubt(&self) -> Option<String>;
 
     /// What is known of the store as a whole.
     fn facts(&mut self) -> Result<Facts, StorageError>;
@@ -218,8 +227,14 @@ pub struct Facts {
     pub created_at: Option<Timestamp>,
     /// When it was last closed in good order.
     pub closed_at: Option<Timestamp>,
+    /// The store's own id, made with it.
+    pub store_id: Option<String>,
+    /// When it was last opened, unless it was closed since.
+    pub open_since: Option<Timestamp>,
     /// How it was left.
     pub state: State,
+    /// What is wrong with how its files lie together, and what to do.
+    pub doubt: Option<String>,
     /// The largest id ever given out.
     pub high_water: Option<Ulid>,
     /// Bytes of the files, as `ls` says.
@@ -239,4 +254,6 @@ pub enum State {
     Crashed,
     /// Open in another process.
     Open,
+    /// Its files do not belong together, or one is missing.
+    Doubtful,
 }

@@ -16,6 +16,7 @@ use super::{
     channels,
     error::{open_error, storage_error},
     log_progress, messages,
+    opening::{OPEN_SINCE, STORE_ID},
     schema::{CATALOGUE, HIGH_WATER, LOGIN_KEY, SCHEMA},
     sessions, users,
     writer::RedbWriter,
@@ -138,7 +139,7 @@ pub(in crate::storage) fn example() -> Result<Box<dyn Inspection>, OpenError> {
     let path = Path::new(":memory:");
     let store = Options::default().open_with_backend(InMemoryBackend::new(), &SCHEMA);
     let store = Arc::new(store.map_err(|error| open_error(path, error))?);
-    let (created_at, closed_at) = fill(&mut RedbWriter { store: store.clone(), live: None })?;
+    let (created_at, closed_at) = fill(&mut RedbWriter { store: store.clone(), live: None, presence: Arc::default() })?;
     let dated = store.write(|batch| {
         batch.run(|operation| {
             operation.set_meta("created_at", created_at.as_millis().to_string().as_bytes())?;
@@ -243,6 +244,11 @@ impl Inspection for RedbInspection {
         if matches!(self.source, Source::Live(_)) { Moment::Steps } else { Moment::One }
     }
 
+    /// There is but one file.
+    fn doubt(&self) -> Option<String> {
+        None
+    }
+
     fn facts(&mut self) -> Result<Facts, StorageError> {
         let (file_bytes, allocated_bytes) = files::sizes(&self.path);
         let format = self.text_fact("format")?.unwrap_or_else(|| "none".into());
@@ -255,7 +261,10 @@ impl Inspection for RedbInspection {
             current_fingerprint: fingerprint(CATALOGUE),
             created_at: self.time_fact("created_at")?,
             closed_at: self.time_fact("closed_at")?,
+            store_id: self.text_fact(STORE_ID)?,
+            open_since: self.time_fact(OPEN_SINCE)?,
             state: self.state,
+            doubt: None,
             high_water: self.fact(HIGH_WATER)?.and_then(|bytes| bytes.try_into().ok()).map(Ulid::from_bytes),
             file_bytes,
             allocated_bytes,

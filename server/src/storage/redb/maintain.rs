@@ -8,10 +8,10 @@ use ulid::Ulid;
 use super::{
     CATALOGUE,
     error::{open_error, storage_error},
-    newest_ids, open_store,
+    newest_ids, open_store, opening,
     schema::{HIGH_WATER, PROBED_AT, Purges, SCHEMA},
 };
-use crate::storage::{Clock as _, OpenError, RedbOptions, SystemClock, files};
+use crate::storage::{Clock as _, OpenError, RedbOptions, StorageError, SystemClock, files};
 
 pub(in crate::storage) fn repair(path: &Path) -> Result<PathBuf, OpenError> {
     // Looking at the file keeps writers out of it while it is copied.
@@ -21,7 +21,7 @@ pub(in crate::storage) fn repair(path: &Path) -> Result<PathBuf, OpenError> {
     let store = open_store(path, RedbOptions::default()).map_err(named)?;
     store.rebuild_indexes().map_err(storage_error("make the indexes anew"))?;
     raise_high_water(&store)?;
-    store.close().map_err(storage_error("close the store"))?;
+    close(&store)?;
     Ok(copy)
 }
 
@@ -29,7 +29,7 @@ pub(in crate::storage) fn compact(path: &Path) -> Result<(), OpenError> {
     let store = open_store(path, RedbOptions::default()).map_err(named)?;
     // Each pass moves what it can; the next one finds what that has made possible.
     while store.compact().map_err(storage_error("compact the file"))? {}
-    store.close().map_err(storage_error("close the store"))?;
+    close(&store)?;
     Ok(())
 }
 
@@ -49,8 +49,13 @@ pub(in crate::storage) fn lower_high_water(path: &Path) -> Result<Option<Ulid>, 
         })
     });
     stored.and_then(|result| result).map_err(storage_error(attempt))?;
-    store.close().map_err(storage_error("close the store"))?;
+    close(&store)?;
     Ok(largest)
+}
+
+/// A store left by a crash is closed in good order from now on.
+fn close(store: &Store) -> Result<(), StorageError> {
+    opening::end(store).and_then(|()| store.close()).map_err(storage_error("close the store"))
 }
 
 /// Records the largest id that is there. Unlike at a start, a recorded one that cannot be read is no reason to stop.

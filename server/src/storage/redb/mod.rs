@@ -9,6 +9,7 @@ mod error;
 pub(super) mod inspect;
 pub(super) mod maintain;
 mod messages;
+mod opening;
 mod reader;
 mod schema;
 mod sessions;
@@ -41,7 +42,8 @@ use self::{
 };
 pub(super) use self::{schema::CATALOGUE, shipped::SHIPPED};
 use super::{
-    Backend, Clock, LoginKey, OpenError, RedbOptions, Storage, StorageError, Timestamp, files,
+    Backend, Clock, LoginKey, OpenError, RedbOptions, Storage, StorageError, Timestamp,
+    files::{self, Presence},
     front::{Front, Past, Room, engine::Writer},
 };
 
@@ -54,10 +56,18 @@ pub(super) fn open_in(
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Storage>, OpenError> {
     let store = Arc::new(open_store(path, options)?);
+    let presence = presence(path)?;
+    opening::begin(&store)?;
     let live = if options.inspection_socket { answer_tools(&store, path) } else { None };
     let reserve = room.clone();
     store.when_full(move || reserve.make_room());
-    front_over(RedbWriter { store, live }, room, clock)
+    front_over(RedbWriter { store, live, presence }, room, clock)
+}
+
+/// The file that was just opened by this path.
+fn presence(path: &Path) -> Result<Arc<Presence>, OpenError> {
+    let named = files::kind::absolute(path)?;
+    Ok(Arc::new(Presence::of([files::target(&named), named])))
 }
 
 #[cfg(test)]
@@ -81,8 +91,10 @@ fn answer_tools(store: &Arc<Store>, path: &Path) -> Option<LiveServer> {
 /// The writing half of the store in the redb file at `path`, and what the store remembers.
 pub(super) fn open_writer(path: &Path, options: RedbOptions) -> Result<(Box<dyn Writer>, Past), OpenError> {
     let store = open_store(path, options)?;
+    opening::begin(&store)?;
     let past = past(&store)?;
-    Ok((Box::new(RedbWriter { store: Arc::new(store), live: None }), past))
+    let presence = presence(path)?;
+    Ok((Box::new(RedbWriter { store: Arc::new(store), live: None, presence }), past))
 }
 
 fn open_store(path: &Path, options: RedbOptions) -> Result<Store, OpenError> {
@@ -102,7 +114,7 @@ pub(super) fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, 
 }
 
 fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    front_over(RedbWriter { store: Arc::new(store), live: None }, Room::unbounded(), clock)
+    front_over(RedbWriter { store: Arc::new(store), live: None, presence: Arc::default() }, Room::unbounded(), clock)
 }
 
 fn front_over(writer: RedbWriter, room: Arc<Room>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {

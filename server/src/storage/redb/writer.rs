@@ -8,12 +8,13 @@ use ulid::Ulid;
 use super::{
     challenges, channels,
     error::storage_error,
-    messages,
+    messages, opening,
     schema::{HIGH_WATER, PROBED_AT},
     sessions, users,
 };
 use crate::storage::{
     StorageError,
+    files::Presence,
     front::engine::{Row, Rows, Staged, Wants, Write, Writer},
 };
 
@@ -22,6 +23,7 @@ pub(super) struct RedbWriter {
     pub(super) store: Arc<Store>,
     /// Answers tools for as long as the store is open.
     pub(super) live: Option<LiveServer>,
+    pub(super) presence: Arc<Presence>,
 }
 
 impl Writer for RedbWriter {
@@ -46,8 +48,14 @@ impl Writer for RedbWriter {
         stored.and_then(|result| result).map_err(storage_error("store the high-water id"))
     }
 
+    fn presence(&self) -> Arc<Presence> {
+        self.presence.clone()
+    }
+
     fn close(mut self: Box<Self>) -> Result<(), StorageError> {
         self.live = None;
+        // Only worth having: a full disk must not keep anybody from closing.
+        let _ = opening::end(&self.store);
         self.store.close().map_err(storage_error("close the database"))
     }
 }

@@ -5,14 +5,14 @@ use std::{path::Path, sync::Arc};
 use super::super::{OpenError, StorageError, files, space};
 
 /// SQLite's primary result codes, <https://www.sqlite.org/rescode.html>.
-mod code {
+pub(super) mod code {
     pub(super) const BUSY: u32 = 5;
     pub(super) const LOCKED: u32 = 6;
     pub(super) const NOMEM: u32 = 7;
     pub(super) const READONLY: u32 = 8;
     pub(super) const IOERR: u32 = 10;
     pub(super) const CORRUPT: u32 = 11;
-    pub(super) const FULL: u32 = 13;
+    pub(in super::super) const FULL: u32 = 13;
     pub(super) const CANTOPEN: u32 = 14;
     pub(super) const NOTADB: u32 = 26;
     /// Of [`IOERR`], those for which there was no room: the index of the log, shared memory in a file, could not grow, or

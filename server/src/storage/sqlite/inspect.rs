@@ -4,7 +4,6 @@
 //! makes its own in memory; where no server has the store open, companions that were not there before are removed again.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,11 +15,14 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteRow},
 };
 use tokio::{runtime::Runtime, sync::Mutex};
+use ulid::Ulid;
 
 use super::{
     BUSY_TIMEOUT, CLOSED_AT, HIGH_WATER, LOGIN_KEY, MIGRATIONS, channels,
     error::{REMEDY, primary_code, storage_error},
-    lock_path, messages, migrate, open_error, refuse_foreign_schema, refuse_newer_schema,
+    messages, migrate, open_error,
+    opening::{Doubt, Files, OPEN_SINCE, STORE_ID},
+    refuse_foreign_schema, refuse_newer_schema,
     schema::{CURRENT, Schema},
     sessions,
     sql::execute,
@@ -29,7 +31,11 @@ use super::{
 };
 use crate::storage::{
     Backend, Entity, OpenError, StorageError, Timestamp,
-    files::{self, beside},
+    files::{
+        self, beside,
+        descriptor::{Descriptor, InUse, Inode},
+        held::note_path,
+    },
     finding::{Finding, Level},
     front::engine::Row,
     id::parse_ulid,
@@ -102,49 +108,102 @@ const YOUNGER_COLUMNS: &[(&str, &str, &str)] = &[("users", "is_bot", "0"), ("use
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 struct SqliteInspection {
+    /// The path as it was given.
     path: PathBuf,
+    /// The file's own, beside which its companions lie.
+    own: PathBuf,
     /// `None` once closed.
     connection: Option<SqliteConnection>,
     runtime: Runtime,
     state: State,
     holder: Option<String>,
+    /// What is wrong with how the files lie together.
+    doubt: Option<Doubt>,
     /// Companions that nobody needs who does not look.
     new_companions: Vec<PathBuf>,
     /// Keeps servers out of a store left by a crash: an index in memory does not notice what they do to the log.
-    lock: Option<File>,
+    lock: Option<Lock>,
     /// Tables known to be as they are read.
     sound: Vec<&'static str>,
+    _in_use: Option<InUse>,
+}
+
+/// The locks of a store, shared with others who look at it.
+struct Lock {
+    file: Descriptor,
+    note: Option<Descriptor>,
 }
 
 pub(in crate::storage) fn open(path: &Path) -> Result<Box<dyn Inspection>, OpenError> {
     files::require(path, Backend::Sqlite)?;
-    let (holder, lock) = holder(path);
-    let log_bytes = files::sizes(&beside(path, "-wal")).0;
-    let state = match (&holder, log_bytes) {
-        (Some(_), _) => State::Open,
-        (None, 0) => State::Closed,
-        (None, _) => State::Crashed,
+    let own = files::target(&files::kind::absolute(path)?);
+    let failed = |error| files::path_error(path, &error);
+    let inode = Inode::at(&own).map_err(failed)?;
+    let is_ours = InUse::is_begun(inode);
+    let in_use = InUse::begin(inode);
+    let (holder, lock) = match lock(&own).map_err(failed)? {
+        Locked::By(holder) => (Some(holder), None),
+        Locked::Shared(lock) => (None, Some(lock)),
     };
-    let companions = ["-wal", "-shm"].map(|suffix| beside(path, suffix));
+    let log = beside(&own, "-wal");
+    if let (Some(holder), false) = (&holder, is_ours || log.exists()) {
+        // Its log, and the index of that, have names that come of the one it was opened by.
+        let holder = Some(format!("{holder}, which opened it by another name: only that shows all of it"));
+        return Err(OpenError::InUse { path: path.into(), holder });
+    }
+    let files = match &lock {
+        Some(lock) => Some(Files::of(&own, &lock.file, lock.note.as_ref())?),
+        None => None,
+    };
+    let mut doubt = files.as_ref().and_then(Files::doubt);
+    let state = match (&holder, doubt, files::sizes(&log).0) {
+        (Some(_), ..) => State::Open,
+        (None, Some(_), _) => State::Doubtful,
+        (None, None, 0) => State::Closed,
+        (None, None, _) => State::Crashed,
+    };
+    let companions = ["-wal", "-shm"].map(|suffix| beside(&own, suffix));
     // Where there is no log, they are of somebody who looked, perhaps of one who was killed: nobody's, either way.
-    let new_companions = companions.into_iter().filter(|it| log_bytes == 0 || !it.exists()).collect();
+    let is_without_log = state == State::Closed;
+    let new_companions = companions.into_iter().filter(|it| is_without_log || !it.exists()).collect();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StorageError::internal("start a runtime", error))?;
-    let lock = lock.filter(|_| state == State::Crashed);
+    let alone = SqliteConnectOptions::new().filename(&own).immutable(true);
     let connected = runtime.block_on(async {
-        match connect(path, connecting(path, state)).await {
+        if doubt == Some(Doubt::ForeignLog) {
+            return connect(path, alone).await; // without the log
+        }
+        match connect(path, connecting(&own, state)).await {
             // Nobody may write beside the file, and it has no log: then it is all there is.
-            Err(OpenError::Path { .. }) if state == State::Closed => {
-                connect(path, SqliteConnectOptions::new().filename(path).immutable(true)).await
-            }
+            Err(OpenError::Path { .. }) if files::sizes(&log).0 == 0 && holder.is_none() => connect(path, alone).await,
             connected => connected,
         }
     });
     let connection = Some(connected?);
+    let lock = lock.filter(|_| state != State::Closed);
     let (path, sound) = (path.into(), Vec::new());
-    Ok(Box::new(SqliteInspection { path, connection, runtime, state, holder, new_companions, lock, sound }))
+    let mut inspection = SqliteInspection {
+        path,
+        own,
+        connection,
+        runtime,
+        state,
+        holder,
+        doubt,
+        new_companions,
+        lock,
+        sound,
+        _in_use: Some(in_use),
+    };
+    if let Some(newest) = files.and_then(|files| files.newest()).filter(|_| doubt.is_none())
+        && inspection.newest_id().is_some_and(|found| found < newest)
+    {
+        doubt = Some(Doubt::WithoutLog);
+        (inspection.doubt, inspection.state) = (doubt, State::Doubtful);
+    }
+    Ok(Box::new(inspection))
 }
 
 /// See [`inspect::example`](crate::storage::inspect::example).
@@ -181,23 +240,38 @@ pub(in crate::storage) fn example() -> Result<Box<dyn Inspection>, OpenError> {
     })?;
     Ok(Box::new(SqliteInspection {
         path: path.into(),
+        own: path.into(),
         connection: Some(connection),
         runtime,
         state: State::Closed,
         holder: None,
+        doubt: None,
         new_companions: Vec::new(),
         lock: None,
         sound: Vec::new(),
+        _in_use: None,
     }))
 }
 
-/// The server that has the store open; or the lock, shared, if none has.
-fn holder(path: &Path) -> (Option<String>, Option<File>) {
-    let lock_path = lock_path(path);
-    let Ok(lock) = File::open(&lock_path) else { return (None, None) };
-    match lock.try_lock_shared() {
-        Ok(()) => (None, Some(lock)),
-        Err(_) => (Some(files::holder_of(&lock_path).unwrap_or_else(|| "another process".into())), None),
+/// Whether a store can be locked.
+enum Locked {
+    /// It is, by this server.
+    By(String),
+    Shared(Lock),
+}
+
+/// Looks for a server that has the store open: by the lock of the file, or, one of before, by that of the note beside it.
+fn lock(own: &Path) -> std::io::Result<Locked> {
+    let holder = |path: &Path| Locked::By(files::holder_of(path).unwrap_or_else(|| "another process".into()));
+    let file = Descriptor::read(own)?;
+    if !file.lock_shared()? {
+        return Ok(holder(own));
+    }
+    let note_path = note_path(own);
+    let note = Descriptor::read(&note_path).ok();
+    match note.as_ref().map_or(Ok(true), Descriptor::lock_shared)? {
+        true => Ok(Locked::Shared(Lock { file, note })),
+        false => Ok(holder(&note_path)),
     }
 }
 
@@ -326,6 +400,16 @@ impl SqliteInspection {
         Ok(())
     }
 
+    /// The largest id ever given out, or found.
+    fn newest_id(&mut self) -> Option<Ulid> {
+        let connection = self.connection.as_mut()?;
+        self.runtime.block_on(super::high_water(connection)).ok() // damage is for others to find
+    }
+
+    fn high_water(&mut self) -> Result<Option<Ulid>, StorageError> {
+        Ok(self.fact(HIGH_WATER)?.and_then(|text| parse_ulid(&text)))
+    }
+
     fn migration(&mut self) -> Result<u64, StorageError> {
         if self.kind("_sqlx_migrations")?.is_none() {
             return Ok(0);
@@ -341,8 +425,8 @@ impl Drop for SqliteInspection {
             let _ = self.runtime.block_on(connection.close());
         }
         self.lock = None;
-        let lock = File::open(lock_path(&self.path));
-        let is_alone = lock.as_ref().map_or(true, |lock| lock.try_lock().is_ok());
+        let locks = [Descriptor::read(&self.own), Descriptor::read(&note_path(&self.own))];
+        let is_alone = locks.iter().flatten().all(|lock| lock.lock().unwrap_or(false));
         if is_alone && self.holder.is_none() {
             for companion in &self.new_companions {
                 // A log with content is somebody's.
@@ -367,10 +451,14 @@ impl Inspection for SqliteInspection {
         Moment::One
     }
 
+    fn doubt(&self) -> Option<String> {
+        self.doubt.map(|doubt| format!("{}. {}", doubt.problem(), doubt.remedy()))
+    }
+
     fn facts(&mut self) -> Result<Facts, StorageError> {
-        let (mut file_bytes, mut allocated_bytes) = files::sizes(&self.path);
+        let (mut file_bytes, mut allocated_bytes) = files::sizes(&self.own);
         for suffix in ["-wal", "-shm"] {
-            let companion = beside(&self.path, suffix);
+            let companion = beside(&self.own, suffix);
             if self.holder.is_none() && self.new_companions.contains(&companion) {
                 continue; // it is there because somebody looks
             }
@@ -390,8 +478,11 @@ impl Inspection for SqliteInspection {
             current_fingerprint: CURRENT.fingerprint(),
             created_at: self.fact("created_at")?.and_then(|text| text.parse().ok()),
             closed_at: self.fact(CLOSED_AT)?.and_then(|text| text.parse().ok()),
+            store_id: self.fact(STORE_ID)?,
+            open_since: self.fact(OPEN_SINCE)?.and_then(|text| text.parse().ok()),
             state: self.state,
-            high_water: self.fact(HIGH_WATER)?.and_then(|text| parse_ulid(&text)),
+            doubt: self.doubt(),
+            high_water: self.high_water()?,
             file_bytes,
             allocated_bytes,
             reclaimable_bytes: Some(free * page),
@@ -481,6 +572,14 @@ impl Inspection for SqliteInspection {
             report(Finding { level, table: "file".into(), key: String::new(), problem: problem.into() });
         }
         progress(0)?;
+        if let Some(doubt) = self.doubt {
+            let (table, key) = match doubt {
+                Doubt::ForeignLog => ("file", "-wal"),
+                Doubt::WithoutLog => ("meta", OPEN_SINCE),
+            };
+            let problem = format!("{}. {}", doubt.problem(), doubt.remedy());
+            report(Finding { level: Level::File, table: table.into(), key: key.into(), problem });
+        }
         self.verify_keys(report)?;
         if self.migration()? == newest_migration() {
             let schema = self.run("read the schema", async |connection| Schema::of(connection).await)?;

@@ -8,19 +8,20 @@ use ulid::Ulid;
 use super::{
     HIGH_WATER, PROBED_AT,
     error::{primary_code, storage_error},
-    lock, open_error, options, refuse_foreign_schema, refuse_newer_schema,
+    open_error, opening, options, refuse_foreign_schema, refuse_newer_schema,
     sql::bad_value,
 };
 use crate::storage::{
-    Clock as _, OpenError, SystemClock,
-    files::{self, beside},
+    Backend, Clock as _, OpenError, SystemClock,
+    files::{self, held::Held},
     id::parse_ulid,
 };
 
 pub(in crate::storage) async fn repair(path: &Path) -> Result<PathBuf, OpenError> {
-    let held = lock(path, &beside(path, ".lock"))?;
-    let copy = files::keep_copy(path, &["", "-wal"])?;
-    let mut connection = connect(path).await?;
+    let held = Held::take(path, Backend::Sqlite)?;
+    opening::refuse_foreign_log(path, &held)?;
+    let copy = files::keep_copy(held.path(), &["", "-wal"])?;
+    let mut connection = connect(held.path()).await?;
     run(path, &mut connection, "make the indexes anew", "REINDEX").await?;
     raise_high_water(path, &mut connection).await?;
     close(path, connection).await?;
@@ -38,8 +39,9 @@ pub(in crate::storage) async fn compact(path: &Path, copy: &Path) -> Result<(), 
 
 pub(in crate::storage) async fn lower_high_water(path: &Path) -> Result<Option<Ulid>, OpenError> {
     let attempt = "record the largest id";
-    let held = lock(path, &beside(path, ".lock"))?;
-    let mut connection = connect(path).await?;
+    let held = Held::take(path, Backend::Sqlite)?;
+    opening::refuse_doubtful(path, &held)?;
+    let mut connection = connect(held.path()).await?;
     // A deleted channel's id is in use until its messages are gone. Text order is id order.
     let largest: Option<String> = sqlx::query_scalar(
         "SELECT max(id) FROM (
@@ -65,6 +67,7 @@ pub(in crate::storage) async fn lower_high_water(path: &Path) -> Result<Option<U
         .await
         .map_err(|error| storage_error(attempt, error))?;
     close(path, connection).await?;
+    opening::forget_newest(&held)?;
     drop(held);
     Ok(largest)
 }
@@ -92,6 +95,7 @@ async fn run(
 
 /// Moves everything from the log to the file: its size is the store's.
 async fn close(path: &Path, mut connection: SqliteConnection) -> Result<(), OpenError> {
+    opening::end_a_crashed(&mut connection).await.map_err(|error| open_error(path, error))?;
     run(path, &mut connection, "empty the log", "PRAGMA wal_checkpoint(TRUNCATE)").await?;
     connection.close().await.map_err(|error| open_error(path, error))
 }

@@ -1,28 +1,25 @@
 //! Writes: one connection, one transaction per batch.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{runtime::Handle, sync::Mutex};
 use ulid::Ulid;
 
 use super::{
-    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, CLOSED_AT, HIGH_WATER, PROBED_AT, SHORTEST_LOG_BYTES, WAL_LIMIT_BYTES, WAL_STEPS,
+    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, HIGH_WATER, PROBED_AT, SHORTEST_LOG_BYTES, WAL_LIMIT_BYTES, WAL_STEPS,
     challenges, channels,
     checkpoint::Checkpointer,
     error::{is_full, storage_error},
-    messages, sessions,
+    messages,
+    opening::{self, Opening},
+    sessions,
     sql::{Reading, execute, key_list},
     users,
 };
 use crate::storage::{
-    Clock as _, Message, MessageId, SessionDigest, StorageError, SystemClock, UsedChallenge,
-    files::beside,
+    Message, MessageId, SessionDigest, StorageError, UsedChallenge,
+    files::{Presence, beside},
     front::engine::{Row, Rows, Staged, Wants, Write, Writer},
 };
 
@@ -59,17 +56,18 @@ struct DatabaseFile {
     not_before: u64,
     /// The connection failed in a way that a rollback did not mend; the next batch opens another.
     broken: bool,
+    /// Since the last commit, everything was moved from the log to the file.
+    is_emptied: bool,
     checkpointer: Checkpointer,
-    /// Keeps other processes out while the store is open.
-    _lock: File,
+    /// Keeps others out; declared last, so that it ends after everything that has the file open.
+    opening: Opening,
 }
 
 impl SqliteWriter {
     pub(super) fn for_file(
         connection: SqliteConnection,
         options: SqliteConnectOptions,
-        path: &Path,
-        lock: File,
+        opening: Opening,
     ) -> Result<Self, StorageError> {
         let runtime = Handle::current();
         let checkpointer = Checkpointer::start(&runtime, options.clone())
@@ -80,11 +78,12 @@ impl SqliteWriter {
             file: Some(DatabaseFile {
                 checkpointer,
                 options,
-                wal: beside(path, "-wal"),
+                wal: beside(opening.path(), "-wal"),
                 free: u64::MAX,
                 not_before: 0,
                 broken: false,
-                _lock: lock,
+                is_emptied: false,
+                opening,
             }),
             runtime,
         })
@@ -109,6 +108,9 @@ impl Writer for SqliteWriter {
                 *connection =
                     file.options.connect().await.map_err(|error| storage_error("reopen the database", error))?;
                 file.broken = false;
+            }
+            if let Some(file) = file.as_mut() {
+                file.is_emptied = false;
             }
             if *unfinished {
                 execute(&mut connection, "roll back a batch that panicked", sqlx::query("ROLLBACK")).await?;
@@ -152,25 +154,49 @@ impl Writer for SqliteWriter {
         runtime.block_on(async { store_fact(&mut *connection.lock().await, HIGH_WATER, &id.to_string()).await })
     }
 
+    fn presence(&self) -> Arc<Presence> {
+        self.file.as_ref().map_or_else(Arc::default, |file| file.opening.presence())
+    }
+
+    /// A log that has lost its name ends with this process, so what it has goes to the file, wherever that is.
+    fn rescue(&mut self) {
+        let Self { connection, runtime, file: Some(file), .. } = self else { return };
+        if !file.is_emptied {
+            let emptied = runtime.block_on(async { truncate_the_log(&mut *connection.lock().await).await });
+            file.is_emptied = emptied.unwrap_or(false); // tried again in a moment
+        }
+    }
+
+    fn note_newest(&mut self, newest: Ulid) {
+        if let Some(file) = &mut self.file {
+            file.opening.note_newest(newest);
+        }
+    }
+
     fn close(self: Box<Self>) -> Result<(), StorageError> {
         let Self { connection, runtime, file, .. } = *self;
+        // In memory the readers have the connection too.
+        let (Ok(connection), Some(file)) = (Arc::try_unwrap(connection), file) else { return Ok(()) };
+        let mut connection = connection.into_inner();
+        let DatabaseFile { checkpointer, opening, .. } = file;
         runtime.block_on(async {
-            let _lock = match file {
-                Some(DatabaseFile { checkpointer, _lock, .. }) => {
-                    checkpointer.stop();
-                    Some(_lock)
-                }
-                None => None,
-            };
-            match Arc::try_unwrap(connection) {
-                Ok(connection) => {
-                    let mut connection = connection.into_inner();
-                    // Only worth having: a full disk must not keep anybody from closing.
-                    let _ = store_fact(&mut connection, CLOSED_AT, &SystemClock.now().to_string()).await;
-                    connection.close().await.map_err(|error| storage_error("close the database", error))
-                }
-                Err(_in_memory) => Ok(()),
+            checkpointer.stop();
+            if !opening.may_remove_the_log() {
+                // SQLite would remove the file that somebody has put in the log's place. What this process has open ends
+                // with it, and so do its locks.
+                tracing::error!("the log was replaced while the store was open; it stays as it is");
+                std::mem::forget((connection, opening));
+                return Ok(());
             }
+            // Only worth having: a full disk must not keep anybody from closing.
+            let says_so = opening::end(&mut connection).await.is_ok();
+            if opening.presence().last_problem().is_some() {
+                // SQLite leaves the log of a file that has another name as it is, when it closes it.
+                let _ = truncate_the_log(&mut connection).await;
+            }
+            connection.close().await.map_err(|error| storage_error("close the database", error))?;
+            opening.closed(says_so);
+            Ok(())
         })
     }
 }
@@ -372,7 +398,10 @@ async fn truncate_the_log(connection: &mut SqliteConnection) -> Result<bool, sql
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        path::Path,
+    };
 
     use super::*;
     use crate::storage::{Timestamp, User};
@@ -389,7 +418,7 @@ mod tests {
             None => SqliteWriter::in_memory(Arc::new(Mutex::new(connection))),
             Some(path) => {
                 let options = SqliteConnectOptions::new().filename(path);
-                SqliteWriter::for_file(connection, options, path, tempfile::tempfile().unwrap()).unwrap()
+                SqliteWriter::for_file(connection, options, Opening::begin(path).unwrap()).unwrap()
             }
         }
     }
