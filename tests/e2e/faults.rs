@@ -136,6 +136,9 @@ impl<'a> Patient<'a> {
 
     /// Fails the `nth` call of a round that `fault` can happen to.
     async fn suffer(&mut self, nth: u64, fault: Fault, large: usize) -> bool {
+        if fault == Fault::Full {
+            self.open_again().await; // one commit without room costs its callers; a second one begins a mode that lasts
+        }
         self.town.disk.order(nth, fault);
         let failed = self.round_with(large, fault == Fault::Full).await;
         let call = self.town.disk.failed();

@@ -455,6 +455,7 @@ async fn one_commit_without_room_costs_its_callers_and_a_second_one_begins_the_m
 async fn what_frees_room_has_another_go_with_what_the_reserve_gave() {
     let disk = FakeDisk::with(10_000);
     let (store, controls) = a_store_in(Room::on(disk.clone()));
+    until(|| disk.has_reserve() && controls.started.load(SeqCst) > 0).await; // it has begun
     disk.set_free(MIN_FREE);
     controls.messages.lock().unwrap().insert(MessageId::parse(SOME_ID).unwrap(), a_message());
     controls.full.store(1, SeqCst);

@@ -39,7 +39,7 @@ fn failures(kind: Kind) -> &'static [Failure] {
 
 /// What a caller may be told of a disk that fails.
 fn is_honest(error: &StorageError) -> bool {
-    matches!(error, StorageError::Unavailable { .. } | StorageError::Corrupt { .. })
+    matches!(error, StorageError::Unavailable { .. } | StorageError::Full { .. } | StorageError::Corrupt { .. })
 }
 
 /// Runs one case on a thread of its own, so that one that hangs is a failure.
@@ -234,7 +234,10 @@ async fn full_for_a_while(mut run: Run, fault: Fault) {
     for _ in 0..3 * CALLS {
         let call = caller.next_call();
         let answer = caller.call(&*store, &call).await;
-        assert!(matches!(answer, Ok(()) | Err(StorageError::Unavailable { .. })), "{call:?}: {answer:?}");
+        assert!(
+            matches!(answer, Ok(()) | Err(StorageError::Full { .. } | StorageError::Unavailable { .. })),
+            "{call:?}: {answer:?}"
+        );
         if answer.is_err() {
             refused += 1;
             first_refused.get_or_insert(call);
