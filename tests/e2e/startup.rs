@@ -196,7 +196,7 @@ async fn server_starts_initialises_storage_and_health_answers() {
     assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
     let mut files: Vec<_> = contents(&data).into_iter().map(|(path, _)| path).collect();
     files.sort();
-    assert_eq!(files.len(), 4, "database, log, its index, lock: {files:?}");
+    assert_eq!(files.len(), 5, "database, log, its index, lock, reserve: {files:?}");
     for file in files {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
     }

@@ -1,9 +1,9 @@
 //! A dump is loaded exactly if a check of the store with the same records would find nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use decentcom_server::storage::{
-    Backend, Category, Channel, Clock as _, Message, SessionDigest, SystemClock, Timestamp, User,
+    Backend, Category, Channel, Message, SessionDigest, Timestamp, User,
     inspect::{self, Place, Row, StoredSession},
 };
 use proptest::{prelude::*, sample::Index};
@@ -25,7 +25,6 @@ enum Fault {
     EmptyText,
     CreatedAtAnotherTime,
     ChangedBeforeCreation,
-    YetToCome,
     ExpiredAtCreation,
     NoChannel,
     NoAuthor,
@@ -34,12 +33,11 @@ enum Fault {
     NothingAfterHighWater,
 }
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 10] = [
     Fault::LongText,
     Fault::EmptyText,
     Fault::CreatedAtAnotherTime,
     Fault::ChangedBeforeCreation,
-    Fault::YetToCome,
     Fault::ExpiredAtCreation,
     Fault::NoChannel,
     Fault::NoAuthor,
@@ -129,7 +127,6 @@ impl Drawn {
     /// Plants a fault; `which` says in which of the places where it can be.
     fn plant(&mut self, fault: Fault, which: Index) {
         let nobody = Ulid::from_parts(START, 7);
-        let yet_to_come = SystemClock.now().checked_add(Duration::from_secs(2 * 24 * 3600)).unwrap();
         match fault {
             Fault::LongText | Fault::EmptyText => {
                 let made = |most: usize| if fault == Fault::EmptyText { String::new() } else { "x".repeat(most + 1) };
@@ -158,16 +155,6 @@ impl Drawn {
                 1 => self.channel.updated_at = time(self.channel.created_at.as_millis() - 1),
                 _ => self.message.edited_at = Some(time(self.message.created_at.as_millis() - 1)),
             },
-            Fault::YetToCome => {
-                let id = Ulid::from_parts(yet_to_come.as_millis(), 1);
-                if which.index(2) == 0 {
-                    (self.message.id, self.message.created_at) = (id.into(), yet_to_come);
-                    self.message.edited_at = None;
-                } else {
-                    (self.category.id, self.category.created_at) = (id.into(), yet_to_come);
-                }
-                self.high_water = id;
-            }
             Fault::ExpiredAtCreation => self.session.expires_at = self.session.created_at,
             Fault::NoChannel => self.message.channel_id = nobody.into(),
             Fault::NoAuthor => self.message.author_id = nobody.into(),
