@@ -156,7 +156,8 @@ impl Opening {
                 let _ = sqlx::query("ROLLBACK").execute(connection).await;
                 tracing::warn!("the disk is full: it cannot be noted in the file that it is open");
             }
-            stored => drop(stored.map_err(|error| storage_error("note in the file that it is open", error))?),
+            Err(error) => return Err(storage_error("note in the file that it is open", error).into()),
+            Ok(_) => {}
         }
         // While somebody reads from the log the file cannot be brought up to date. Then it stays undecided whose it is.
         if Header::of(self.held.file()).map_err(|error| path_error(own, &error))?.tag == tag(self.id) {
