@@ -4,7 +4,11 @@
 
 mod damage;
 mod help;
+<<<<<<< HEAD
 mod ids;
+=======
+mod limits;
+>>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
 mod looking;
 mod repair;
 mod running;

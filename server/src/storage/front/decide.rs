@@ -6,8 +6,13 @@ use std::{
 };
 
 use super::{
+<<<<<<< HEAD
     command::{Answer, ChannelChange, Command, InCategory, Step},
     engine::{Row, Rows, StoredSession, Wants, Write},
+=======
+    command::{Answer, ChannelChange, Command, InCategory, Reclaimed, Step},
+    engine::{PurgeSlice, Row, Rows, StoredSession, Write},
+>>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
     mint::Mint,
 };
 use crate::storage::{
@@ -83,12 +88,16 @@ impl<'a> Batch<'a> {
             Command::DeleteSession { digest } => self.delete_session(digest),
             Command::EndSessions { user_id, at_most } => self.end_sessions(user_id, at_most),
             Command::SweepSessions { expired_at, at_most } => self.sweep_sessions(expired_at, at_most),
+<<<<<<< HEAD
             Command::SweepChallenges { expired_at, at_most } => self.sweep_challenges(expired_at, at_most),
             Command::Purge { at_most } => self.purge(at_most),
             Command::Probe => {
                 self.writes.push(Write::NoteProbe(self.now));
                 Ok(Answer::Done)
             }
+=======
+            Command::Purge(step) => self.purge(step.at_most),
+>>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
         }
     }
 
@@ -418,6 +427,7 @@ impl<'a> Batch<'a> {
     }
 
     fn sweep_sessions(&mut self, expired_at: Timestamp, at_most: usize) -> Decision {
+<<<<<<< HEAD
         let due = self.rows.expired.iter().filter(|(expires_at, _)| *expires_at <= expired_at);
         let due: Vec<_> = due.map(|(_, digest)| *digest).collect();
         let mut removed = 0;
@@ -440,19 +450,36 @@ impl<'a> Batch<'a> {
         });
         self.writes.extend(due.iter().copied().map(Write::ForgetChallenge));
         Ok(Answer::Step(Step { removed: due.len() as u64, more: self.more_challenges }))
+=======
+        let mut due = Vec::new();
+        self.rows.expired.retain(|(expires_at, digest)| {
+            let take = *expires_at <= expired_at && due.len() < at_most;
+            if take {
+                due.push((*expires_at, *digest));
+            }
+            !take
+        });
+        for (expires_at, digest) in &due {
+            self.rows.sessions.remove(digest);
+            self.writes.push(Write::SweepSession { digest: *digest, expires_at: *expires_at });
+        }
+        Ok(Answer::Step(Step { removed: due.len() as u64, more: self.more_expired }))
+>>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
     }
 
     fn purge(&mut self, at_most: usize) -> Decision {
         let Some(slice) = self.rows.purge.take() else {
-            return Ok(Answer::Step(Step { removed: 0, more: false }));
+            return Ok(Answer::Reclaimed(Reclaimed { messages: 0, channels_left: None }));
         };
-        let removed = slice.messages.len();
-        let channel_id = slice.channel_id;
-        self.writes.extend(slice.messages.into_iter().map(|id| Write::PurgeMessage { id, channel_id }));
-        if removed < at_most {
+        let PurgeSlice { channel_id, messages, channels } = slice;
+        let removed = messages.len();
+        self.writes.extend(messages.into_iter().map(|id| Write::PurgeMessage { id, channel_id }));
+        let is_last = removed < at_most;
+        if is_last {
             self.writes.push(Write::EndPurge(channel_id));
         }
-        Ok(Answer::Step(Step { removed: removed as u64, more: true }))
+        let channels_left = Some(channels.saturating_sub(is_last.into()));
+        Ok(Answer::Reclaimed(Reclaimed { messages: removed as u64, channels_left }))
     }
 }
 
@@ -657,7 +684,8 @@ mod tests {
         let rows = Rows { expired, ..Rows::default() };
         let (answers, writes, _) = decide(rows, vec![Command::SweepSessions { expired_at: at(10), at_most: 9 }]);
         assert!(matches!(answers[0], Ok(Answer::Step(Step { removed: 1, more: false }))));
-        assert!(matches!(writes[..], [Write::RemoveSession(digest)] if digest == SessionDigest::of("a")));
+        let digest = SessionDigest::of("a");
+        assert!(matches!(writes[..], [Write::SweepSession { digest: swept, .. }] if swept == digest));
     }
 
     #[test]

@@ -63,12 +63,17 @@ fn load(snapshot: &Snapshot, wants: &Wants) -> Result<Rows, StorageError> {
     if let Some((expired_at, at_most)) = wants.expired {
         sessions::load_expired(snapshot, expired_at, at_most, &mut rows)?;
     }
+<<<<<<< HEAD
     challenges::load(snapshot, &wants.challenges, &mut rows)?;
     if let Some((expired_at, at_most)) = wants.expired_challenges {
         challenges::load_expired(snapshot, expired_at, at_most, &mut rows)?;
     }
     if let Some(at_most) = wants.purge {
         channels::load_purge(snapshot, at_most, &mut rows)?;
+=======
+    if let Some(step) = wants.purge {
+        channels::load_purge(snapshot, step, &mut rows)?;
+>>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
     }
     Ok(rows)
 }
@@ -88,10 +93,14 @@ fn store(operation: &mut Operation<'_>, staged: &Staged) -> Result<(), Error> {
             Write::Replace(Row::Session(session)) => sessions::replace(operation, session),
             Write::RemoveCategory(id) => channels::remove_category(operation, *id),
             Write::RemoveSession(digest) => sessions::remove(operation, *digest),
+<<<<<<< HEAD
             Write::UseChallenge(used) => challenges::put(operation, used),
             Write::ForgetChallenge(used) => challenges::forget(operation, used),
+=======
+            Write::SweepSession { digest, expires_at } => sessions::sweep(operation, *digest, *expires_at),
+>>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
             Write::BeginPurge(id) => channels::begin_purge(operation, *id),
-            Write::PurgeMessage { id, .. } => messages::remove(operation, *id),
+            Write::PurgeMessage { id, channel_id } => messages::purge(operation, *channel_id, *id),
             Write::EndPurge(id) => channels::end_purge(operation, *id),
             Write::NoteProbe(at) => operation.set_meta(PROBED_AT, at.as_millis().to_string().as_bytes()),
         }?;

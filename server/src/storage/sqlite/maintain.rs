@@ -106,14 +106,11 @@ async fn raise_high_water(path: &Path, connection: &mut SqliteConnection) -> Res
     if has_meta.is_none() {
         return Ok(());
     }
-    let statement = "INSERT INTO meta (name, value)
-        SELECT 'high_water_id', newest FROM (SELECT max(id) AS newest FROM (
-            SELECT max(id) AS id FROM users
-            UNION ALL SELECT max(id) FROM channels
-            UNION ALL SELECT max(id) FROM categories
-            UNION ALL SELECT max(id) FROM messages))
-        WHERE newest IS NOT NULL
-        ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
+    let statement = concat!(
+        "INSERT INTO meta (name, value) SELECT 'high_water_id', newest FROM (SELECT max(id) AS newest FROM (",
+        newest_ids!(),
+        ")) WHERE newest IS NOT NULL ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)"
+    );
     sqlx::query(statement).execute(connection).await.map_err(|error| storage_error("record the largest id", error))?;
     Ok(())
 }
