@@ -100,15 +100,29 @@ async fn a_flood_of_changes_closes_every_socket_rather_than_leave_one_with_a_gap
     for socket in &mut sockets {
         assert_eq!(socket.end().await, 4003);
     }
-    // Whoever comes back hears what comes next.
-    let mut back = server.open_socket(&user).await;
-    back.subscribe(&general).await;
-    let id = user.post(&general, "and on it goes").await;
+    // Whoever comes back hears what comes next, once the flood is over.
+    let began = Instant::now();
     loop {
-        let (op, payload) = back.event().await;
-        if op == "MESSAGE_CREATE" {
-            assert_eq!(payload["id"], json!(id));
-            break;
+        assert!(began.elapsed() < Duration::from_secs(60), "nobody hears anything any more");
+        let mut back = server.connect(&user.token).await;
+        back.say("SUBSCRIBE", json!({ "channel_id": general, "ack": true })).await;
+        if !hears_of(&mut back, "SUBSCRIBED").await {
+            continue;
+        }
+        user.post(&general, "and on it goes").await;
+        if hears_of(&mut back, "MESSAGE_CREATE").await {
+            return;
+        }
+    }
+}
+
+/// Waits for an event; false where the socket is closed before it comes.
+async fn hears_of(socket: &mut support::gateway::Socket, op: &str) -> bool {
+    loop {
+        match socket.hear().await {
+            Heard::Event(heard, _) if heard == op => return true,
+            Heard::Event(..) => {}
+            Heard::Closed(_) => return false,
         }
     }
 }
@@ -297,7 +311,64 @@ async fn a_stop_that_could_not_close_its_store_says_so_and_loses_nothing() {
     assert_eq!(user.at(&server).history(&channel, 50).await.len(), 1);
 }
 
+/// A subscription is to one channel more, whatever came before it.
+async fn each_subscription_is_for_its_own_channel_and_holds_until_its_own_end(backend: &str) {
+    let (_directory, server) = start(backend, &[]);
+    let user = server.log_in(1).await;
+    let mut socket = server.open_socket(&user).await;
+    let mut rooms = vec![user.channel("general").await];
+    for name in ["one", "two"] {
+        let room = user.ok(Method::POST, "/channels", json!({ "name": name })).await;
+        rooms.push(room["id"].as_str().unwrap().to_owned());
+        assert_eq!(socket.event().await.0, "CHANNEL_CREATE");
+    }
+    // Posts to every room, and hears of these alone, each once.
+    async fn hears(socket: &mut support::gateway::Socket, user: &User, rooms: &[String], heard: &[usize]) {
+        let mut expected = Vec::new();
+        for (number, room) in rooms.iter().enumerate() {
+            let id = user.post(room, "x").await;
+            if heard.contains(&number) {
+                expected.push(json!(id));
+            }
+        }
+        for id in expected {
+            let (op, message) = socket.event().await;
+            assert_eq!((op.as_str(), &message["id"]), ("MESSAGE_CREATE", &id));
+        }
+    }
+    hears(&mut socket, &user, &rooms, &[]).await;
+    for (number, heard) in [(0, &[0][..]), (2, &[0, 2]), (0, &[0, 2]), (1, &[0, 1, 2])] {
+        socket.subscribe(&rooms[number]).await;
+        hears(&mut socket, &user, &rooms, heard).await;
+    }
+    for heard in [&[0, 1][..], &[0, 1]] {
+        socket.say("UNSUBSCRIBE", json!({ "channel_id": rooms[2] })).await;
+        socket.subscribe(&rooms[1]).await; // answered after what was said before it
+        hears(&mut socket, &user, &rooms, heard).await;
+    }
+    socket.subscribe(&rooms[2]).await;
+    hears(&mut socket, &user, &rooms, &[0, 1, 2]).await;
+    // Each deletion ends one.
+    for gone in [1, 2] {
+        let room = &rooms[gone];
+        user.call(Method::DELETE, &format!("/channels/{room}"), Value::Null).await;
+        assert_eq!(socket.event().await, ("CHANNEL_DELETE".into(), json!({ "id": room })));
+        let left: Vec<_> = rooms[..1].iter().chain(&rooms[gone + 1..]).cloned().collect();
+        let all: Vec<_> = (0..left.len()).collect();
+        hears(&mut socket, &user, &left, &all).await;
+    }
+    // A second socket of the same user knows nothing of the first one's; nor does one that comes back.
+    let mut second = server.open_socket(&user).await;
+    for _ in 0..2 {
+        user.post(&rooms[0], "unheard").await;
+        second = server.open_socket(&user).await;
+    }
+    second.subscribe(&rooms[0]).await;
+    hears(&mut second, &user, &rooms[..1], &[0]).await;
+}
+
 over_each_backend! {
+    each_subscription_is_for_its_own_channel_and_holds_until_its_own_end
     a_flood_of_changes_closes_every_socket_rather_than_leave_one_with_a_gap
     a_stop_waits_for_what_is_under_way_and_says_when_it_waits_no_longer
 }

@@ -244,7 +244,7 @@ async fn sockets_are_counted_until_they_end_in_whatever_way(backend: &str) {
         server.until(are(2.0)).await;
         leaving.call(Method::DELETE, "/auth/session", Value::Null).await;
         server.until(are(1.0)).await;
-        assert_eq!(server.connect("nobody's token").await.end().await, 4001);
+        assert_eq!(server.connect("nobodys-token").await.end().await, 4001);
         server.until(are(0.0)).await;
         drop((silent, logged_out));
     }
