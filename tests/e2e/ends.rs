@@ -141,12 +141,12 @@ async fn a_frame_of_64_mib_is_not_taken_in_whole_or_in_pieces() {
     let user = server.log_in(1).await;
     let before = server.memory();
     let mut whole = server.open_socket(&user).await;
-    whole.try_send(Message::text("x".repeat(SIZE))).await;
+    whole.send(Message::text("x".repeat(SIZE))).await;
     assert!(matches!(whole.end().await, 0 | 1009));
     let mut pieces = server.open_socket(&user).await;
     let piece = |op| Message::Frame(Frame::message("x".repeat(8 * 1024), OpCode::Data(op), false));
     let mut sent = 0;
-    while sent < SIZE && pieces.try_send(piece(if sent == 0 { Data::Text } else { Data::Continue })).await {
+    while sent < SIZE && pieces.send(piece(if sent == 0 { Data::Text } else { Data::Continue })).await {
         sent += 8 * 1024;
     }
     assert!(sent < SIZE, "all of it was taken");

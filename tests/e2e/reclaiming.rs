@@ -258,17 +258,20 @@ async fn a_damaged_session_keeps_no_other_from_being_swept(backend: &str) {
 
 async fn sweeping_goes_on_after_a_sweep_that_failed(backend: &str) {
     let disk = Disk::empty();
-    let server = disk.start(
-        backend,
-        &[METERED, ("DECENTCOM_SESSIONS__SWEEP_INTERVAL", "1s"), ("DECENTCOM_SESSIONS__TTL", "3s")],
-    );
+    let server = disk
+        .start(backend, &[METERED, ("DECENTCOM_SESSIONS__SWEEP_INTERVAL", "1s"), ("DECENTCOM_SESSIONS__TTL", "3s")]);
     for round in 1..=2 {
         server.log_in(1).await;
         // Nobody else is there to commit: the next sync is of the sweep, once there is something to sweep.
         disk.order(1, Fault::Unsynced);
         server.until(|it| it.get(SWEPT, &[]) == Some(f64::from(round))).await;
         assert!(disk.failed().is_some(), "no sweep failed");
-        assert_eq!(server.log().matches("sweeping expired sessions failed").count(), round as usize, "{}", server.log());
+        assert_eq!(
+            server.log().matches("sweeping expired sessions failed").count(),
+            round as usize,
+            "{}",
+            server.log()
+        );
         assert_eq!(rows(&disk.root(), backend, "sessions").await, 0);
     }
 }

@@ -51,6 +51,9 @@ settings! {
     "network.bind_address" => the_server_listens_there_and_nowhere_else, refused &["'localhost'", "'1.2.3.4'", "8080"];
     "network.allowed_origins" => other_pages_are_told_nothing, refused &["['*']", "['chat.example']", "['https://a/b']", "'x'"];
     "network.max_connections" => who_comes_beyond_it_waits, refused &["0", "-1", "'many'"];
+    "network.max_connections_per_address" => one_address_gets_no_more, refused &["0", "-1", "'x'"];
+    "network.trusted_proxies" => their_connections_are_not_bounded, refused &["['proxy']", "['1.2.3.4/33']", "'127.0.0.1'"];
+    "network.in_flight_mib" => answers_that_nobody_takes_get_no_more_memory, refused &["7", "0", "'8'"];
     "network.idle_timeout" => silent_connections_end, refused &["'0s'", "'soon'", "60", "'-1s'"];
     "network.write_timeout" => who_takes_nothing_is_cut_off, refused &["'0s'", "'500ms'", "''"];
     "network.request_timeout" => slow_requests_are_answered, refused &["'0s'", "1"];
@@ -68,6 +71,15 @@ settings! {
     "content.max_message_length" => longer_messages_are_refused, refused &["0", "-1", "262145", "'long'"];
     "gateway.heartbeat_interval" => heartbeats_come_that_often, refused &["'0s'", "'x'"];
     "gateway.heartbeat_timeout" => an_answer_may_take_that_long, refused &["'0s'", "1"];
+    "gateway.max_sockets_per_user" => one_user_gets_no_more_sockets, refused &["0", "'x'"];
+    "limits.changes" => changes_come_that_often, refused &["-1", "'x'"];
+    "limits.changes_burst" => so_many_changes_may_come_at_once, refused &["-1", "'x'"];
+    "limits.reads" => reads_come_that_often, refused &["-1", "'x'"];
+    "limits.reads_burst" => so_many_reads_may_come_at_once, refused &["-1", "'x'"];
+    "limits.log_ins" => log_ins_come_that_often, refused &["-1", "'x'"];
+    "limits.log_ins_burst" => so_many_log_ins_may_come_at_once, refused &["-1", "'x'"];
+    "limits.failed_log_ins" => log_ins_fail_that_often, refused &["-1", "'x'"];
+    "limits.failed_log_ins_burst" => so_many_log_ins_may_fail_at_once, refused &["-1", "'x'"];
     "metrics.bind_address" => metrics_are_answered_there, refused &["'everywhere'", "9100"];
     "logging.format" => lines_are_of_that_form, refused &["'xml'", "1"];
     "logging.level" => as_much_is_said, refused &["'much=too=much'", "3"];
@@ -441,6 +453,140 @@ async fn an_answer_may_take_that_long() {
     assert_eq!(socket.end().await, 4002);
     assert!((2..20).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
+
+async fn one_address_gets_no_more() {
+    let (_directory, server) = with("NETWORK__MAX_CONNECTIONS_PER_ADDRESS", "2");
+    let (mut first, mut second) = (server.dial().await, server.dial().await);
+    for stream in [&mut first, &mut second] {
+        assert_eq!(exchange(stream, HEALTH).await, "HTTP/1.1 200 OK");
+    }
+    assert_eq!(end(server.dial().await).await, "");
+    let elsewhere = server.stranger(1).from([127, 0, 0, 7]);
+    assert_eq!(elsewhere.request(Method::GET, "/server/info").send().await.unwrap().status(), StatusCode::OK);
+}
+
+async fn their_connections_are_not_bounded() {
+    for (proxies, is_bounded) in [("[]", true), ("['127.0.0.0/30']", false)] {
+        let settings = [("NETWORK__MAX_CONNECTIONS_PER_ADDRESS", "1"), ("NETWORK__TRUSTED_PROXIES", proxies)];
+        let (_directory, server) = with_more("redb", &settings);
+        let (mut first, mut second) = (server.dial().await, server.dial().await);
+        assert_eq!(exchange(&mut first, HEALTH).await, "HTTP/1.1 200 OK");
+        if is_bounded {
+            assert_eq!(end(second).await, "");
+        } else {
+            assert_eq!(exchange(&mut second, HEALTH).await, "HTTP/1.1 200 OK");
+        }
+    }
+}
+
+/// What sixteen clients leave unread is more than 8 MiB, and less than the default.
+async fn answers_that_nobody_takes_get_no_more_memory() {
+    for (memory, is_too_little) in [("8", true), ("64", false)] {
+        let settings = [("NETWORK__IN_FLIGHT_MIB", memory), ("METRICS__BIND_ADDRESS", "127.0.0.1:0")];
+        let (_directory, server) = with_more("redb", &settings);
+        let user = server.log_in(1).await;
+        let channel = user.channel("general").await;
+        for _ in 0..60 {
+            user.post(&channel, &"\u{1F600}".repeat(4000)).await;
+        }
+        let page = request(&format!("/api/v1/channels/{channel}/messages?limit=60"), &user.token);
+        let mut deaf = Vec::new();
+        for _ in 0..16 {
+            let mut stream = server.dial_narrow().await;
+            stream.write_all(page.as_bytes()).await.unwrap();
+            deaf.push(stream);
+        }
+        let cut_off = |it: &support::metrics::Scrape| it.get("decentcom_connections_stalled_total", &[]).unwrap_or(0.0);
+        if is_too_little {
+            server.until(|it| cut_off(it) >= 1.0).await;
+        } else {
+            user.get(&format!("/channels/{channel}/messages?limit=60")).await;
+            assert_eq!(cut_off(&server.scrape().await), 0.0);
+        }
+    }
+}
+
+async fn one_user_gets_no_more_sockets() {
+    let (_directory, server) = with("GATEWAY__MAX_SOCKETS_PER_USER", "2");
+    let (user, other) = (server.log_in(1).await, server.log_in(2).await);
+    let _sockets = [server.open_socket(&user).await, server.open_socket(&user).await];
+    assert_eq!(server.refused_socket(&user).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    drop(server.open_socket(&other).await);
+}
+
+/// Asks until the server says that it is too often, or so many times; answers how many were let in.
+async fn let_in(most: usize, ask: impl AsyncFn() -> StatusCode) -> usize {
+    for asked in 0..most {
+        if ask().await == StatusCode::TOO_MANY_REQUESTS {
+            return asked;
+        }
+    }
+    most
+}
+
+/// More than a rate of one a second lets in on any machine, and far less than any default.
+const MANY: usize = 60;
+
+/// How many of many calls are let in, one after the other, with these limits.
+async fn of_many(settings: [(&str, &str); 2], ask: impl AsyncFn(&User, &str) -> StatusCode) -> usize {
+    let settings = settings.map(|(name, value)| (format!("LIMITS__{name}"), value));
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), "redb");
+    let user = server.log_in(1).await;
+    let channel = user.channel("general").await;
+    stop(server).await;
+    let server = at(directory.path(), "redb", &settings);
+    let user = user.at(&server);
+    let_in(MANY, async || ask(&user, &channel).await).await
+}
+
+async fn a_change(user: &User, channel: &str) -> StatusCode {
+    user.call(Method::POST, &format!("/channels/{channel}/messages"), json!({ "content": "x" })).await.0
+}
+
+async fn a_read(user: &User, _: &str) -> StatusCode {
+    user.call(Method::GET, "/channels", json!({})).await.0
+}
+
+async fn a_challenge(user: &User, _: &str) -> StatusCode {
+    user.call(Method::POST, "/auth/challenge", json!({ "pubkey": user.pubkey() })).await.0
+}
+
+async fn a_forgery(user: &User, _: &str) -> StatusCode {
+    user.verify("never asked for").await.0
+}
+
+/// Of a rate of one a second nobody gets many; with the limit switched off, everybody.
+macro_rules! rate {
+    ($test:ident, $rate:literal, $burst:literal, $ask:ident) => {
+        async fn $test() {
+            let few = of_many([($rate, "1"), ($burst, "1")], $ask).await;
+            assert!((1..MANY).contains(&few), "{few}");
+            assert_eq!(of_many([($rate, "0"), ($burst, "1")], $ask).await, MANY);
+        }
+    };
+}
+
+rate!(changes_come_that_often, "CHANGES", "CHANGES_BURST", a_change);
+rate!(reads_come_that_often, "READS", "READS_BURST", a_read);
+rate!(log_ins_come_that_often, "LOG_INS", "LOG_INS_BURST", a_challenge);
+rate!(log_ins_fail_that_often, "FAILED_LOG_INS", "FAILED_LOG_INS_BURST", a_forgery);
+
+/// As many as may come at once are let in, and soon no more.
+macro_rules! burst {
+    ($test:ident, $rate:literal, $burst:literal, $ask:ident) => {
+        async fn $test() {
+            let few = of_many([($rate, "1"), ($burst, "8")], $ask).await;
+            assert!((8..MANY).contains(&few), "{few}");
+        }
+    };
+}
+
+burst!(so_many_changes_may_come_at_once, "CHANGES", "CHANGES_BURST", a_change);
+burst!(so_many_reads_may_come_at_once, "READS", "READS_BURST", a_read);
+burst!(so_many_log_ins_may_come_at_once, "LOG_INS", "LOG_INS_BURST", a_challenge);
+burst!(so_many_log_ins_may_fail_at_once, "FAILED_LOG_INS", "FAILED_LOG_INS_BURST", a_forgery);
 
 async fn metrics_are_answered_there() {
     let (_directory, server) = with("METRICS__BIND_ADDRESS", "127.0.0.3:0");

@@ -82,12 +82,7 @@ impl Socket {
 
     /// The same, to a server that may have hung up.
     pub(crate) async fn try_say_raw(&mut self, text: &str) {
-        self.try_send(Message::text(text)).await;
-    }
-
-    /// Sends anything; answers whether it was taken.
-    pub(crate) async fn try_send(&mut self, message: Message) -> bool {
-        self.0.send(message).await.is_ok()
+        self.send(Message::text(text)).await;
     }
 
     /// Subscribes, and knows that it holds.
