@@ -144,8 +144,8 @@ async fn requests_and_store_calls_are_counted_by_what_became_of_them(backend: &s
     for (method, outcome, expected) in [
         ("create_message", "ok", 7.0),
         ("create_message", "not_found", 1.0),
-        ("list_messages", "invalid_input", 1.0),
-        ("list_messages", "ok", 1.0),
+        ("page_messages", "invalid_input", 1.0),
+        ("page_messages", "ok", 1.0),
         ("delete_channel", "ok", 0.0),
     ] {
         let labels = [&*format!(r#"method="{method}""#), &*format!(r#"outcome="{outcome}""#)];

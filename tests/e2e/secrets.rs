@@ -190,7 +190,7 @@ async fn damaged_records_are_told_to_the_operator_and_not_to_clients(backend: &s
         } else {
             change_sqlite(directory.path(), &format!("UPDATE {table} SET {change} WHERE id = '{id}'")).await;
         }
-        // A damaged channel keeps nobody from looking for it at the start.
+        // All channels are read at the start, which then says what is wrong.
         let server = match Server::launch(support::program(directory.path()), backend) {
             Ok(server) => server,
             Err(log) => {

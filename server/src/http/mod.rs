@@ -99,8 +99,7 @@ impl Deref for App {
 impl App {
     /// An API over `store`. A store that nobody ever used gets its first channel.
     pub async fn new(store: Arc<dyn Storage>, config: Config, clock: Arc<dyn Clock>) -> Result<Self, StorageError> {
-        // In this order: where somebody has been, it does not matter whether every channel can be read.
-        let is_fresh = store.list_users_page(None, 1).await?.is_empty() && store.list_channels().await?.is_empty();
+        let is_fresh = store.list_channels().await?.is_empty() && store.list_users_page(None, 1).await?.is_empty();
         if is_fresh {
             store.create_channel(FIRST_CHANNEL, None, 0).await?;
             tracing::info!(channel = FIRST_CHANNEL, "a new community: its first channel is made");
