@@ -49,6 +49,7 @@ settings! {
     "server.name" => the_name_is_shown, refused &["''", "' '", "7"];
     "server.description" => the_description_is_shown, refused &["7", "[]"];
     "network.bind_address" => the_server_listens_there_and_nowhere_else, refused &["'localhost'", "'1.2.3.4'", "8080"];
+    "network.public_address" => it_is_in_what_people_sign, refused &["7"];
     "network.allowed_origins" => other_pages_are_told_nothing, refused &["['*']", "['chat.example']", "['https://a/b']", "'x'"];
     "network.max_connections" => who_comes_beyond_it_waits, refused &["0", "-1", "'many'"];
     "network.max_connections_per_address" => one_address_gets_no_more, refused &["0", "-1", "'x'"];
@@ -82,6 +83,8 @@ settings! {
     "limits.failed_log_ins_burst" => so_many_log_ins_may_fail_at_once, refused &["-1", "'x'"];
     "metrics.bind_address" => metrics_are_answered_there, refused &["'everywhere'", "9100"];
     "logging.format" => lines_are_of_that_form, refused &["'xml'", "1"];
+    "logging.file" => lines_go_there, refused &["7"];
+    "logging.max_size_mib" => a_file_of_that_size_gives_way_to_another, refused &["0", "'x'"];
     "logging.level" => as_much_is_said, refused &["'much=too=much'", "3"];
 }
 
@@ -176,6 +179,12 @@ async fn the_server_listens_there_and_nowhere_else() {
     assert_eq!(address.ip().to_string(), "127.0.0.2");
     assert_eq!(reqwest::get(server.url("/health")).await.unwrap().status(), StatusCode::OK);
     assert!(TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], address.port()))).await.is_err());
+}
+
+async fn it_is_in_what_people_sign() {
+    let (_directory, server) = with("NETWORK__PUBLIC_ADDRESS", "https://zoo.example");
+    let challenge = server.stranger(1).challenge().await;
+    assert!(challenge.contains("zoo.example"), "{challenge}");
 }
 
 async fn other_pages_are_told_nothing() {
@@ -607,6 +616,48 @@ async fn lines_are_of_that_form() {
             assert_eq!(serde_json::from_str::<Value>(line).is_ok_and(|it| it.is_object()), is_json, "{line}");
         }
     }
+}
+
+/// A server that logs to a file `log`; its process, and where it listens.
+async fn logging_to_a_file(directory: &Path, settings: &[(&str, &str)]) -> (std::process::Child, String) {
+    let mut command = program(directory);
+    command.env("DECENTCOM_NETWORK__BIND_ADDRESS", "127.0.0.1:0").env("DECENTCOM_LOGGING__FILE", "log");
+    let process = command.envs(settings.iter().copied()).spawn().unwrap();
+    let began = Instant::now();
+    loop {
+        let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
+        if let Some((_, rest)) = log.split_once("listening on http://") {
+            if let Some((address, _)) = rest.split_once('\n') {
+                return (process, format!("http://{}", address.trim()));
+            }
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "it never says that it listens: {log}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn lines_go_there() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let (mut process, base) = logging_to_a_file(directory.path(), &[]).await;
+    assert_eq!(reqwest::get(format!("{base}/health")).await.unwrap().status(), StatusCode::OK);
+    let mode = std::fs::metadata(directory.path().join("log")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
+
+async fn a_file_of_that_size_gives_way_to_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = [("DECENTCOM_LOGGING__MAX_SIZE_MIB", "1"), ("DECENTCOM_LOGGING__LEVEL", "trace")];
+    let (mut process, base) = logging_to_a_file(directory.path(), &settings).await;
+    let began = Instant::now();
+    while !directory.path().join("log.1").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "the file grows and grows");
+        reqwest::get(format!("{base}/health")).await.unwrap();
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
 }
 
 async fn as_much_is_said() {
