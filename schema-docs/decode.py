@@ -10,10 +10,15 @@ is deleted. Exit code 1, and a line on stderr for each, if rows are damaged.
 """
 
 import json
+import re
 import sys
 from datetime import datetime, timedelta, timezone
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+# What does something to a terminal, beyond what JSON escapes by itself.
+ACTS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f]")
 
 
 class Damaged(Exception):
@@ -264,7 +269,8 @@ def main():
         if said.get("channel_id") in purged:
             is_record = False
         if is_record or show_all:
-            print(json.dumps({"table": row["table"], **said}, ensure_ascii=False, separators=(",", ":")))
+            line = json.dumps({"table": row["table"], **said}, ensure_ascii=False, separators=(",", ":"))
+            print(ACTS.sub(lambda it: f"\\u{ord(it[0]):04x}", line))
     return 1 if damaged else 0
 
 

@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, Once, mpsc},
     time::Duration,
 };
 
@@ -66,7 +66,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 fn options(backend: Backend, directory: &Path) -> StorageOptions {
     let redb = RedbOptions { cache_bytes: 256 * 1024, ..RedbOptions::default() };
-    StorageOptions { backend, path: directory.join("store"), redb }
+    StorageOptions { backend, path: directory.join("store"), redb, min_free: Default::default() }
 }
 
 /// A store with some of everything, half of it written before it was closed and opened again, and its files: closed in good
@@ -287,6 +287,23 @@ impl Reading<'_> {
     }
 }
 
+/// Opens these files, and closes them again without having done anything; then drops them.
+async fn open_and_end(backend: Backend, files: &Files) -> usize {
+    let mut refusals = 0;
+    for is_closed in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(name, bytes)| fs::write(directory.path().join(name), bytes).unwrap());
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(at(START)));
+        match storage::open(&options(backend, directory.path()), clock).await {
+            Err(OpenError::Storage(error)) => refused(&error),
+            Err(error) => assert!(!error.to_string().contains("panicked"), "{error}"),
+            Ok(store) if is_closed => refusals += usize::from(store.close().await.inspect_err(refused).is_err()),
+            Ok(store) => drop(store),
+        }
+    }
+    refusals
+}
+
 /// Opens, reads, writes and verifies these files; answers how many calls were refused.
 async fn use_everything(backend: Backend, files: &Files, original: &Original) -> usize {
     let directory = tempfile::tempdir().unwrap();
@@ -337,7 +354,23 @@ fn within_patience<T: Send + 'static>(what: &str, case: impl Future<Output = T> 
     }
 }
 
+/// Panics that somebody would see on a terminal, or that end a process.
+static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Takes note of every panic from now on; those that the stores make errors of are none.
+fn watch_for_panics() {
+    static WATCHING: Once = Once::new();
+    WATCHING.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            SEEN.lock().unwrap().push(panic.to_string());
+            hook(panic);
+        }));
+    });
+}
+
 fn damage_everything(backend: Backend, is_closed: bool) {
+    watch_for_panics();
     let (damages, seed) = (setting("DAMAGES", DAMAGES), setting("DAMAGE_SEED", SEED));
     let (files, original) = within_patience("making a store", a_store(backend, is_closed));
     let (files, original) = (Arc::new(files), Arc::new(original));
@@ -357,6 +390,7 @@ fn damage_everything(backend: Backend, is_closed: bool) {
         assert!(growth < MAX_GROWTH_KIB, "{what}: took {growth} KiB");
     }
     eprintln!("{backend:?}, closed: {is_closed}: {damages} damaged files, {noticed} noticed, DAMAGE_SEED={seed}");
+    assert_eq!(*SEEN.lock().unwrap(), Vec::<String>::new());
     assert!(noticed > damages / 10, "only {noticed} of {damages} damages were noticed: do they hit anything?");
 }
 
@@ -378,4 +412,52 @@ fn a_damaged_sqlite_file_answers_or_refuses() {
 #[test]
 fn a_damaged_sqlite_file_or_log_after_a_crash_answers_or_refuses() {
     damage_everything(Backend::Sqlite, false);
+}
+
+/// Which byte, and what it becomes.
+type Change = (usize, u8);
+
+/// Damages one byte after the other of a closed file.
+async fn damage_bytes(whole: bool, changes: impl Fn(&[u8]) -> Vec<Change>) {
+    watch_for_panics();
+    let (files, original) = a_store(Backend::Redb, true).await;
+    let original = Arc::new(original);
+    let changes = changes(&files["store"]);
+    let count = changes.len();
+    let mut noticed = 0;
+    for (at, value) in changes {
+        let mut files = files.clone();
+        files.get_mut("store").unwrap()[at] = value;
+        let (what, original) = (format!("byte {at} is {value}"), original.clone());
+        noticed += within_patience(&what, async move {
+            match whole {
+                true => use_everything(Backend::Redb, &files, &original).await,
+                false => open_and_end(Backend::Redb, &files).await,
+            }
+        });
+        assert_eq!(*SEEN.lock().unwrap(), Vec::<String>::new(), "{what}");
+    }
+    eprintln!("{count} bytes, {noticed} refusals");
+}
+
+/// redb's header: what it is, how it is laid out, and two commits.
+const HEADER: usize = 320;
+
+#[tokio::test]
+async fn any_byte_of_a_closed_redb_files_header_may_be_wrong() {
+    damage_bytes(true, |file| (0..HEADER).map(|at| (at, file[at] ^ [0xFF, 0x01, 0x80][at % 3])).collect()).await;
+    damage_bytes(false, |file| (0..HEADER).map(|at| (at, file[at] ^ [0x02, 0x10, 0xFF][at % 3])).collect()).await;
+}
+
+/// The end of a store reads and writes pages, too: those that say what is free.
+#[tokio::test]
+async fn a_redb_file_with_a_wrong_byte_in_any_page_opens_and_ends_or_is_refused() {
+    damage_bytes(false, |file| {
+        let pages = file.chunks(4096).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0));
+        pages
+            .flat_map(|(number, _)| [0, 2, 4, 9, 17].map(|at| number * 4096 + at))
+            .map(|at| (at, file[at] ^ 0xFF))
+            .collect()
+    })
+    .await;
 }

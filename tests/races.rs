@@ -324,7 +324,8 @@ async fn no_channel_stays_in_a_category_that_is_deleted(mut t: Context) {
 }
 
 async fn open(t: &Context, path: std::path::PathBuf) -> Result<Arc<dyn Storage>, OpenError> {
-    let options = StorageOptions { backend: t.setup().backend, path, redb: RedbOptions::default() };
+    let options =
+        StorageOptions { backend: t.setup().backend, path, redb: RedbOptions::default(), min_free: Default::default() };
     let opening = storage::open(&options, t.clock.clone());
     opening.await
 }

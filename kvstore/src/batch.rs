@@ -186,7 +186,8 @@ impl Operation<'_> {
         self.stage(META, name.as_bytes().to_vec(), Staged::Value(value.to_vec()))
     }
 
-    pub(crate) fn clear_meta(&mut self, name: &str) -> Result<(), Error> {
+    /// Forgets a fact about the store; one that is not there is no error.
+    pub fn clear_meta(&mut self, name: &str) -> Result<(), Error> {
         self.stage(META, name.as_bytes().to_vec(), Staged::Nothing)
     }
 

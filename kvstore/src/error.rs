@@ -1,11 +1,6 @@
 //! What can go wrong, with file, table and key where they are known.
 
-use std::{
-    fmt::Write as _,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{fmt::Write as _, io, path::PathBuf, sync::Arc};
 
 use crate::codec::{DecodeError, EncodeError};
 
@@ -55,7 +50,7 @@ pub enum Error {
         /// What the encoder said.
         problem: String,
     },
-    /// No more space on the disk.
+    /// No more room: on the disk, within a quota, or for a file of that size.
     #[error("the disk is full")]
     DiskFull(#[source] Arc<redb::Error>),
     /// An input or output failed. What follows is [`MustReopen`](Self::MustReopen).
@@ -73,10 +68,16 @@ pub enum Error {
     Damaged(String),
     /// A copy of the store, or the connection to whoever has it open, failed.
     #[error("the copy of the store or the connection to it failed: {0}")]
-    Transfer(#[source] Arc<std::io::Error>),
+    Transfer(#[source] Arc<io::Error>),
     /// The process that has the store open does not answer this.
     #[error("{0}")]
     Refused(String),
+    /// The process that has the store open serves as many readers as it will at one time.
+    #[error("it answers {0} readers already")]
+    Busy(usize),
+    /// Tables that every store of this catalogue has are missing, or are none of ours: somebody altered the file.
+    #[error("{0}")]
+    Altered(String),
     /// The engine failed otherwise.
     #[error("the engine failed")]
     Engine(#[source] Arc<redb::Error>),
@@ -92,7 +93,7 @@ pub enum OpenError {
         /// The file or its directory.
         path: PathBuf,
         /// What it said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Another process holds the file.
     #[error("{} is open in another process", path.display())]
@@ -149,24 +150,31 @@ impl Error {
     }
 }
 
+/// Whether the operating system refused for lack of room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
 /// Any of redb's errors, by what its reader can do about it.
 impl From<redb::Error> for Error {
     fn from(error: redb::Error) -> Self {
         match error {
-            redb::Error::Io(source) if source.kind() == std::io::ErrorKind::StorageFull => {
-                Self::DiskFull(Arc::new(redb::Error::Io(source)))
-            }
+            redb::Error::Io(source) if is_full(&source) => Self::DiskFull(Arc::new(redb::Error::Io(source))),
             redb::Error::Io(_) => Self::Io(Arc::new(error)),
             redb::Error::PreviousIo => Self::MustReopen(Arc::new(error)),
             redb::Error::DatabaseClosed => Self::Closed,
             redb::Error::Corrupted(problem) => Self::Damaged(problem),
+            redb::Error::TableDoesNotExist(table) => Self::Altered(format!("its table `{table}` is missing")),
+            redb::Error::TableTypeMismatch { table, .. } | redb::Error::TableIsMultimap(table) => {
+                Self::Altered(format!("its table `{table}` was replaced by one of another type"))
+            }
             other => Self::Engine(Arc::new(other)),
         }
     }
 }
 
-impl From<std::io::Error> for Error {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
         Self::Transfer(Arc::new(error))
     }
 }
@@ -183,21 +191,6 @@ macro_rules! from_engine_errors {
 
 from_engine_errors! { StorageError TableError TransactionError CommitError CompactionError DatabaseError
 SetDurabilityError }
-
-/// Runs a call into redb, and answers [`Error::Damaged`] where it panics.
-///
-/// redb does not check the pages it reads: in release builds too, a flipped bit in one can make it index out of bounds.
-/// What it read from is committed and unchanged, so the store goes on; the row is lost to that call only.
-pub(crate) fn guarded<T, E: Into<Error>>(call: impl FnOnce() -> Result<T, E>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(call)).map_or_else(
-        |panic| {
-            let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(Error::Damaged(format!("the engine could not make sense of a page: {text}")))
-        },
-        |result| result.map_err(Into::into),
-    )
-}
 
 /// Bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {

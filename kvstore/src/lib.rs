@@ -74,6 +74,7 @@ pub use bincode;
 mod batch;
 mod catalogue;
 mod codec;
+mod contained;
 mod error;
 mod explain;
 mod key;

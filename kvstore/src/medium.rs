@@ -14,12 +14,14 @@ use std::{
     fmt, io,
     ops::Bound,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use redb::{BackendError, StorageBackend};
+
+use crate::error::is_full;
 
 /// redb's header lies in the first sector, alone.
 const HEADER_BYTES: usize = 512;
@@ -31,7 +33,11 @@ pub(crate) struct Medium {
     has_failed: AtomicBool,
     /// Databases that have it open; the last one to close closes it.
     open: AtomicUsize,
+    when_full: OnceLock<MakeRoom>,
 }
+
+/// Answers whether it made room on a full disk.
+pub(crate) type MakeRoom = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// The first bytes of the file; fewer while it is being created.
 #[derive(Default)]
@@ -50,6 +56,7 @@ impl Medium {
             header: Mutex::new(Header { synced: header.clone(), written: header }),
             has_failed: AtomicBool::new(false),
             open: AtomicUsize::new(0),
+            when_full: OnceLock::new(),
         }))
     }
 
@@ -57,6 +64,11 @@ impl Medium {
     pub(crate) fn handle(self: &Arc<Self>) -> impl StorageBackend {
         let is_first = self.open.fetch_add(1, Ordering::AcqRel) == 0;
         Handle { medium: self.clone(), is_first }
+    }
+
+    /// Whom to ask for room; the first one stays.
+    pub(crate) fn when_full(&self, make_room: MakeRoom) {
+        let _ = self.when_full.set(make_room);
     }
 
     /// Whether a call failed, so that the database over the file refuses everything.
@@ -79,6 +91,14 @@ impl Medium {
 
     fn header(&self) -> MutexGuard<'_, Header> {
         self.header.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call that needs room: where there is none, it is repeated once if some can be made. A sync is never repeated.
+    fn grow(&self, call: impl Fn(&dyn StorageBackend) -> io::Result<()>) -> io::Result<()> {
+        self.change(|backend| match call(backend) {
+            Err(error) if is_full(&error) && self.when_full.get().is_some_and(|make_room| make_room()) => call(backend),
+            result => result,
+        })
     }
 
     /// A call that changes the file: where it fails, so does the commit it belongs to.
@@ -136,7 +156,7 @@ impl StorageBackend for Handle {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.medium.change(|backend| backend.set_len(len))
+        self.medium.grow(|backend| backend.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -148,7 +168,7 @@ impl StorageBackend for Handle {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.medium.header().note(offset, data);
-        self.medium.change(|backend| backend.write(offset, data))
+        self.medium.grow(|backend| backend.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {
@@ -184,6 +204,52 @@ mod tests {
         medium.handle().read(8192, &mut page).unwrap();
         assert_eq!(page, [0; 512]);
         assert!(!medium.has_failed());
+    }
+
+    /// Has room for nothing until some is made.
+    #[derive(Clone, Debug, Default)]
+    struct Tight {
+        has_room: Arc<AtomicBool>,
+        below: Arc<InMemoryBackend>,
+    }
+
+    impl StorageBackend for Tight {
+        fn len(&self) -> io::Result<u64> {
+            self.below.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.below.read(offset, out)
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.below.set_len(len)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            match self.has_room.load(Ordering::Relaxed) {
+                true => self.below.write(offset, data),
+                false => Err(io::ErrorKind::StorageFull.into()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_write_that_finds_no_room_is_repeated_once_where_some_can_be_made() {
+        for can_be_made in [true, false] {
+            let tight = Tight::default();
+            tight.below.set_len(4096).unwrap();
+            let medium = Medium::over(tight.clone()).unwrap();
+            let asked = Arc::new(AtomicUsize::new(0));
+            let (room, count) = (tight, asked.clone());
+            medium.when_full(Box::new(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                room.has_room.store(can_be_made, Ordering::Relaxed);
+                can_be_made
+            }));
+            assert_eq!(medium.handle().write(1024, b"page").is_ok(), can_be_made);
+            assert_eq!((medium.has_failed(), asked.load(Ordering::Relaxed)), (!can_be_made, 1));
+        }
     }
 
     #[test]

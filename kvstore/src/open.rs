@@ -27,10 +27,11 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, backends::FileBacke
 
 use crate::{
     catalogue::{Catalogue, fingerprint},
-    error::{Error, OpenError, guarded},
+    contained::{Contained, guarded},
+    error::{Error, OpenError},
     medium::Medium,
     overlay::Overlay,
-    slots::{FINGERPRINT, META},
+    slots::{FINGERPRINT, META, Slots},
     snapshot::definition,
     store::Store,
     unfinished,
@@ -127,8 +128,11 @@ impl Options {
         let medium = File::open(path).and_then(Overlay::over).and_then(Medium::over);
         let medium = medium.map_err(|source| OpenError::Io { path: path.into(), source })?;
         let database = opened(path, || self.database_over(&medium))?;
-        match refuse_what_is_not_ours(&database, schema, path, false)? {
+        match refuse_what_is_not_ours(database.get()?, schema, path, false)? {
             None => Err(OpenError::Foreign { path: path.into() }),
+            Some(_) if !lost(database.get()?, schema)?.is_empty() => {
+                Ok(Store::as_it_is(database, medium, schema.catalogue, *self)?)
+            }
             Some(_) => Ok(Store::over(database, medium, schema.catalogue, *self)?),
         }
     }
@@ -161,14 +165,18 @@ impl Options {
 
     fn set_up(
         &self,
-        database: Database,
+        database: Contained<Database>,
         medium: Arc<Medium>,
         schema: &Schema,
         path: &Path,
         is_new: bool,
     ) -> Result<Store, OpenError> {
         // Refusals come before the first write: a file of others stays as it is.
-        let found = refuse_what_is_not_ours(&database, schema, path, is_new)?;
+        let found = refuse_what_is_not_ours(database.get()?, schema, path, is_new)?;
+        let lost = if found.is_some() { lost(database.get()?, schema)? } else { Vec::new() };
+        if let Some(table) = lost.first() {
+            return Err(lost_table(path, table));
+        }
         let store = Store::over(database, medium, schema.catalogue, *self)?;
         match found {
             None => {
@@ -252,6 +260,7 @@ fn refuse_what_is_not_ours(
 ) -> Result<Option<(u32, u32)>, OpenError> {
     let format = guarded(|| format_of(database))?;
     match format {
+        None if !is_new && guarded(|| has_tables_of(database, schema))? => Err(lost_table(path, META)),
         None if !is_new && guarded(|| has_tables(database))? => Err(OpenError::Foreign { path: path.into() }),
         Some((found, oldest_reader)) if found > schema.format && oldest_reader > schema.format => {
             Err(OpenError::NewerFormat { path: path.into(), found, oldest_reader, supported: schema.format })
@@ -330,14 +339,56 @@ fn has_tables(database: &Database) -> Result<bool, Error> {
     Ok(!names.is_empty() && !names.iter().any(|name| name == META))
 }
 
+/// Whether a file that lacks a `meta` of ours has records of ours all the same. One whose set-up was cut short has none.
+fn has_tables_of(database: &Database, schema: &Schema) -> Result<bool, Error> {
+    use redb::{ReadableDatabase, ReadableTableMetadata};
+    let transaction = database.begin_read()?;
+    for table in schema.catalogue {
+        match transaction.open_table(definition(table.describe().name)) {
+            Ok(table) if table.len()? > 0 => return Ok(true),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Tables that a file made for this very catalogue had at its first start and that are gone, or are none of ours, by now.
+fn lost(database: &Database, schema: &Schema) -> Result<Vec<&'static str>, Error> {
+    use redb::{ReadableDatabase, TableError};
+    guarded(|| {
+        let transaction = database.begin_read()?;
+        let made_for = transaction.open_table(definition(META))?.get(FINGERPRINT.as_bytes())?;
+        if made_for.is_none_or(|it| it.value() != fingerprint(schema.catalogue).as_bytes()) {
+            return Ok(Vec::new()); // it may be older than some of them
+        }
+        let mut lost = Vec::new();
+        for name in Slots::of(schema.catalogue).names() {
+            match transaction.open_table(definition(name)) {
+                Ok(_) => {}
+                Err(TableError::Storage(error)) => return Err(Error::from(error)),
+                Err(_) => lost.push(*name),
+            }
+        }
+        Ok(lost)
+    })
+}
+
+fn lost_table(path: &Path, table: &str) -> OpenError {
+    let problem = format!("its table `{table}` is missing, or was replaced by one of another type");
+    OpenError::Damaged { path: path.into(), problem }
+}
+
 pub(crate) fn now() -> String {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string()
 }
 
 /// redb trusts a file that was closed cleanly, so damage to it may end in a panic instead of an error.
-fn opened(path: &Path, open: impl FnOnce() -> Result<Database, DatabaseError>) -> Result<Database, OpenError> {
+fn opened(
+    path: &Path,
+    open: impl FnOnce() -> Result<Database, DatabaseError>,
+) -> Result<Contained<Database>, OpenError> {
     match guarded(|| Ok::<_, Error>(open())) {
-        Ok(opened) => opened.map_err(|error| open_error(path, error)),
+        Ok(opened) => opened.map(Contained::new).map_err(|error| open_error(path, error)),
         Err(panicked) => Err(OpenError::Damaged { path: path.into(), problem: panicked.to_string() }),
     }
 }

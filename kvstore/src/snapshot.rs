@@ -9,7 +9,8 @@ use std::{
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata, TableDefinition};
 
 use crate::{
-    error::{Error, guarded},
+    contained::{Contained, guarded},
+    error::Error,
     key::{Key, after_prefix},
     record::Record,
     slots::{Slots, TOUCHED},
@@ -39,15 +40,20 @@ pub enum Direction {
 ///
 /// While a snapshot is held, the pages it shows cannot be reused and the file grows: drop it when a request is done.
 pub struct Snapshot {
-    transaction: ReadTransaction,
+    reading: Contained<Reading>,
     slots: Arc<Slots>,
+}
+
+/// What redb holds for it.
+struct Reading {
     tables: Box<[OnceLock<RawTable>]>,
+    transaction: ReadTransaction,
 }
 
 impl Snapshot {
     pub(crate) fn new(transaction: ReadTransaction, slots: Arc<Slots>) -> Self {
         let tables = slots.names().iter().map(|_| OnceLock::new()).collect();
-        Self { transaction, slots, tables }
+        Self { reading: Contained::new(Reading { tables, transaction }), slots }
     }
 
     /// Every table and index, and `meta`, in the catalogue's order.
@@ -58,12 +64,13 @@ impl Snapshot {
     /// A table, opened at its first use in this snapshot.
     pub(crate) fn table(&self, name: &str) -> Result<&RawTable, Error> {
         let undeclared = || Error::Damaged(format!("table `{name}` is not in the catalogue"));
-        let opened = self.slots.position(name).and_then(|slot| self.tables.get(slot)).ok_or_else(undeclared)?;
+        let reading = self.reading.get()?;
+        let opened = self.slots.position(name).and_then(|slot| reading.tables.get(slot)).ok_or_else(undeclared)?;
         tracing::trace!(target: TOUCHED, table = name, access = "read");
         if let Some(table) = opened.get() {
             return Ok(table);
         }
-        let table = guarded(|| self.transaction.open_table(definition(name)))?;
+        let table = guarded(|| reading.transaction.open_table(definition(name)))?;
         Ok(opened.get_or_init(|| table))
     }
 
@@ -86,7 +93,7 @@ impl Snapshot {
     /// Whether there is a row with `key`.
     pub fn contains<T: Table>(&self, key: &T::Key) -> Result<bool, Error> {
         let table = self.table(T::NAME)?;
-        Ok(guarded(|| table.get(key.to_bytes().as_slice()))?.is_some())
+        guarded(|| Ok::<_, Error>(table.get(key.to_bytes().as_slice())?.is_some()))
     }
 
     /// The primary key of the row that a unique index has for `fields`.
@@ -179,11 +186,11 @@ impl Snapshot {
     /// Raw rows of any table or index of the catalogue, or of `meta`.
     pub fn scan(&self, table: &str, range: RawRange, direction: Direction) -> Result<Scan, Error> {
         if range.is_empty() {
-            return Ok(Scan { range: None, direction });
+            return Ok(Scan { range: Contained::none(), direction });
         }
         let bounds = (range.start.as_ref().map(Vec::as_slice), range.end.as_ref().map(Vec::as_slice));
         let table = self.table(table)?;
-        Ok(Scan { range: Some(guarded(|| table.range::<&[u8]>(bounds))?), direction })
+        Ok(Scan { range: Contained::new(guarded(|| table.range::<&[u8]>(bounds))?), direction })
     }
 }
 
@@ -206,14 +213,14 @@ impl<K> KeyRange<'_, K> {
 
 /// Raw rows in key order. An error is the last item.
 pub struct Scan {
-    range: Option<redb::Range<'static, Bytes, Bytes>>,
+    range: Contained<redb::Range<'static, Bytes, Bytes>>,
     direction: Direction,
 }
 
 impl Scan {
     /// The next row, as `read` makes it of its bytes.
     fn next_with<T>(&mut self, read: impl FnOnce(&[u8], &[u8]) -> Result<T, Error>) -> Option<Result<T, Error>> {
-        let range = self.range.as_mut()?;
+        let range = self.range.get_mut().ok()?;
         let direction = self.direction;
         let row = guarded(|| {
             let row = match direction {
@@ -227,7 +234,7 @@ impl Scan {
         match row {
             Ok(row) => row,
             Err(error) => {
-                self.range = None; // what follows an error cannot be trusted
+                self.range = Contained::none(); // what follows an error cannot be trusted
                 Some(Err(error))
             }
         }

@@ -5,12 +5,13 @@ use std::{
     time::Instant,
 };
 
-use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
+use redb::{Database, Durability, ReadableDatabase, TableError, WriteTransaction};
 
 use crate::{
     batch::Batch,
     catalogue::{Catalogue, fingerprint},
-    error::{Error, guarded},
+    contained::{Contained, guarded},
+    error::Error,
     medium::Medium,
     open::{CLOSED_AT, Options, Progress, now},
     slots::{FINGERPRINT, META, Slots, TOUCHED, UNFINISHED},
@@ -23,8 +24,7 @@ const PAUSE: u32 = 9;
 
 /// An open store. Any number of threads may read; batches are stored one after the other.
 pub struct Store {
-    /// `None` once closed.
-    database: Mutex<Option<Database>>,
+    database: Mutex<Contained<Database>>,
     /// What the database lies on.
     medium: Arc<Medium>,
     /// When opening the file again may be tried next.
@@ -37,21 +37,18 @@ pub struct Store {
 }
 
 impl Store {
+    /// A store over a database that has, or may lack, tables of the catalogue: those are made.
     pub(crate) fn over(
-        database: Database,
+        database: Contained<Database>,
         medium: Arc<Medium>,
         catalogue: Catalogue,
         options: Options,
     ) -> Result<Self, Error> {
-        let store = Self {
-            current: RwLock::new(None),
-            database: Mutex::new(Some(database)),
-            medium,
-            next_recovery: Mutex::new(Instant::now()),
-            slots: Arc::new(Slots::of(catalogue)),
-            catalogue,
-            options,
-        };
+        let store = Self::as_it_is(database, medium, catalogue, options)?;
+        // Nothing is written where nothing is missing: a store opens on a full disk, too.
+        if !store.lacks_a_table()? {
+            return Ok(store);
+        }
         let slots = store.slots.clone();
         store.with_transaction(|transaction| {
             // Reading a table that was never created is an error in redb, so all exist from the start.
@@ -61,6 +58,49 @@ impl Store {
             Ok(())
         })?;
         Ok(store)
+    }
+
+    /// A store over a database; reading a table that is not there, or is none of ours, is an error that names it.
+    pub(crate) fn as_it_is(
+        database: Contained<Database>,
+        medium: Arc<Medium>,
+        catalogue: Catalogue,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let store = Self {
+            current: RwLock::new(None),
+            database: Mutex::new(database),
+            medium,
+            next_recovery: Mutex::new(Instant::now()),
+            slots: Arc::new(Slots::of(catalogue)),
+            catalogue,
+            options,
+        };
+        let snapshot = store.read(store.lock().get()?)?;
+        store.publish(Some(snapshot));
+        Ok(store)
+    }
+
+    fn lacks_a_table(&self) -> Result<bool, Error> {
+        let database = self.lock();
+        let database = database.get()?;
+        guarded(|| {
+            let transaction = database.begin_read()?;
+            for name in self.slots.names() {
+                match transaction.open_table(definition(name)) {
+                    Ok(_) => {}
+                    Err(TableError::TableDoesNotExist(_)) => return Ok(true),
+                    Err(error) => return Err(Error::from(error)),
+                }
+            }
+            Ok(false)
+        })
+    }
+
+    /// From now on, `make_room` is called when the file cannot grow because the disk is full. If it answers that it made
+    /// some, the write that failed is tried once more, and neither the engine nor anybody else hears of it.
+    pub fn when_full(&self, make_room: impl Fn() -> bool + Send + Sync + 'static) {
+        self.medium.when_full(Box::new(make_room));
     }
 
     /// The newest committed state, in nanoseconds: no disk, no waiting for the writer.
@@ -98,7 +138,7 @@ impl Store {
             return Ok(());
         }
         let mut database = self.lock();
-        let old = database.as_mut().ok_or(Error::Closed)?;
+        database.get()?;
         let mut next = self.next_recovery.lock().unwrap_or_else(PoisonError::into_inner);
         let began = Instant::now();
         if began < *next {
@@ -108,7 +148,7 @@ impl Store {
         match guarded(|| self.another_database()) {
             Ok((new, snapshot)) => {
                 self.publish(Some(snapshot));
-                *old = new; // the old one refuses everything, so its end touches nothing
+                *database = new; // the old one refuses everything, so its end touches nothing
                 Ok(())
             }
             Err(error) => {
@@ -119,11 +159,11 @@ impl Store {
         }
     }
 
-    fn another_database(&self) -> Result<(Database, Snapshot), Error> {
+    fn another_database(&self) -> Result<(Contained<Database>, Snapshot), Error> {
         self.medium.take_back().map_err(|error| Error::from(redb::Error::Io(error)))?;
         self.medium.set_failed(false);
-        let database = self.options.database_over(&self.medium).map_err(redb::Error::from)?;
-        let snapshot = self.read(&database)?;
+        let database = Contained::new(self.options.database_over(&self.medium).map_err(redb::Error::from)?);
+        let snapshot = self.read(database.get()?)?;
         Ok((database, snapshot))
     }
 
@@ -169,20 +209,24 @@ impl Store {
     fn alone<E: Into<Error>>(&self, run: impl FnOnce(&mut Database) -> Result<bool, E>) -> Result<bool, Error> {
         let mut database = self.lock();
         self.publish(None);
-        let database = database.as_mut().ok_or(Error::Closed)?;
+        let database = database.get_mut()?;
         let result = guarded(|| run(database));
         self.publish(Some(self.read(database)?));
         result
     }
 
     /// Notes the time, closes the file and gives up its lock. Later calls, and reads of snapshots still held, are
-    /// [`Error::Closed`]. Closing again is `Ok`.
+    /// [`Error::Closed`]. Closing again is `Ok`. So is closing on a full disk: everything is stored, and all that is missing
+    /// is what would have spared the next opening a walk through the file.
     pub fn close(&self) -> Result<(), Error> {
-        // Only worth having: a full disk must not keep anybody from closing.
-        let _ = self.set_meta(CLOSED_AT, now().as_bytes());
-        let database = self.lock().take();
+        let noted = self.set_meta(CLOSED_AT, now().as_bytes());
+        let mut database = self.lock();
         self.publish(None);
-        guarded(|| database.map_or(Ok(()), Database::close).map_err(redb::Error::from))
+        let closed = database.end(Database::close);
+        match (noted, closed) {
+            (Err(Error::DiskFull(_)), _) | (_, Err(Error::DiskFull(_))) => Ok(()),
+            (_, closed) => closed,
+        }
     }
 
     /// One durable commit of whatever `change` does.
@@ -195,23 +239,26 @@ impl Store {
 
     fn commit(
         &self,
-        database: &MutexGuard<'_, Option<Database>>,
+        database: &Contained<Database>,
         change: impl FnOnce(&WriteTransaction) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let database = database.as_ref().ok_or(Error::Closed)?;
-        let mut transaction = database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        transaction.set_quick_repair(self.options.quick_repair);
+        let database = database.get()?;
+        let mut transaction = Contained::new(guarded(|| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            transaction.set_quick_repair(self.options.quick_repair);
+            Ok::<_, Error>(transaction)
+        })?);
         // On an error the transaction is dropped, which undoes it.
-        guarded(|| change(&transaction))?;
-        guarded(|| transaction.commit())?;
+        guarded(|| change(transaction.get()?))?;
+        transaction.end(WriteTransaction::commit)?;
         tracing::trace!(target: TOUCHED, access = "commit");
         self.publish(Some(self.read(database)?));
         Ok(())
     }
 
     fn read(&self, database: &Database) -> Result<Snapshot, Error> {
-        Ok(Snapshot::new(database.begin_read()?, self.slots.clone()))
+        Ok(Snapshot::new(guarded(|| database.begin_read())?, self.slots.clone()))
     }
 
     fn publish(&self, snapshot: Option<Snapshot>) {
@@ -223,7 +270,7 @@ impl Store {
     }
 
     /// A panic leaves no half-done state behind: staging is in memory and redb undoes a dropped transaction.
-    fn lock(&self) -> MutexGuard<'_, Option<Database>> {
+    fn lock(&self) -> MutexGuard<'_, Contained<Database>> {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::checks::public_key;
 pub use self::reload::Reloaded;
-use crate::storage::{Backend, RedbOptions, StorageOptions, limits::MAX_CONTENT_BYTES};
+use crate::storage::{Backend, MinFree, RedbOptions, StorageOptions, check_name, limits::MAX_CONTENT_BYTES};
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_PATH: &str = "decentcom.toml";
@@ -101,6 +101,8 @@ struct Storage {
     backend: Backend,
     #[serde(skip_serializing_if = "Option::is_none")]
     database_path: Option<PathBuf>,
+    #[serde(with = "min_free")]
+    min_free: MinFree,
     redb: Redb,
 }
 
@@ -274,7 +276,7 @@ impl Network {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { backend: Backend::Sqlite, database_path: None, redb: Redb::default() }
+        Self { backend: Backend::Sqlite, database_path: None, min_free: MinFree::Auto, redb: Redb::default() }
     }
 }
 
@@ -440,6 +442,8 @@ impl Config {
                 .map_err(|error| impossible(key, format!("leads nowhere: {error}")))
         };
         let key = "[storage] database_path";
+        check_name(&self.storage.path, self.storage.backend)
+            .map_err(|error| impossible(key, format!("cannot be used: {error}")))?;
         let database = absolute(key, &self.storage.path)?;
         // Earlier versions began in the working directory: a store that lies there must not be passed over for a new one.
         let earlier = std::path::absolute(&self.storage.path).ok().filter(|earlier| *earlier != database);
@@ -616,7 +620,7 @@ impl File {
         let path = storage.database_path.unwrap_or_else(|| format!("data/decentcom.{}", storage.backend.name()).into());
         let Redb { cache_mib, quick_repair, inspection_socket } = storage.redb;
         let redb = RedbOptions { cache_bytes: cache_mib * MIB, quick_repair, inspection_socket };
-        let storage = StorageOptions { backend: storage.backend, path, redb };
+        let storage = StorageOptions { backend: storage.backend, path, redb, min_free: storage.min_free };
         let passed_over = Vec::new();
         Config {
             server,
@@ -693,6 +697,58 @@ mod networks {
             network.map_err(|error| D::Error::custom(invalid(error)))
         };
         Vec::<String>::deserialize(deserializer)?.into_iter().map(parse).collect()
+    }
+}
+
+/// MiB, or "auto".
+mod min_free {
+    use std::fmt;
+
+    use serde::{Deserializer, Serializer, de};
+
+    use super::{MIB, MinFree};
+
+    /// A million MiB: more than any disk has to spare.
+    const MOST_MIB: u64 = 1024 * 1024;
+
+    pub(super) fn serialize<S: Serializer>(min_free: &MinFree, serializer: S) -> Result<S::Ok, S::Error> {
+        match min_free {
+            MinFree::Auto => serializer.serialize_str("auto"),
+            MinFree::Bytes(bytes) => serializer.serialize_u64(bytes / MIB),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MinFree, D::Error> {
+        deserializer.deserialize_any(Given)
+    }
+
+    struct Given;
+
+    impl de::Visitor<'_> for Given {
+        type Value = MinFree;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a number of MiB from 0 to {MOST_MIB}, or \"auto\"")
+        }
+
+        fn visit_u64<E: de::Error>(self, mib: u64) -> Result<MinFree, E> {
+            match mib {
+                0..=MOST_MIB => Ok(MinFree::Bytes(mib * MIB)),
+                _ => Err(E::invalid_value(de::Unexpected::Unsigned(mib), &self)),
+            }
+        }
+
+        fn visit_i64<E: de::Error>(self, mib: i64) -> Result<MinFree, E> {
+            let invalid = || E::invalid_value(de::Unexpected::Signed(mib), &self);
+            u64::try_from(mib).map_err(|_| invalid()).and_then(|mib| self.visit_u64(mib))
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<MinFree, E> {
+            match text {
+                "auto" => Ok(MinFree::Auto),
+                _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use decentcom_server::{
 use tokio::{
     net::{TcpListener, TcpSocket},
     runtime::Runtime,
+    signal::unix::SignalKind,
 };
 
 use self::program::{Logs, Signals, ask, check_filter, follow};
@@ -48,6 +49,9 @@ struct Arguments {
     /// Start although the clock seems wrong: before this program was built, or more than a year past the newest commit.
     #[arg(long)]
     accept_clock: bool,
+    /// Start on a copy of a store that was open when it was copied, without what its log had.
+    #[arg(long)]
+    accept_copy: bool,
     #[command(subcommand)]
     command: Option<Request>,
 }
@@ -66,6 +70,8 @@ const FILES_BESIDES_CONNECTIONS: usize = 256;
 /// Connections that wait in the kernel to be taken, where the system allows so many (net.core.somaxconn). One that finds no
 /// room waits for seconds; the library's 128 are gone in a moment in which the processors are busy.
 const BACKLOG: u32 = 4096;
+/// Bytes of an answer that the kernel takes for a client that does not read; it would let them grow to megabytes for each.
+const SEND_BUFFER: u32 = 128 * 1024;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -135,6 +141,8 @@ async fn run(arguments: Arguments, mut config: Config, logs: Logs) -> Result<(),
     };
     let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
 
+    // A limit on file sizes (ulimit -f) is to be an error of the write that meets it, not the end of the process.
+    let _ = tokio::signal::unix::signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{config}");
     if let Some(unused) = set_nothing(&config) {
         tracing::warn!("{unused}");
@@ -142,6 +150,15 @@ async fn run(arguments: Arguments, mut config: Config, logs: Logs) -> Result<(),
     let open_files = raise_limit_on_open_files();
     config.network.lower_connections_to(connections_within(open_files));
     tracing::info!(open_files, "up to {} connections at once", config.network.max_connections);
+    if let Some(warning) = storage::place_warning(&config.storage.path) {
+        tracing::warn!("{warning}");
+    }
+    if arguments.accept_copy {
+        match storage::accept_copy(&config.storage).map_err(|error| error.to_string())? {
+            true => tracing::warn!("--accept-copy: going on with what is in the file, without what its log had"),
+            false => tracing::warn!("--accept-copy: there is nothing to accept; leave it out the next time"),
+        }
+    }
     let clock: Arc<dyn Clock> = if arguments.accept_clock { Arc::new(SystemClock) } else { Arc::new(CautiousClock) };
     let is_metered = metrics.is_some();
     // Before the store, which has something to measure as soon as it is open.
@@ -178,6 +195,7 @@ fn listen(address: SocketAddr, section: &str) -> Result<TcpListener, String> {
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?; // of a server that has just stopped
+        socket.set_send_buffer_size(SEND_BUFFER)?; // each connection has it from here
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };

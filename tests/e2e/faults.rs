@@ -43,6 +43,8 @@ struct Round<'a> {
     town: &'a Town,
     user: &'a User,
     channel: &'a str,
+    /// What fails says that the disk is full.
+    is_full: bool,
     failed: usize,
 }
 
@@ -85,7 +87,10 @@ impl Round<'_> {
     fn count(&mut self, outcome: Outcome) -> Option<Value> {
         match outcome {
             Outcome::Done(body) => return Some(body),
-            Outcome::Failed(StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE) => self.failed += 1,
+            Outcome::Failed(StatusCode::INSUFFICIENT_STORAGE) if self.is_full => self.failed += 1,
+            Outcome::Failed(StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE) if !self.is_full => {
+                self.failed += 1
+            }
             other => panic!("the server answers {other:?}"),
         }
         None
@@ -113,8 +118,12 @@ impl<'a> Patient<'a> {
 
     /// How many calls failed.
     async fn round(&mut self, large: usize) -> usize {
+        self.round_with(large, false).await
+    }
+
+    async fn round_with(&mut self, large: usize, is_full: bool) -> usize {
         self.rounds += 1;
-        let round = Round { town: self.town, user: &self.user, channel: &self.channel, failed: 0 };
+        let round = Round { town: self.town, user: &self.user, channel: &self.channel, is_full, failed: 0 };
         round.run(&format!("round{}", self.rounds), large).await
     }
 
@@ -127,8 +136,11 @@ impl<'a> Patient<'a> {
 
     /// Fails the `nth` call of a round that `fault` can happen to.
     async fn suffer(&mut self, nth: u64, fault: Fault, large: usize) -> bool {
+        if fault == Fault::Full {
+            self.open_again().await; // one commit without room costs its callers; a second one begins a mode that lasts
+        }
         self.town.disk.order(nth, fault);
-        let failed = self.round(large).await;
+        let failed = self.round_with(large, fault == Fault::Full).await;
         let call = self.town.disk.failed();
         self.town.disk.order(0, fault);
         let what = format!("{} {fault:?}, call {nth} ({call:?})", self.backend);

@@ -87,7 +87,7 @@ fn shows_something(text: &str) -> bool {
 fn is_label(text: &str) -> bool {
     let misleads = |character: char| {
         character.is_control()
-            || ['\u{200e}', '\u{2028}', '\u{2029}', '\u{feff}', '\u{fffe}'].contains(&character)
+            || ['\u{34f}', '\u{200e}', '\u{2028}', '\u{2029}', '\u{feff}', '\u{fffe}'].contains(&character)
             || ('\u{202a}'..='\u{202e}').contains(&character)
             || ('\u{2060}'..='\u{206f}').contains(&character)
     };

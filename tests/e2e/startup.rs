@@ -196,7 +196,7 @@ async fn server_starts_initialises_storage_and_health_answers() {
     assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
     let mut files: Vec<_> = contents(&data).into_iter().map(|(path, _)| path).collect();
     files.sort();
-    assert_eq!(files.len(), 4, "database, log, its index, lock: {files:?}");
+    assert_eq!(files.len(), 5, "database, log, its index, lock, reserve: {files:?}");
     for file in files {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
     }
@@ -260,4 +260,45 @@ async fn a_second_signal_stops_at_once() {
     server.signal(Signal::INT);
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(130), "{log}");
+}
+
+/// A damaged byte anywhere costs what it hit: the server says so, at the start or when asked, and ends in good order.
+#[tokio::test]
+async fn a_closed_redb_file_with_a_wrong_byte_is_an_error_with_a_remedy_and_no_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path(), "redb");
+    let user = server.log_in(1).await;
+    let channel = user.channel("general").await;
+    for _ in 0..20 {
+        user.post(&channel, &"a long text ".repeat(100)).await;
+    }
+    server.signal(Signal::TERM);
+    assert!(server.wait().0.success());
+    let file = directory.path().join("data/decentcom.redb");
+    let sound = fs::read(&file).unwrap();
+    let pages = sound.chunks(4096).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0));
+    let places: Vec<_> = [9, 12, 14, 20, 32, 64, 72, 96, 130, 192, 200, 256].into_iter().collect();
+    let places: Vec<_> = places.into_iter().chain(pages.step_by(5).map(|(page, _)| page * 4096 + 4)).collect();
+    for at in places {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 0xFF;
+        fs::write(&file, damaged).unwrap();
+        let log = match Server::launch(program(directory.path()), "redb") {
+            Err(log) => {
+                assert!(log.contains("backup") || log.contains("Name another"), "byte {at}: no remedy:\n{log}");
+                log
+            }
+            Ok(server) => {
+                let user = user.at(&server);
+                for path in ["/channels", "/members", &format!("/channels/{channel}/messages?limit=50")] {
+                    user.try_call(Method::GET, path, json!({})).await.expect("an answer");
+                }
+                server.signal(Signal::TERM);
+                let (status, log) = server.wait();
+                assert!(matches!(status.code(), Some(0 | 1)), "byte {at}: {status}\n{log}");
+                log
+            }
+        };
+        assert!(!log.contains("panicked"), "byte {at}:\n{log}");
+    }
 }

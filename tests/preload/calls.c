@@ -41,16 +41,16 @@ static bool ends_with(const char *path, const char *end) {
     return length >= most && !strcmp(path + length - most, end);
 }
 
-/* A socket is nothing on the disk: whoever starts makes it anew. */
-static bool is_socket(const char *path) {
-    return ends_with(path, ".sock") || ends_with(path, ".sock.new");
+/* A socket is nothing on the disk, and the reserve holds nothing: whoever starts makes them anew. */
+static bool is_passing(const char *path) {
+    return ends_with(path, ".sock") || ends_with(path, ".sock.new") || ends_with(path, ".reserve");
 }
 
 static void find_below(struct name *name) {
     const char *root = getenv("DISK_ROOT");
     size_t length = root ? strlen(root) : 0;
     name->below = NULL;
-    if (!length || strncmp(name->path, root, length) || is_socket(name->path)) return;
+    if (!length || strncmp(name->path, root, length) || is_passing(name->path)) return;
     if (name->path[length] == '/') name->below = name->path + length + 1;
     if (name->path[length] == '\0') name->below = name->path + length;
 }
@@ -219,6 +219,9 @@ CHANGES_NAME(unlink, (const char *path), (path), REMOVE)
 
 int rename(const char *from, const char *to) {
     struct name old = named(from), new = named(to);
+    /* Each points into itself, and was moved here. */
+    find_below(&old);
+    find_below(&new);
     if (!old.below && !new.below) return REAL(rename)(from, to);
     if (!old.below || !new.below) refuse("a rename across the disk's border");
     return INTERCEPT(NAMING, REAL(rename)(from, to), {

@@ -215,7 +215,8 @@ impl Outside {
 }
 
 async fn open(backend: Backend, path: &Path, clock: &Arc<ManualClock>) -> Arc<dyn Storage> {
-    let options = StorageOptions { backend, path: path.into(), redb: RedbOptions::default() };
+    let options =
+        StorageOptions { backend, path: path.into(), redb: RedbOptions::default(), min_free: Default::default() };
     storage::open(&options, clock.clone()).await.unwrap()
 }
 
@@ -361,8 +362,8 @@ async fn watch(backend: Backend) -> Vec<(String, Touches)> {
         "close".into(),
         match &mut outside {
             Some(_) => {
-                assert_eq!(written(&seen), ["INSERT INTO meta".to_owned()].into());
-                [("meta".to_owned(), ['U'].into())].into()
+                assert_eq!(written(&seen), ["DELETE FROM meta".to_owned(), "INSERT INTO meta".to_owned()].into());
+                [("meta".to_owned(), ['U', 'D'].into())].into()
             }
             None => touches_of_events(&seen),
         },

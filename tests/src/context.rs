@@ -154,7 +154,12 @@ pub const MALFORMED: [&str; 7] = [
 ];
 
 async fn open(setup: Setup, directory: &Path, clock: Arc<ManualClock>) -> Arc<dyn Storage> {
-    let options = StorageOptions { backend: setup.backend, path: directory.join(STORE), redb: RedbOptions::default() };
+    let options = StorageOptions {
+        backend: setup.backend,
+        path: directory.join(STORE),
+        redb: RedbOptions::default(),
+        min_free: Default::default(),
+    };
     match setup.place {
         Place::Memory => storage::open_in_memory(setup.backend, clock).await.unwrap(),
         Place::Disk => storage::open(&options, clock).await.unwrap(),

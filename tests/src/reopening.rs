@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use decentcom_server::storage::{
     self, Backend, Category, CategoryChoice, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelStore,
-    LogIn, LoggedIn, LoginKey, ManualClock, Message, MessagePage, MessageStore, PageAt, Session, SessionStore, Storage,
-    StorageError, StorageOptions, Timestamp, User, UserStore,
+    Condition, LogIn, LoggedIn, LoginKey, ManualClock, Message, MessagePage, MessageStore, PageAt, Session,
+    SessionStore, Storage, StorageError, StorageOptions, Timestamp, User, UserStore,
 };
 use tokio::sync::{RwLock, broadcast};
 
@@ -229,6 +229,9 @@ impl Storage for Reopening {
     }
     fn backend(&self) -> Backend {
         self.options.backend
+    }
+    fn condition(&self) -> Condition {
+        self.open.try_read().map(|open| open.store.condition()).unwrap_or_default()
     }
     fn changes(&self) -> ChangeFeed {
         self.feed.subscribe().into()

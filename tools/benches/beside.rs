@@ -60,7 +60,7 @@ fn main() {
 
 async fn measure(backend: Backend, path: &Path, messages: u64, time: Duration) {
     let redb = RedbOptions { inspection_socket: true, ..RedbOptions::default() };
-    let options = StorageOptions { backend, path: path.into(), redb };
+    let options = StorageOptions { backend, path: path.into(), redb, min_free: Default::default() };
     let store = storage::open(&options, Arc::new(SystemClock)).await.unwrap();
     let user = store.create_user("key", None).await.unwrap().id;
     let mut channels = Vec::new();

@@ -9,7 +9,7 @@ use std::{
 
 use decentcom_server::{
     config::{Config, Membership},
-    storage::Backend,
+    storage::{Backend, check_name},
 };
 
 /// `sqlite:PATH`, `redb:PATH`, or `config:FILE` for the store that a configuration file of the server names.
@@ -35,9 +35,11 @@ impl FromStr for Address {
             return Ok(Self { backend: storage.backend, path: storage.path, membership: Some(membership) });
         }
         let backend = [Backend::Sqlite, Backend::Redb].into_iter().find(|backend| backend.name() == scheme);
+        let backend = backend.ok_or_else(form)?;
+        check_name(Path::new(path), backend).map_err(|error| error.to_string())?;
         // In full, so that messages say which file is meant wherever they are read.
         let path = std::path::absolute(path).map_err(|error| format!("`{text}`: {error}"))?;
-        Ok(Self { backend: backend.ok_or_else(form)?, path, membership: None })
+        Ok(Self { backend, path, membership: None })
     }
 }
 

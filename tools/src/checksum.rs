@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     Failure, Outcome, Session,
     cli::{self, TextOrJson},
+    safe::json_line,
     store::contents,
 };
 
@@ -22,7 +23,7 @@ pub(crate) fn run(options: &cli::Checksum, session: &Session, out: &mut dyn Writ
                 writeln!(out, "{:<10} {:>10}  {}", sum.table, sum.rows, sum.sha256)?;
             }
         }
-        TextOrJson::Json => writeln!(out, "{}", json!({ "store": options.store.to_string(), "tables": sums }))?,
+        TextOrJson::Json => json_line(&json!({ "store": options.store.to_string(), "tables": sums }), out)?,
     }
     Ok(Outcome::Fine)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::address::Address;
+use crate::{address::Address, times::Zone};
 
 /// See into a decentcom store, check it, repair it, move it.
 ///
@@ -35,7 +35,8 @@ Exit codes:
     0  fine                             4  damaged, or no store at all
     1  findings, differences, no row    5  written by a newer version
     2  wrong usage                      6  input/output error, or no such file
-    3  in use by another process      130  interrupted (Ctrl-C)"
+    3  in use by another process      130  interrupted (Ctrl-C)
+That whoever reads the results goes away, as in `dcstore … | head`, is no failure: 0, or 1 for what was found by then."
 )]
 pub struct Cli {
     /// No progress, no remarks: results and errors only.
@@ -128,7 +129,10 @@ pub struct Get {
 Examples:
   dcstore scan redb:data/decentcom.redb messages --channel general --reverse --limit 20     the newest
   dcstore scan redb:data/decentcom.redb messages --since 2024-12-31 --search breakfast
+  dcstore scan redb:data/decentcom.redb messages --since 2h --tz Europe/Berlin
   dcstore scan redb:data/decentcom.redb users --format json | jq .display_name
+
+Names stand beside ids, for people. JSON has the fields of the store, and times in UTC.
 
 A damaged row is shown as such, whatever was asked for, and makes the exit code 1; --raw shows its bytes.")]
 pub struct Scan {
@@ -163,12 +167,16 @@ pub struct Scan {
     /// Only messages of this author: an id or a public key.
     #[arg(long)]
     pub author: Option<String>,
-    /// Only what was created at this time or later, in UTC: `2024-12-31` or `2024-12-31T23:59:59Z`.
-    #[arg(long)]
+    /// Only what was created at this time or later: `2024-12-31`, `2024-12-31T23:59:59` (also with `Z` or `+01:00`), so long
+    /// ago (`2h`, `3d`), `today`, `yesterday`.
+    #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Only what was created before this time, in UTC.
-    #[arg(long)]
+    /// Only what was created before this time.
+    #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
+    /// The zone of times that are read and, for people, shown: `Europe/Berlin`, `+02:00`, `local`.
+    #[arg(long, value_name = "ZONE", default_value = "UTC", allow_hyphen_values = true)]
+    pub tz: Zone,
     /// Only records with this text in them, in upper or lower case.
     #[arg(long)]
     pub search: Option<String>,
@@ -185,7 +193,7 @@ pub struct Scan {
 pub struct Dump {
     /// The store.
     pub store: Address,
-    /// Where to; compressed if the name ends in `.zst`. Without it, to the terminal or pipe.
+    /// Where to; compressed if the name ends in `.zst`. Without it, or as `-`, to the terminal or pipe.
     #[arg(long, short)]
     pub output: Option<PathBuf>,
     /// Replace a file that is there.
@@ -209,6 +217,9 @@ pub struct Dump {
     /// Only `ndjson` can be loaded.
     #[arg(long, value_enum, default_value_t)]
     pub format: DumpFormat,
+    /// In CSV, leave cells as they are that a spreadsheet would run as a formula, instead of an apostrophe before them.
+    #[arg(long)]
+    pub raw_formulas: bool,
 }
 
 /// `dcstore load`
@@ -216,7 +227,7 @@ pub struct Dump {
 pub struct Load {
     /// The store; made if it is not there.
     pub store: Address,
-    /// The dump; compressed if its name ends in `.zst`.
+    /// The dump, compressed or not; `-` is standard input.
     pub file: PathBuf,
     /// Into a store that has records: those it has already stay as they are.
     #[arg(long)]
@@ -252,6 +263,9 @@ pub struct Diff {
     pub one: Address,
     /// The other.
     pub other: Address,
+    /// Leave out this table, such as `sessions`; can be given several times.
+    #[arg(long, value_delimiter = ',', value_name = "TABLE")]
+    pub exclude: Vec<String>,
     /// For people, or an object a line.
     #[arg(long, value_enum, default_value_t)]
     pub format: TextOrJson,
@@ -284,7 +298,8 @@ pub struct Verify {
 /// `dcstore compact`
 #[derive(Args)]
 #[command(after_help = "\
-Free space is checked first: SQLite needs twice the size of the file, redb a tenth of it.")]
+A compact copy is made beside the file and takes its place, unless it is no smaller. Free space is checked first: the copy
+may need as much as the file has.")]
 pub struct Compact {
     /// The store.
     pub store: Address,

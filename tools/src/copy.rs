@@ -14,6 +14,7 @@ use crate::{
         rules::Rules,
         sums::{Sum, Sums},
     },
+    safe::one_line,
     session::Progress,
     store::{
         build::build,
@@ -32,7 +33,7 @@ pub(crate) fn run(options: &cli::Copy, session: &Session, out: &mut dyn Write) -
             if contents::sums(existing, &progress)? != contents::sums(source.as_mut(), &progress)? {
                 return Err(Failure::usage(format!("{to} has records, and not the same ones as {from}")));
             }
-            writeln!(out, "{to} is a copy of {from} already")?;
+            writeln!(out, "{} is a copy of {} already", one_line(&to.to_string()), one_line(&from.to_string()))?;
             return Ok(Outcome::Fine);
         }
         high_water = high_water.max(contents::high_water(existing)?);
@@ -63,7 +64,12 @@ fn make(place: &Place, source: &mut Store, high_water: Option<Ulid>, session: &S
     loop {
         let progress = session.progress("copying", Some(total));
         let mut sums = Sums::new(high_water)?;
-        let mut rows = Sound { rows: Contents::all(source), rules: Rules::of_a_whole_store() };
+        let rules = Rules::of_a_whole_store();
+        if let Some(id) = high_water {
+            let cannot = |problem| Failure::new(Code::Corrupt, format!("the store cannot be copied: {problem}"));
+            rules.check_high_water(id).map_err(cannot)?;
+        }
+        let mut rows = Sound { rows: Contents::all(source), rules };
         if may_go_on {
             match pass_over(place, &mut rows, &mut sums, &progress)? {
                 Passed::Nothing => {}

@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     Failure, Outcome, Session,
     cli::{self, TextOrJson},
-    format::{record::Record, redact::Redactor},
+    format::{META, record::Record, redact::Redactor, table_named},
+    safe::{json, json_line, one_line},
     store::{
         contents::{self, Contents},
         merge::{Merge, Pair},
@@ -19,20 +20,25 @@ use crate::{
 };
 
 pub(crate) fn run(options: &cli::Diff, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let excluded = options.exclude.iter().map(|name| table_named(name)).collect::<Result<Vec<_>, _>>()?;
+    let entities: Vec<_> = Entity::ALL.into_iter().filter(|entity| !excluded.contains(&entity.table())).collect();
     let mut one = session.open(&options.one, Moment::One)?;
     let mut other = session.open(&options.other, Moment::One)?;
-    let total = contents::count(one.as_mut(), &Entity::ALL)?.max(contents::count(other.as_mut(), &Entity::ALL)?);
+    let total = contents::count(one.as_mut(), &entities)?.max(contents::count(other.as_mut(), &entities)?);
     let progress = session.progress("comparing", Some(total));
-    let mut report = Report { options, out, only_in_one: 0, only_in_other: 0, different: 0 };
+    let mut report = Report { options, session, out, only_in_one: 0, only_in_other: 0, different: 0 };
 
-    let facts = [contents::high_water(one.as_mut())?, contents::high_water(other.as_mut())?];
+    let facts = match excluded.contains(&META) {
+        true => [None; 2],
+        false => [contents::high_water(one.as_mut())?, contents::high_water(other.as_mut())?],
+    };
     match facts.map(|id| id.map(Record::high_water)) {
         [Some(one), Some(other)] => report.compare("high_water_id", &one, &other)?,
         [Some(one), None] => report.only_in_one("high_water_id", &one)?,
         [None, Some(other)] => report.only_in_other("high_water_id", &other)?,
         [None, None] => {}
     }
-    let mut rows = Merge::new(Contents::all(one.as_mut()), Contents::all(other.as_mut()));
+    let mut rows = Merge::new(Contents::of(one.as_mut(), entities.clone()), Contents::of(other.as_mut(), entities));
     while let Some(pair) = rows.next()? {
         match pair {
             Pair::Left(row) => report.only_in_one(&row.key(), &record(&row))?,
@@ -53,6 +59,7 @@ fn record(row: &Row) -> Record {
 /// Differences, as they are found.
 struct Report<'a> {
     options: &'a cli::Diff,
+    session: &'a Session,
     out: &'a mut dyn Write,
     only_in_one: u64,
     only_in_other: u64,
@@ -71,17 +78,18 @@ impl Report<'_> {
     }
 
     fn only_in(&mut self, side: &str, store: &str, key: &str, record: &Record) -> Result<(), Failure> {
+        self.session.found();
         let table = record.table();
         match self.options.format {
             TextOrJson::Text => {
-                writeln!(self.out, "{table} {key} is only in {store}")?;
+                writeln!(self.out, "{table} {key} is only in {}", one_line(store))?;
                 for (name, value) in record.fields() {
-                    writeln!(self.out, "  {name:<12} {value}")?;
+                    writeln!(self.out, "  {name:<12} {}", json(&value)?)?;
                 }
             }
             TextOrJson::Json => {
                 let line = json!({ "only_in": side, "table": table, "key": key, "record": record });
-                writeln!(self.out, "{line}")?;
+                json_line(&line, self.out)?;
             }
         }
         Ok(())
@@ -95,11 +103,12 @@ impl Report<'_> {
             return Ok(());
         }
         self.different += 1;
+        self.session.found();
         match self.options.format {
             TextOrJson::Text => {
                 writeln!(self.out, "{table} {key} differs")?;
                 for ((name, one), (_, other)) in different {
-                    writeln!(self.out, "  {name:<12} {one}\n  {:<12} {other}", "")?;
+                    writeln!(self.out, "  {name:<12} {}\n  {:<12} {}", json(&one)?, "", json(&other)?)?;
                 }
             }
             TextOrJson::Json => {
@@ -107,17 +116,18 @@ impl Report<'_> {
                     .into_iter()
                     .map(|((name, one), (_, other))| (name.to_owned(), json!({ "one": one, "other": other })))
                     .collect();
-                writeln!(self.out, "{}", json!({ "table": table, "key": key, "fields": fields }))?;
+                json_line(&json!({ "table": table, "key": key, "fields": fields }), self.out)?;
             }
         }
         Ok(())
     }
 
     fn finish(self) -> Result<Outcome, Failure> {
-        let Self { options, out, only_in_one, only_in_other, different } = self;
+        let Self { options, out, only_in_one, only_in_other, different, .. } = self;
         let is_equal = only_in_one + only_in_other + different == 0;
         if options.format == TextOrJson::Text {
-            let (one, other) = (&options.one, &options.other);
+            let (one, other) = (options.one.to_string(), options.other.to_string());
+            let (one, other) = (one_line(&one), one_line(&other));
             match is_equal {
                 true => writeln!(out, "{one} and {other} hold the same")?,
                 false => writeln!(

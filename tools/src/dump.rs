@@ -10,6 +10,7 @@ use decentcom_server::storage::{
 use crate::{
     Code, Failure, Outcome, Session,
     cli::{self, DumpFormat},
+    complain,
     format::{
         META,
         frame::Header,
@@ -17,7 +18,7 @@ use crate::{
         redact::Redactor,
         rules::Rules,
         shapes::{Csv, Drawn, Json},
-        tables,
+        table_named, tables,
         writer::{Ndjson, Sink},
     },
     output::Output,
@@ -26,7 +27,7 @@ use crate::{
 
 pub(crate) fn run(options: &cli::Dump, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let tables = chosen(options)?;
-    let Some(path) = &options.output else {
+    let Some(path) = options.output.as_ref().filter(|path| path.as_os_str() != "-") else {
         let mut store = session.open(&options.store, Moment::One)?;
         return write(options, &tables, store.as_mut(), session, out);
     };
@@ -36,26 +37,23 @@ pub(crate) fn run(options: &cli::Dump, session: &Session, out: &mut dyn Write) -
     let mut file = Output::create(path, options.force)?;
     let mut store = session.open(&options.store, Moment::One)?;
     let outcome = write(options, &tables, store.as_mut(), session, &mut file)?;
+    let progress = session.progress("putting it on disk", None);
     file.keep()?;
+    drop(progress);
     Ok(outcome)
 }
 
 /// The tables that were asked for, in the order of a dump.
 fn chosen(options: &cli::Dump) -> Result<Vec<&'static str>, Failure> {
     let sessions = Entity::Session.table();
-    for name in options.only.iter().chain(&options.exclude) {
-        if !tables().any(|table| table == name) {
-            let all = tables().collect::<Vec<_>>().join(", ");
-            return Err(Failure::usage(format!("there is no table `{name}`; there are {all}")));
-        }
-    }
-    if options.only.iter().any(|name| name == sessions) && !options.include_sessions {
+    let named = |names: &[String]| names.iter().map(|name| table_named(name)).collect::<Result<Vec<_>, _>>();
+    let (only, exclude) = (named(&options.only)?, named(&options.exclude)?);
+    if only.contains(&sessions) && !options.include_sessions {
         return Err(Failure::usage("sessions are private; add --include-sessions to have them in the dump"));
     }
-    let is_chosen = |table: &&str| {
-        let is_named = |names: &[String]| names.iter().any(|name| name == table);
-        (options.only.is_empty() || is_named(&options.only))
-            && !is_named(&options.exclude)
+    let is_chosen = |table: &&'static str| {
+        (only.is_empty() || only.contains(table))
+            && !exclude.contains(table)
             && (*table != sessions || options.include_sessions)
     };
     let chosen: Vec<_> = tables().filter(is_chosen).collect();
@@ -76,28 +74,34 @@ fn write(
     let mut sink: Box<dyn Sink + '_> = match options.format {
         DumpFormat::Ndjson => Box::new(Ndjson::new(out, header)?),
         DumpFormat::Json => Box::new(Json::new(out, &header)?),
-        DumpFormat::Csv => Box::new(Csv::new(out, tables.first().copied().unwrap_or_default())?),
+        DumpFormat::Csv => Box::new(Csv::new(out, tables.first().copied().unwrap_or_default(), options.raw_formulas)?),
         DumpFormat::Table => Box::new(Drawn::new(out)),
     };
-    if let Some(id) = contents::high_water(store)?.filter(|_| tables.contains(&META)) {
-        sink.take(&Record::high_water(id))?;
+    let mut rules = Rules::new(tables);
+    let mut outcome = Outcome::Fine;
+    let mut leave_out = |problem: String| {
+        if !options.skip_damaged {
+            return Err(Failure::new(Code::Corrupt, format!("{problem}. --skip-damaged leaves such rows out")));
+        }
+        complain(&format!("left out: {problem}"));
+        outcome = Outcome::Findings;
+        Ok(())
+    };
+    let high_water = if tables.contains(&META) { contents::high_water(store)? } else { None };
+    if let Some(id) = high_water {
+        match rules.check_high_water(id) {
+            Ok(()) => sink.take(&Record::high_water(id))?,
+            Err(problem) => leave_out(format!("the high_water_id of {META} cannot be loaded: {problem}"))?,
+        }
     }
     let entities: Vec<_> = Entity::ALL.into_iter().filter(|entity| tables.contains(&entity.table())).collect();
     let progress = session.progress("dumping", Some(contents::count(store, &entities)?));
     let mut redactor = Redactor::new(options.redact_content);
-    let mut rules = Rules::new(tables);
     let mut rows = Contents::of(store, entities);
-    let mut outcome = Outcome::Fine;
     while let Some(row) = rows.next_or_damaged()? {
         match sound(&mut rules, row) {
             Ok(row) => sink.take(&Record::of(&row, &mut redactor))?,
-            Err(problem) if options.skip_damaged => {
-                eprintln!("dcstore: left out: {problem}");
-                outcome = Outcome::Findings;
-            }
-            Err(problem) => {
-                return Err(Failure::new(Code::Corrupt, format!("{problem}. --skip-damaged leaves such rows out")));
-            }
+            Err(problem) => leave_out(problem)?,
         }
         progress.step()?;
     }

@@ -1,7 +1,5 @@
 //! `dcstore get`.
 
-use std::io::Write;
-
 use decentcom_server::storage::{
     Backend,
     inspect::{Direction, Inspection, Moment, Stored},
@@ -10,11 +8,13 @@ use decentcom_server::storage::{
 use crate::{
     Failure, Outcome, Session,
     cli::{self, TextOrJson},
+    names::Names,
+    safe::Results,
     select::table_named,
-    show,
+    show::{self, View},
 };
 
-pub(crate) fn run(options: &cli::Get, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(crate) fn run(options: &cli::Get, session: &Session, out: &mut dyn Results) -> Result<Outcome, Failure> {
     let mut store = session.open(&options.store, Moment::Steps)?;
     let table = table_named(&*store, &options.table)?;
     let Some(range) = store.range_of(table, &options.key) else {
@@ -37,22 +37,25 @@ pub(crate) fn run(options: &cli::Get, session: &Session, out: &mut dyn Write) ->
             return Err(Failure::usage(format!("more than one key of {table} begins so; {remedy}")));
         }
     };
-    write(&*store, table, row, options, out)
+    write(&mut *store, table, row, options, out)
 }
 
 fn write(
-    store: &dyn Inspection,
+    store: &mut dyn Inspection,
     table: &str,
     row: &Stored,
     options: &cli::Get,
-    out: &mut dyn Write,
+    out: &mut dyn Results,
 ) -> Result<Outcome, Failure> {
-    let looked = show::look(store, table, row)?;
+    let mut looked = show::look(store, table, row)?;
     let backend: Backend = store.backend();
     match (options.raw, options.format) {
-        (false, TextOrJson::Text) => show::paragraph(&looked, row, out),
+        (false, TextOrJson::Text) => {
+            looked.names = Names::default().of(&looked.explained, store);
+            show::paragraph(&looked, row, out)
+        }
         (false, TextOrJson::Json) => show::json(table, &looked, row, out),
-        (true, TextOrJson::Text) => show::annotated(table, &looked, row, out),
+        (true, TextOrJson::Text) => show::annotated(table, &looked, row, &View::default(), out),
         (true, TextOrJson::Json) => show::raw_json(backend, table, &looked, row, out),
     }?;
     Ok(if looked.damage.is_some() { Outcome::Findings } else { Outcome::Fine })

@@ -6,6 +6,7 @@ use decentcom_server::config::{Membership, MembershipMode};
 use decentcom_server::storage::{
     Backend, Clock as _, Entity, SystemClock, Timestamp,
     inspect::{Facts, Inspection, Moment, Records, Row, State},
+    place_warning,
 };
 use indicatif::{HumanBytes, HumanDuration};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use crate::{
     Failure, Outcome, Session,
     cli::{self, TextOrJson},
-    show::{json_line, one_line},
+    safe::{json_line, one_line},
 };
 
 /// A clock this far ahead of the newest id is worth a warning, as at a start of the server.
@@ -30,6 +31,7 @@ pub(crate) fn run(options: &cli::Info, session: &Session, out: &mut dyn Write) -
         TextOrJson::Json => json_line(&info, out)?,
         TextOrJson::Text => info.write(out)?,
     }
+    store.check_tables()?; // what is left of a store that was altered is worth seeing all the same
     Ok(Outcome::Fine)
 }
 
@@ -42,8 +44,10 @@ struct Info {
     current_format: String,
     fingerprint: Option<String>,
     current_fingerprint: String,
+    store_id: Option<String>,
     created_at: Option<Timestamp>,
     closed_at: Option<Timestamp>,
+    open_since: Option<Timestamp>,
     state: &'static str,
     open_in: Option<String>,
     file_bytes: u64,
@@ -66,12 +70,15 @@ impl Info {
             current_format: facts.current_format.clone(),
             fingerprint: facts.fingerprint.clone(),
             current_fingerprint: facts.current_fingerprint.clone(),
+            store_id: facts.store_id.clone(),
             created_at: facts.created_at,
             closed_at: facts.closed_at,
+            open_since: facts.open_since,
             state: match facts.state {
                 State::Closed => "closed",
                 State::Crashed => "crashed",
                 State::Open => "open",
+                State::Doubtful => "doubtful",
             },
             open_in: holder.map(Into::into),
             file_bytes: facts.file_bytes,
@@ -81,7 +88,10 @@ impl Info {
             high_water_time,
             next_start: next_start(facts),
             admin: String::new(),
-            warnings: clock_warning(high_water_time, now).into_iter().collect(),
+            warnings: [facts.doubt.clone(), clock_warning(high_water_time, now), place_warning(&facts.path)]
+                .into_iter()
+                .flatten()
+                .collect(),
         }
     }
 
@@ -96,14 +106,25 @@ impl Info {
         line("format", &compared(&self.format, &self.current_format))?;
         let fingerprint = self.fingerprint.as_deref().unwrap_or("none");
         line("fingerprint", &compared(fingerprint, &self.current_fingerprint))?;
+        line("store id", self.store_id.as_deref().unwrap_or("none; the next start gives it one"))?;
         line("created", &or_unknown(self.created_at))?;
         let state = match (&self.open_in, self.state) {
             (Some(holder), _) => format!("open in {holder}"),
-            (None, "crashed") => "left by a crash: not closed in good order; nothing acknowledged is lost".into(),
+            (None, "crashed") => match self.backend {
+                Backend::Sqlite => "left by a crash: not closed in good order; nothing acknowledged is lost".into(),
+                // A copy has its own pages' checksums, but who knows when it was made?
+                Backend::Redb => "left by a crash: not closed in good order; nothing acknowledged is lost, unless this is a \
+                                  copy made while a server had it open: that has what was there at some moment, or is damaged"
+                    .into(),
+            },
+            (None, "doubtful") => "not what it seems; see the warning".into(),
             _ => "closed in good order".into(),
         };
         line("state", &state)?;
         line("last closed", &or_unknown(self.closed_at))?;
+        if let Some(since) = self.open_since {
+            line("open since", &since.to_string())?;
+        }
         line("next start", &self.next_start)?;
         line("size", &sizes(self.file_bytes, self.allocated_bytes))?;
         if let Some(bytes) = self.reclaimable_bytes {
@@ -169,8 +190,10 @@ fn next_start(facts: &Facts) -> String {
     let (found, own) = (number(&facts.format), number(&facts.current_format));
     let is_same = facts.fingerprint.as_ref() == Some(&facts.current_fingerprint);
     let mut steps = Vec::new();
-    if facts.state == State::Crashed {
-        steps.push("repairs the file after the crash");
+    match facts.state {
+        State::Crashed => steps.push("repairs the file after the crash"),
+        State::Doubtful => steps.push("refuses it; see the warning"),
+        State::Closed | State::Open => {}
     }
     if found < own {
         steps.push(match facts.backend {
@@ -226,7 +249,10 @@ mod tests {
             current_fingerprint: "same".into(),
             created_at: None,
             closed_at: None,
+            store_id: None,
+            open_since: None,
             state,
+            doubt: None,
             high_water: None,
             file_bytes: 0,
             allocated_bytes: 0,
@@ -249,6 +275,7 @@ mod tests {
         for (backend, format, fingerprint, state, said) in [
             (Backend::Redb, "format 2", "same", State::Closed, "just opens it"),
             (Backend::Redb, "format 2", "same", State::Crashed, "repairs the file"),
+            (Backend::Sqlite, "format 2", "same", State::Doubtful, "refuses it"),
             (Backend::Redb, "format 2", "other", State::Closed, "makes the indexes anew"),
             (Backend::Redb, "format 1", "other", State::Closed, "migrates the store"),
             (Backend::Redb, "format 10", "other", State::Closed, "newer program"),

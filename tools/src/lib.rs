@@ -7,7 +7,8 @@
 //!                                                            format/ (dumps), store/ (whole stores)
 //! ```
 //!
-//! Commands write results to a writer, so that tests can read them, and nothing else to stdout.
+//! Commands write results to a writer, so that tests can read them, and nothing else to stdout. What strangers wrote goes
+//! through safe.rs.
 
 mod address;
 #[cfg(feature = "bench")]
@@ -16,6 +17,7 @@ pub mod cli;
 mod format;
 mod outcome;
 mod output;
+mod safe;
 mod session;
 mod store;
 
@@ -29,27 +31,29 @@ mod get;
 mod ids;
 mod info;
 mod load;
+mod names;
+mod phrase;
 mod scan;
 mod schema;
 mod select;
 mod show;
 mod space;
 mod stats;
+mod times;
 mod verify;
-
-use std::io::Write;
 
 pub use self::{
     address::{Address, with_config_as_store},
     format::check_dump,
     outcome::{Code, Failure, Outcome},
-    session::Session,
-    show::terminal_safe,
+    safe::{Results, Safe, text as terminal_safe},
+    session::{Session, complain},
+    times::Zone,
 };
 use crate::cli::Command;
 
 /// Runs a command; its results go to `out`.
-pub fn run(command: Command, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub fn run(command: Command, session: &Session, out: &mut dyn Results) -> Result<Outcome, Failure> {
     match command {
         Command::Info(options) => info::run(&options, session, out),
         Command::Stats(options) => stats::run(&options, session, out),

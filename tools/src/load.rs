@@ -1,16 +1,16 @@
 //! `dcstore load`.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{collections::BTreeMap, io::Write, path::Path};
 
 use decentcom_server::storage::{
     Entity, MessageId,
-    inspect::{Moment, Place, Row},
+    inspect::{Moment, Place, Row, is_there},
 };
 use ulid::Ulid;
 
 use crate::{
     Code, Failure, Outcome, Session, cli,
-    format::{frame::Trailer, reader::Reader, rules::Rules, sums::Sums},
+    format::{check_facts, frame::Trailer, input::Input, reader::Reader, rules::Rules, sums::Sums},
     store::{
         build::build,
         contents::{self, Contents, Rows, Store},
@@ -20,17 +20,20 @@ use crate::{
 
 pub(crate) fn run(options: &cli::Load, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let store = &options.store;
+    let directory = store.path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if options.dry_run {
-        let is_there = std::fs::metadata(&store.path).is_ok_and(|file| file.len() > 0);
+        let mut input = Input::open(&options.file, directory)?;
+        let is_there = is_there(store.backend, &store.path)?;
         let mut existing = if is_there { Some(session.open(store, Moment::One)?) } else { None };
-        let plan = Plan::make(options, existing.as_deref_mut(), session)?;
+        let plan = Plan::make(options, &mut input, existing.as_deref_mut(), session)?;
         plan.say("would load", out)?;
         return Ok(Outcome::Fine);
     }
     let (place, mut existing) = Place::claim(store.backend, &store.path)?;
-    let plan = Plan::make(options, existing.as_deref_mut(), session)?;
-    place.discard()?;
-    if let Err(failure) = plan.carry_out(options, &place, existing.as_deref_mut(), session) {
+    let mut input = Input::open(&options.file, directory)?;
+    let plan = Plan::make(options, &mut input, existing.as_deref_mut(), session)?;
+    place.discard()?; // what one that was killed has left
+    if let Err(failure) = plan.carry_out(&mut input, &place, existing.as_deref_mut(), session) {
         place.discard()?;
         return Err(failure);
     }
@@ -53,7 +56,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(options: &cli::Load, mut existing: Option<&mut Store>, session: &Session) -> Result<Self, Failure> {
+    fn make(
+        options: &cli::Load,
+        input: &mut Input,
+        mut existing: Option<&mut Store>,
+        session: &Session,
+    ) -> Result<Self, Failure> {
         let mut rules = Rules::of_a_whole_store();
         let mut high_water = None;
         if let Some(store) = existing.as_deref_mut() {
@@ -71,7 +79,7 @@ impl Plan {
             }
         }
         let progress = session.progress("checking the dump", None);
-        let dump = Checked { reader: Reader::open(&options.file)?, rules };
+        let dump = Checked { reader: input.reader()?, rules };
         if dump.reader.header().redacted {
             session.say("the dump is redacted: its texts, names and keys are fillers");
         }
@@ -92,7 +100,9 @@ impl Plan {
             }
             progress.step()?;
         }
-        let trailer = merge.right().reader.trailer().cloned();
+        let Checked { reader, rules } = merge.right();
+        check_facts(reader, rules)?;
+        let trailer = reader.trailer().cloned();
         let trailer = trailer.ok_or_else(|| Failure::new(Code::Corrupt, "the dump has no trailer"))?;
         Ok(Self { new, skipped, total, high_water, trailer })
     }
@@ -100,13 +110,13 @@ impl Plan {
     /// Makes the store, beside its place.
     fn carry_out(
         &self,
-        options: &cli::Load,
+        input: &mut Input,
         place: &Place,
         existing: Option<&mut Store>,
         session: &Session,
     ) -> Result<(), Failure> {
         let progress = session.progress("loading", Some(self.total));
-        let dump = Checked { reader: Reader::open(&options.file)?, rules: Rules::of_a_whole_store() };
+        let dump = Checked { reader: input.reader()?, rules: Rules::of_a_whole_store() };
         let mut rows = Merged(Merge::new(existing.map(Contents::all), dump));
         build(place, &mut rows, self.high_water, Sums::new(self.high_water)?, session, &progress)?;
         if rows.0.right().reader.trailer() != Some(&self.trailer) {
@@ -118,7 +128,7 @@ impl Plan {
     fn say(&self, did: &str, out: &mut dyn Write) -> Result<(), Failure> {
         let tables = Entity::ALL.map(Entity::table);
         let counts = tables.map(|table| format!("{} {table}", self.new.get(table).copied().unwrap_or_default()));
-        write!(out, "{did} {}", counts.join(", "))?;
+        write!(out, "{did} {}", counts.join(", "))?; // names of tables and numbers
         if self.skipped > 0 {
             write!(out, "; {} records were there already", self.skipped)?;
         }

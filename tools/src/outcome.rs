@@ -26,8 +26,6 @@ pub struct Failure {
 /// Exit codes from 2 on; the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// Whoever read the results has gone, as in `dcstore … | head`: no failure.
-    ReaderGone = 0,
     /// The call is wrong, or asks for what this store or command cannot do.
     Usage = 2,
     /// Another process has the store.
@@ -63,9 +61,10 @@ impl fmt::Display for Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let code = match error {
-            OpenError::InUse { .. } => Code::InUse,
+            OpenError::InUse { .. } | OpenError::Busy { .. } => Code::InUse,
             OpenError::WrongFormat { .. } | OpenError::Damaged { .. } => Code::Corrupt,
             OpenError::NewerFormat { .. } => Code::Newer,
+            OpenError::Name { .. } => Code::Usage,
             OpenError::Storage(error) => return error.into(),
             _ => Code::Io,
         };
@@ -87,7 +86,6 @@ impl From<StorageError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        let code = if error.kind() == io::ErrorKind::BrokenPipe { Code::ReaderGone } else { Code::Io };
-        Self::new(code, error.to_string())
+        Self::new(Code::Io, error.to_string())
     }
 }

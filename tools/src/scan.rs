@@ -1,17 +1,18 @@
 //! `dcstore scan`.
 
-use std::io::Write;
-
 use decentcom_server::storage::inspect::Moment;
 
 use crate::{
     Failure, Outcome, Session,
     cli::{self, TextOrJson},
+    names::Names,
+    phrase::Phrase,
+    safe::Results,
     select::{Filter, Rows, key_range, table_named},
-    show,
+    show::{self, View},
 };
 
-pub(crate) fn run(options: &cli::Scan, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(crate) fn run(options: &cli::Scan, session: &Session, out: &mut dyn Results) -> Result<Outcome, Failure> {
     let mut store = session.open(&options.store, Moment::Steps)?;
     let store = &mut *store;
     let table = table_named(store, &options.table)?;
@@ -21,6 +22,8 @@ pub(crate) fn run(options: &cli::Scan, session: &Session, out: &mut dyn Write) -
         writeln!(out, "{}", store.count(table)?)?;
         return Ok(Outcome::Fine);
     }
+    let view = View { zone: options.tz.clone(), phrase: options.search.as_deref().map(Phrase::new) };
+    let mut names = Names::default();
     let mut rows = Rows::choose(options, table, range, &filter, store)?;
     let progress = session.progress("reading", None);
     let (mut passed, mut shown, mut damaged) = (0, 0, 0_u64);
@@ -28,7 +31,7 @@ pub(crate) fn run(options: &cli::Scan, session: &Session, out: &mut dyn Write) -
     while shown < wanted {
         let Some(row) = rows.next(store)? else { break };
         progress.step()?;
-        let looked = show::look(store, table, &row)?;
+        let mut looked = show::look(store, table, &row)?;
         // Of a damaged row nobody can say whether it is one that was asked for, so it is shown.
         if looked.damage.is_none() && !filter.takes(&looked) {
             continue;
@@ -38,14 +41,20 @@ pub(crate) fn run(options: &cli::Scan, session: &Session, out: &mut dyn Write) -
             continue;
         }
         shown += 1;
-        damaged += u64::from(looked.damage.is_some());
+        if looked.damage.is_some() {
+            damaged += 1;
+            session.found();
+        }
         if options.count {
             continue;
         }
         match (options.raw, options.format) {
-            (false, TextOrJson::Text) => show::line(&looked, &row, out),
+            (false, TextOrJson::Text) => {
+                looked.names = names.of(&looked.explained, store);
+                show::line(&looked, &row, &view, out)
+            }
             (false, TextOrJson::Json) => show::json(table, &looked, &row, out),
-            (true, TextOrJson::Text) => show::annotated(table, &looked, &row, out),
+            (true, TextOrJson::Text) => show::annotated(table, &looked, &row, &view, out),
             (true, TextOrJson::Json) => show::raw_json(store.backend(), table, &looked, &row, out),
         }?;
     }

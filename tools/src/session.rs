@@ -1,7 +1,7 @@
 //! What every command has around it: progress on stderr, an ear for Ctrl-C, stores being opened.
 
 use std::{
-    io::IsTerminal as _,
+    io::{self, IsTerminal as _, Write as _},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::{
     address::Address,
     outcome::{Code, Failure},
+    safe::one_line,
 };
 
 /// Steps down from normal priority while reading beside a server, see `nice(2)`: people come first.
@@ -28,6 +29,12 @@ const NICENESS: i32 = 10;
 pub struct Session {
     quiet: bool,
     interrupted: Arc<AtomicBool>,
+    has_found: AtomicBool,
+}
+
+/// Says on stderr what is wrong, or left out.
+pub fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "dcstore: {}", one_line(text));
 }
 
 impl Session {
@@ -38,19 +45,29 @@ impl Session {
             signal_hook::flag::register_conditional_shutdown(signal, Code::Interrupted as i32, interrupted.clone())?;
             signal_hook::flag::register(signal, interrupted.clone())?;
         }
-        Ok(Self { quiet, interrupted })
+        Ok(Self { quiet, interrupted, has_found: AtomicBool::new(false) })
     }
 
     /// A session that nobody sees or interrupts, for tests.
     pub fn silent() -> Self {
-        Self { quiet: true, interrupted: Arc::default() }
+        Self { quiet: true, interrupted: Arc::default(), has_found: AtomicBool::new(false) }
     }
 
     /// Says something that is no result, on stderr, unless `--quiet`.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            eprintln!("dcstore: {text}");
+            complain(text);
         }
+    }
+
+    /// Something was found that makes the exit code 1, whether or not anybody reads of it.
+    pub fn found(&self) {
+        self.has_found.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something was.
+    pub fn has_found(&self) -> bool {
+        self.has_found.load(Ordering::Relaxed)
     }
 
     /// A [`Code::Interrupted`] failure once somebody has pressed Ctrl-C. Long work asks for every row.
@@ -88,8 +105,13 @@ impl Session {
 
     /// Opens a store to look at it. Where a server has it open, says so, and stays out of its way.
     pub fn open(&self, store: &Address, moment: Moment) -> Result<Box<dyn Inspection>, Failure> {
-        let progress = self.progress("copying from the running server", None);
-        let opened = inspect::open(store.backend, &store.path, moment, &mut |rows| progress.to(rows));
+        let progress = self.progress("opening", None);
+        let opened = inspect::open(store.backend, &store.path, moment, &mut |rows| {
+            if rows <= 1 {
+                progress.phase("copying from the running server");
+            }
+            progress.to(rows)
+        });
         drop(progress);
         self.check()?;
         let opened = opened?;
@@ -100,6 +122,9 @@ impl Session {
                 Moment::Steps => "read through its socket in steps, so not all is of one moment",
             };
             self.say(&format!("{store} is open in {holder}: {how}"));
+        }
+        if let Some(doubt) = opened.doubt() {
+            self.say(&format!("{store}: {doubt}"));
         }
         Ok(opened)
     }
@@ -112,6 +137,12 @@ pub struct Progress<'a> {
 }
 
 impl Progress<'_> {
+    /// Says what is being done from now on.
+    pub fn phase(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        self.bar.tick();
+    }
+
     /// One more row is done; an error where it is time to stop.
     pub fn step(&self) -> Result<(), Failure> {
         self.bar.inc(1);

@@ -1,8 +1,7 @@
-//! Rows as people and programs see them. What a store holds was written by strangers, so nothing of it reaches a terminal
-//! as it is.
+//! Rows as people and programs see them.
 
 use std::{
-    borrow::Cow,
+    collections::HashMap,
     io::{self, Write},
 };
 
@@ -13,45 +12,36 @@ use decentcom_server::storage::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+use crate::{
+    phrase::{Excerpt, Phrase},
+    safe::{Results, json_line, one_line},
+    times::Zone,
+};
+
 /// Characters of a value that a line shows; whoever wants all of them asks for JSON.
 const SHOWN_CHARACTERS: usize = 100;
+/// Characters of a name that stands beside an id.
+const SHOWN_OF_A_NAME: usize = 40;
 /// Bytes of a part that `--raw` shows.
 const SHOWN_BYTES: usize = 16;
 
-/// Whether a terminal would act on a character, or show a line in another order than it is written.
-fn acts(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-}
-
-/// A text that does nothing to a terminal: what would act is written as in a program, `\u{1b}`. Line ends stay.
-pub fn terminal_safe(text: &str) -> Cow<'_, str> {
-    escaped(text, |character| acts(character) && character != '\n')
-}
-
-/// The same in one line.
-pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
-    escaped(text, acts)
-}
-
-fn escaped(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.contains(&acts) {
-        return text.into();
-    }
-    let mut safe = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        match acts(character) {
-            true => safe.extend(character.escape_default()),
-            false => safe.push(character),
-        }
-    }
-    safe.into()
+/// How values are shown to people.
+#[derive(Default)]
+pub(crate) struct View {
+    /// On which clocks.
+    pub(crate) zone: Zone,
+    /// What was looked for: it stays visible in whatever is cut, and stands out.
+    pub(crate) phrase: Option<Phrase>,
 }
 
 /// A text in one line, safe and not too long.
 pub(crate) fn abbreviated(text: &str) -> String {
+    cut(text, SHOWN_CHARACTERS)
+}
+
+fn cut(text: &str, most: usize) -> String {
     let mut characters = text.chars();
-    let shown: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
+    let shown: String = characters.by_ref().take(most).collect();
     let shown = one_line(&shown).into_owned();
     match characters.count() {
         0 => shown,
@@ -59,29 +49,33 @@ pub(crate) fn abbreviated(text: &str) -> String {
     }
 }
 
-/// A line of JSON. Inside its strings, the only place for them, the characters that would act are written as escapes.
-pub(crate) fn json_line(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    let line = serde_json::to_string(value)?;
-    if !line.contains(acts) {
-        return writeln!(out, "{line}");
+/// The same, with what was looked for in what is shown of it.
+fn write_text(text: &str, view: &View, out: &mut dyn Results) -> io::Result<()> {
+    let excerpt = view.phrase.as_ref().and_then(|phrase| phrase.excerpt(text));
+    let Some(Excerpt { skipped, before, found, after, more }) = excerpt else {
+        return write!(out, "{}", abbreviated(text));
+    };
+    if skipped > 0 {
+        write!(out, "({skipped} characters before) …")?;
     }
-    let mut safe = String::with_capacity(line.len() + 8);
-    for character in line.chars() {
-        match acts(character) {
-            true => safe.push_str(&format!("\\u{:04x}", u32::from(character))), // all of them are below U+10000
-            false => safe.push(character),
-        }
+    write!(out, "{}", one_line(before))?;
+    out.stand_out(true)?;
+    write!(out, "{}", one_line(found))?;
+    out.stand_out(false)?;
+    write!(out, "{}", one_line(after))?;
+    if more > 0 {
+        write!(out, "… ({more} characters more)")?;
     }
-    writeln!(out, "{safe}")
+    Ok(())
 }
 
 /// A value in one line.
-pub(crate) fn value_text(value: &CellValue) -> String {
+fn value_text(value: &CellValue, view: &View) -> String {
     match value {
         CellValue::Nothing => "(none)".into(),
         CellValue::Bool(value) => value.to_string(),
         CellValue::Number(number) => number.to_string(),
-        CellValue::Time(time) => time.to_string(),
+        CellValue::Time(time) => view.zone.show(*time),
         CellValue::Text(text) => abbreviated(text),
         CellValue::Unreadable(why) => format!("(unreadable: {})", one_line(why)),
     }
@@ -95,7 +89,7 @@ pub(crate) fn key_text(explained: &Explained, stored: &Stored) -> String {
         .map(|cell| match &cell.value {
             CellValue::Text(text) => Some(abbreviated(text)),
             CellValue::Time(_) | CellValue::Unreadable(_) => None,
-            value => Some(value_text(value)),
+            value => Some(value_text(value, &View::default())),
         })
         .collect();
     match parts {
@@ -112,6 +106,27 @@ pub(crate) struct Looked {
     pub(crate) explained: Explained,
     /// Why it cannot be read.
     pub(crate) damage: Option<String>,
+    /// What is called by the ids in it, by field; for whoever wants to show that.
+    pub(crate) names: HashMap<String, String>,
+}
+
+impl Looked {
+    /// When a record was created, where that is kept in its key alone.
+    fn time_in_key(&self) -> Option<Timestamp> {
+        let created_at = match self.record.as_ref()? {
+            Row::User(user) => user.created_at,
+            Row::Channel(channel) => channel.created_at,
+            Row::Category(category) => category.created_at,
+            Row::Message(message) => message.created_at,
+            Row::Session(session) => session.created_at,
+        };
+        self.explained.value.iter().all(|cell| cell.name != "created_at").then_some(created_at)
+    }
+
+    /// The name that goes with a field, with a space before it, if there is one.
+    fn name_beside(&self, field: &str) -> String {
+        self.names.get(field).map(|name| format!(" ({})", cut(name, SHOWN_OF_A_NAME))).unwrap_or_default()
+    }
 }
 
 /// Reads a row as far as it can be read.
@@ -129,20 +144,30 @@ pub(crate) fn look(store: &dyn Inspection, table: &str, stored: &Stored) -> Resu
         Err(StorageError::Corrupt { problem, .. }) => (None, Some(problem)),
         Err(error) => return Err(error),
     };
-    Ok(Looked { record, explained, damage })
+    Ok(Looked { record, explained, damage, names: HashMap::new() })
 }
 
 /// A row in one line.
-pub(crate) fn line(looked: &Looked, stored: &Stored, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn line(looked: &Looked, stored: &Stored, view: &View, out: &mut dyn Results) -> io::Result<()> {
     write!(out, "{}", key_text(&looked.explained, stored))?;
     if let Some(problem) = &looked.damage {
         return writeln!(out, "  DAMAGED: {} (--raw shows its bytes)", one_line(problem));
     }
     for cell in fields(&looked.explained).filter(|cell| cell.value != CellValue::Nothing) {
+        write!(out, "  {}=", one_line(&cell.name))?;
         match &cell.value {
-            CellValue::Text(text) if !is_word(text) => write!(out, "  {}=\"{}\"", cell.name, abbreviated(text))?,
-            value => write!(out, "  {}={}", cell.name, value_text(value))?,
+            CellValue::Text(text) => {
+                let quote = if is_word(text) { "" } else { "\"" };
+                write!(out, "{quote}")?;
+                write_text(text, view, out)?;
+                write!(out, "{quote}")?;
+            }
+            value => write!(out, "{}", value_text(value, view))?,
         }
+        write!(out, "{}", looked.name_beside(&cell.name))?;
+    }
+    if let Some(time) = looked.time_in_key() {
+        write!(out, "  created_at={}", view.zone.show(time))?;
     }
     writeln!(out)
 }
@@ -157,9 +182,12 @@ pub(crate) fn paragraph(looked: &Looked, stored: &Stored, out: &mut dyn Write) -
     for cell in fields(&looked.explained) {
         let value = match &cell.value {
             CellValue::Text(text) => one_line(text).into_owned(),
-            value => value_text(value),
+            value => value_text(value, &View::default()),
         };
-        writeln!(out, "{:13} {value}", cell.name)?;
+        writeln!(out, "{:13} {value}{}", one_line(&cell.name), looked.name_beside(&cell.name))?;
+    }
+    if let Some(time) = looked.time_in_key() {
+        writeln!(out, "{:13} {time}", "created_at")?;
     }
     if let Some(problem) = &looked.damage {
         writeln!(out, "{:13} {}", "DAMAGED", one_line(problem))?;
@@ -173,7 +201,13 @@ fn fields(explained: &Explained) -> impl Iterator<Item = &Cell> {
 }
 
 /// A row, byte by byte.
-pub(crate) fn annotated(table: &str, looked: &Looked, stored: &Stored, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn annotated(
+    table: &str,
+    looked: &Looked,
+    stored: &Stored,
+    view: &View,
+    out: &mut dyn Results,
+) -> io::Result<()> {
     let key = key_text(&looked.explained, stored);
     writeln!(out, "{table} {key}: key {} bytes, value {} bytes", stored.key.len(), stored.value_bytes)?;
     for (part, cells) in [("key", &looked.explained.key), ("value", &looked.explained.value)] {
@@ -181,9 +215,14 @@ pub(crate) fn annotated(table: &str, looked: &Looked, stored: &Stored, out: &mut
         for cell in cells {
             let (shown, more) = cell.bytes.split_at(cell.bytes.len().min(SHOWN_BYTES));
             let ellipsis = if more.is_empty() { "" } else { "…" };
-            let (name, layout, value) = (one_line(&cell.name), one_line(&cell.layout), value_text(&cell.value));
+            let (name, layout) = (one_line(&cell.name), one_line(&cell.layout));
             let (bytes, length) = (format!("{}{ellipsis}", hex(shown)), cell.bytes.len());
-            writeln!(out, "  {part:5} {offset:7} +{length:<7} {bytes:33} {name:12} {value}  [{layout}]")?;
+            write!(out, "  {part:5} {offset:7} +{length:<7} {bytes:33} {name:12} ")?;
+            match &cell.value {
+                CellValue::Text(text) => write_text(text, view, out)?,
+                value => write!(out, "{}", value_text(value, view))?,
+            }
+            writeln!(out, "  [{layout}]")?;
             offset += length;
         }
     }
@@ -337,28 +376,6 @@ impl Serialize for Plain<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_that_acts_reaches_a_terminal() {
-        let nasty = "a\u{1b}[2J\u{9b}31m\rb\u{202e}c\u{7f}\u{2028}d\te";
-        for safe in [terminal_safe(nasty).into_owned(), one_line(nasty).into_owned(), abbreviated(nasty)] {
-            assert!(!safe.contains(acts), "{safe:?}");
-            assert!(safe.starts_with("a\\u{1b}[2J\\u{9b}31m\\rb"), "{safe}");
-        }
-        assert_eq!(terminal_safe("two\nlines"), "two\nlines");
-        assert_eq!(one_line("two\nlines"), "two\\nlines");
-        assert_eq!(one_line("ø ¯\\_(ツ)_/¯ 👩‍👩‍👧"), "ø ¯\\_(ツ)_/¯ 👩‍👩‍👧");
-    }
-
-    #[test]
-    fn json_is_safe_and_reads_back_the_same() {
-        let nasty = "a\u{1b}\u{9b}\u{202e}\u{7f}\u{2028}\"\\👩";
-        let mut line = Vec::new();
-        json_line(&nasty, &mut line).unwrap();
-        let line = String::from_utf8(line).unwrap();
-        assert!(!line.trim_end().contains(acts), "{line:?}");
-        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), nasty);
-    }
 
     #[test]
     fn long_values_are_cut_and_say_so() {

@@ -18,7 +18,8 @@ use serde::Serialize;
 use crate::{
     Failure, Outcome, Session,
     cli::{self, TextOrJson},
-    show::{abbreviated, json_line, key_text},
+    safe::json_line,
+    show::{abbreviated, key_text},
 };
 
 pub(crate) fn run(options: &cli::Stats, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {

@@ -16,7 +16,8 @@ use crate::{
     address::Address,
     cli::{self, TextOrJson},
     outcome::Code,
-    show::{abbreviated, json_line, one_line},
+    safe::{json_line, one_line},
+    show::abbreviated,
     space,
 };
 
@@ -40,7 +41,7 @@ pub(crate) fn run(options: &cli::Verify, session: &Session, out: &mut dyn Write)
     let (file_bytes, _) = maintain::sizes(store.backend, &store.path);
     // The copy, and what the new indexes take before the old ones are gone.
     space::require(&store.path, 2 * file_bytes, "repairing, with a copy of the files,")?;
-    let progress = session.progress("making the indexes anew", None);
+    let progress = session.progress("keeping a copy, making the indexes anew", None);
     let repaired = maintain::repair(store.backend, &store.path);
     drop(progress);
     let copy = repaired.map_err(|error| match Failure::from(error) {
@@ -76,7 +77,7 @@ fn check(options: &cli::Verify, session: &Session, out: &mut dyn Write) -> Resul
         }
         _ => failure,
     })?;
-    let progress = session.progress("checking", None);
+    let progress = session.progress("checking pages and indexes", None);
     let mut report = Report::default();
     let mut written = Ok(());
     let mut checked = 0;
@@ -86,9 +87,14 @@ fn check(options: &cli::Verify, session: &Session, out: &mut dyn Write) -> Resul
             if options.format == TextOrJson::Json && written.is_ok() {
                 written = json_line(&finding, out);
             }
+            session.found();
             report.take(finding);
         },
         &mut |rows| {
+            // First the engine counts what it reads, then the records are counted anew.
+            if rows < checked {
+                progress.phase("checking records");
+            }
             checked = rows;
             progress.to(rows)
         },
@@ -106,6 +112,8 @@ fn check(options: &cli::Verify, session: &Session, out: &mut dyn Write) -> Resul
 /// What was found.
 #[derive(Default)]
 struct Report {
+    /// The store was open when it was copied, without its log.
+    is_a_copy: bool,
     levels: BTreeMap<Level, (u64, Vec<Finding>)>,
     mendable: u64,
     /// Pages that hold something else than was written.
@@ -114,6 +122,7 @@ struct Report {
 
 impl Report {
     fn take(&mut self, finding: Finding) {
+        self.is_a_copy |= finding.table == "meta" && finding.key == "open_since";
         self.mendable += u64::from(is_mendable(&finding));
         // A page that SQLite has lost holds nothing.
         self.bad_pages += u64::from(finding.level == Level::Pages && !finding.problem.ends_with(": never used"));
@@ -174,7 +183,9 @@ fn is_mendable(finding: &Finding) -> bool {
     match finding.level {
         // Two rows that an index cannot both have stay two rows.
         Level::Indexes => !finding.problem.starts_with("non-unique"),
-        _ => finding.table == "meta" && matches!(finding.key.as_str(), "high_water_id" | "catalogue"),
+        Level::Times => (finding.table.as_str(), finding.key.as_str()) == ("meta", "high_water_id"),
+        Level::File => finding.table == "meta" && matches!(finding.key.as_str(), "catalogue" | "open_since"),
+        _ => false,
     }
 }
 
@@ -200,7 +211,7 @@ impl Plan {
             Backend::Redb => "make every index anew from the records",
             Backend::Sqlite => "make every index anew from the records (REINDEX)",
         };
-        let steps = match report.mendable {
+        let mut steps = match report.mendable {
             0 => Vec::new(),
             _ => vec![
                 format!("keep a copy of the files as {}.before-repair", options.store.path.display()),
@@ -208,6 +219,9 @@ impl Plan {
                 "record the largest id there is, if a smaller one is recorded".into(),
             ],
         };
+        if report.is_a_copy {
+            steps.push("take what is in the file for all there is; what its log had stays lost".into());
+        }
         let repair = if options.yes && refusal.is_none() && report.mendable > 0 { "doing" } else { "would" };
         Self { repair, mends: report.mendable, cannot_mend, steps, refusal }
     }

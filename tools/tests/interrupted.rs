@@ -23,6 +23,9 @@ for_each_backend! {
     a_store_with_other_records_is_left_alone
     of_a_dump_told_to_stop_nothing_is_left
     of_a_load_told_to_stop_nothing_is_left
+    what_a_killed_dump_left_goes_with_the_next_one
+    what_a_killed_load_left_goes_with_the_next_one
+    what_a_killed_compacting_left_goes_with_the_next_one
 }
 
 const MESSAGES: u64 = 18_000;
@@ -131,4 +134,55 @@ fn of_a_load_told_to_stop_nothing_is_left(backend: Backend) {
     let arguments = ["load", &loaded, &place.text("dump")];
     assert_eq!(cut_short(&arguments, place.directory(), "loaded.partial", ENOUGH, Signal::INT), Some(130));
     assert_eq!(place.names(), names);
+}
+
+fn what_a_killed_dump_left_goes_with_the_next_one(backend: Backend) {
+    let place = Place::new();
+    let store = place.store(backend, "store");
+    large_store(backend, &place.path("store"), MESSAGES, 400);
+    let names = place.names();
+    let arguments = ["dump", &store, "-o", &place.text("dump")];
+    assert_eq!(cut_short(&arguments, place.directory(), ".dcstore-", 1_000_000, Signal::KILL), None);
+    assert_ne!(place.names(), names);
+    // Of one that is still at work, nothing is taken away.
+    let mut slow = spawn(command(&["dump", &store, "-o", &place.text("slow")]).stderr(Stdio::null()));
+    let begun = Instant::now();
+    while place.names().iter().filter(|name| name.starts_with(".dcstore-")).count() != 1 {
+        assert!(begun.elapsed() < Duration::from_secs(60) && slow.try_wait().unwrap().is_none(), "{:?}", place.names());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    expect(0, &["dump", &store, "-o", &place.text("dump"), "--only", "users"]);
+    assert!(slow.wait().unwrap().success());
+    assert_eq!(place.names(), [&["dump".to_owned(), "slow".to_owned()], names.as_slice()].concat());
+}
+
+fn what_a_killed_load_left_goes_with_the_next_one(backend: Backend) {
+    let place = Place::new();
+    large_store(backend, &place.path("store"), MESSAGES, 400);
+    expect(0, &["dump", &place.store(backend, "store"), "-o", &place.text("dump")]);
+    let names = place.names();
+    let loaded = place.store(backend, "loaded");
+    let arguments = ["load", &loaded, &place.text("dump")];
+    assert_eq!(cut_short(&arguments, place.directory(), "loaded.partial", ENOUGH, Signal::KILL), None);
+    assert_ne!(place.names(), names);
+    expect(0, &arguments);
+    let lock = place.path("loaded.lock");
+    assert_eq!(lock.exists(), backend == Backend::Sqlite, "{:?}", place.names());
+    fs::remove_file(place.path("loaded")).unwrap();
+    let _ = fs::remove_file(lock);
+    assert_eq!(place.names(), names);
+}
+
+fn what_a_killed_compacting_left_goes_with_the_next_one(backend: Backend) {
+    let place = Place::new();
+    let store = place.store(backend, "store");
+    large_store(backend, &place.path("store"), MESSAGES, 400);
+    let (names, before) = (place.names(), checksum(&store));
+    cut_short(&["compact", &store], place.directory(), "store.partial", 500_000, Signal::KILL);
+    assert!(place.path("store.partial").exists(), "{:?}", place.names());
+    assert_eq!(checksum(&store), before);
+    expect(0, &["compact", &store]);
+    assert_eq!(checksum(&store), before);
+    let left: Vec<_> = place.names().into_iter().filter(|name| name != "store.lock").collect();
+    assert_eq!(left, names.into_iter().filter(|name| name != "store.lock").collect::<Vec<_>>());
 }

@@ -186,7 +186,12 @@ fn nobody_can_open_a_store_that_is_being_replaced(backend: Backend) {
 }
 
 fn assert_in_use(backend: Backend, path: &Path) {
-    let options = decentcom_server::storage::StorageOptions { backend, path: path.into(), redb: Default::default() };
+    let options = decentcom_server::storage::StorageOptions {
+        backend,
+        path: path.into(),
+        redb: Default::default(),
+        min_free: Default::default(),
+    };
     let clock = std::sync::Arc::new(decentcom_server::storage::SystemClock);
     match runtime().block_on(decentcom_server::storage::open(&options, clock)) {
         Err(OpenError::InUse { .. }) => {}

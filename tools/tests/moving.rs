@@ -5,12 +5,9 @@
 #[macro_use]
 mod support;
 
-use std::{fs, sync::Arc};
+use std::fs;
 
-use decentcom_server::storage::{
-    Backend, Category, Channel, Message, Timestamp, User,
-    inspect::{self, Row},
-};
+use decentcom_server::storage::Backend;
 use support::*;
 
 for_each_backend! {
@@ -19,6 +16,59 @@ for_each_backend! {
     a_diff_finds_exactly_what_was_changed
     ids_go_on_above_the_largest_ever_given_out
     naughty_strings_survive
+    a_login_key_stays_with_its_store_and_is_shown_by_nothing
+    info_names_the_admin_who_is_the_earliest_member_or_those_configured
+}
+
+fn info_names_the_admin_who_is_the_earliest_member_or_those_configured(backend: Backend) {
+    let place = Place::new();
+    let store = place.store(backend, "store");
+    runtime().block_on(async {
+        let store = opened(backend, &place.path("store")).await;
+        let left = store.create_user("who left", Some("Ann")).await.unwrap();
+        store.create_user("who stayed", Some("Bo")).await.unwrap();
+        store.set_membership(&left.id, false).await.unwrap();
+        close(&store).await;
+    });
+    let said = expect(0, &["info", &store]).out;
+    assert!(
+        said.contains("who stayed (Bo), the member who registered first, if [membership] admins is empty"),
+        "{said}"
+    );
+    let key = "GmaDrppBC7P5ARKV8g3djiwP89vz1jLK23V2GBjuAEGB";
+    let (path, name) = (place.path("store"), backend.name());
+    let config = format!("[storage]\nbackend = {name:?}\ndatabase_path = {path:?}\n[membership]\nadmins = [{key:?}]\n");
+    fs::write(place.path("decentcom.toml"), config).unwrap();
+    let said = expect(0, &["info", "--config", &place.text("decentcom.toml")]).out;
+    assert!(said.contains(&format!("{key}, by [membership] admins")), "{said}");
+}
+
+fn a_login_key_stays_with_its_store_and_is_shown_by_nothing(backend: Backend) {
+    let place = Place::new();
+    let key_of = |backend, name: &str| {
+        runtime().block_on(async {
+            let store = opened(backend, &place.path(name)).await;
+            let key = store.login_key().await.unwrap();
+            close(&store).await;
+            *key.as_bytes()
+        })
+    };
+    let (store, dump) = (place.store(backend, "store"), place.text("dump"));
+    let key = key_of(backend, "store");
+    expect(0, &["dump", &store, "-o", &dump, "--include-sessions"]);
+    expect(0, &["load", &place.store(backend, "loaded"), &dump]);
+    expect(0, &["copy", &store, &place.store(other(backend), "copied")]);
+    assert_ne!(key_of(backend, "loaded"), key);
+    assert_ne!(key_of(other(backend), "copied"), key);
+
+    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut shown = fs::read_to_string(&dump).unwrap();
+    for arguments in [vec!["scan", &store, "meta"], vec!["scan", &store, "meta", "--raw"], vec!["info", &store]] {
+        shown += &expect(0, &arguments).out;
+    }
+    assert!(shown.contains("login_key"), "{shown}");
+    let shown = shown.to_ascii_lowercase().replace([' ', '\n'], "");
+    assert!(!shown.contains(&digits) && !shown.contains(&digits[..16]), "{shown}");
 }
 
 fn a_dump_loads_into_either_backend_with_the_same_checksum(backend: Backend) {
@@ -93,8 +143,12 @@ fn ids_go_on_above_the_largest_ever_given_out(backend: Backend) {
         decentcom_server::storage::Timestamp::from_millis(4_000_000_000_000).unwrap(),
     ));
     let last = runtime().block_on(async {
-        let options =
-            decentcom_server::storage::StorageOptions { backend, path: place.path("store"), redb: Default::default() };
+        let options = decentcom_server::storage::StorageOptions {
+            backend,
+            path: place.path("store"),
+            redb: Default::default(),
+            min_free: Default::default(),
+        };
         let store = decentcom_server::storage::open(&options, ahead).await.unwrap();
         let last = store.create_category("removed", 0).await.unwrap();
         store.delete_category(&last.id).await.unwrap();
@@ -115,54 +169,6 @@ fn ids_go_on_above_the_largest_ever_given_out(backend: Backend) {
         });
         assert!(next > last, "{path}: {next} after {last}");
     }
-}
-
-/// Makes a store in which every text is a key, a name, a topic, a message: also those that no call would take any more.
-fn write_as_older_versions_did<'a>(backend: Backend, path: &std::path::Path, texts: impl Iterator<Item = &'a String>) {
-    let created_at = Timestamp::from_millis(1_704_067_200_000).unwrap();
-    let id = |number: u128| ulid::Ulid::from_parts(created_at.as_millis(), number);
-    let (place, _) = inspect::Place::claim(backend, path).unwrap();
-    let mut import = place.import().unwrap();
-    let mut last = 0;
-    for text in texts {
-        let [user, channel, category, message] = [1, 2, 3, 4].map(|number| id(last + number));
-        last += 4;
-        let text = text.clone();
-        let rows = [
-            Row::User(Arc::new(User {
-                id: user.into(),
-                pubkey: text.clone(),
-                display_name: Some(text.clone()),
-                avatar_hash: None,
-                is_bot: false,
-                is_member: true,
-                created_at,
-                updated_at: created_at,
-            })),
-            Row::Channel(Arc::new(Channel {
-                id: channel.into(),
-                name: text.clone(),
-                topic: Some(text.clone()),
-                category_id: Some(text.clone()),
-                position: 0,
-                created_at,
-                updated_at: created_at,
-            })),
-            Row::Category(Arc::new(Category { id: category.into(), name: text.clone(), position: 0, created_at })),
-            Row::Message(Arc::new(Message {
-                id: message.into(),
-                channel_id: channel.into(),
-                author_id: user.into(),
-                content: text,
-                edited_at: None,
-                deleted: false,
-                created_at,
-            })),
-        ];
-        import.append(rows.into()).unwrap();
-    }
-    import.close(Some(id(last))).unwrap();
-    place.install(None).unwrap();
 }
 
 fn naughty_strings_survive(backend: Backend) {

@@ -151,7 +151,12 @@ static STORE: LazyLock<(TempDir, String)> = LazyLock::new(|| {
 
 async fn make(path: &Path) {
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_704_067_200_000).unwrap()));
-    let options = StorageOptions { backend: Backend::Redb, path: path.into(), redb: RedbOptions::default() };
+    let options = StorageOptions {
+        backend: Backend::Redb,
+        path: path.into(),
+        redb: RedbOptions::default(),
+        min_free: Default::default(),
+    };
     let store = storage::open(&options, clock.clone()).await.unwrap();
     fill(&store, &clock).await;
     store.close().await.unwrap();

@@ -45,9 +45,10 @@ impl Live {
         };
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        // Whoever is refused may be told so, and hung up on, before the call is sent.
+        // Of more readers than it turns away in good order the other end hears nothing: what they say may not get through.
         let sent = send(&mut stream, &Call::Hello);
         match receive(&mut stream).map_err(|error| sent.err().unwrap_or(error))? {
+            Answer::Busy(readers) => Err(Error::Busy(usize::try_from(readers).unwrap_or(usize::MAX))),
             Answer::Hello { about, process, fingerprint: theirs } if theirs == fingerprint(catalogue) => {
                 Ok(Some(Self { stream: Mutex::new(stream), about, process }))
             }

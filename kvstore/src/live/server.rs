@@ -5,7 +5,7 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -30,8 +30,12 @@ use crate::{
     store::Store,
 };
 
-/// Readers at one time; another one is refused.
+/// Readers at one time; another one is told so.
 const MAX_READERS: usize = 8;
+/// Readers that are being told so at one time; yet another one is hung up on.
+const MAX_REFUSED: usize = 32;
+/// How long a reader that is to be told so may take to ask.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a reader may take to accept what it asked for, so that no snapshot is held for one that sleeps.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a reader may be silent between two calls.
@@ -94,14 +98,14 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(socket.into())
 }
 
-/// A reader being served; one less when dropped, in whatever way that comes about.
+/// A reader being served, or told that it is not; one less when dropped, in whatever way that comes about.
 struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
     /// `None` where there are enough.
-    fn one_of(readers: &Arc<AtomicUsize>) -> Option<Self> {
+    fn one_of(readers: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
         let counted = Self(readers.clone());
-        (readers.fetch_add(1, Ordering::SeqCst) < MAX_READERS).then_some(counted)
+        (readers.fetch_add(1, Ordering::SeqCst) < most).then_some(counted)
     }
 }
 
@@ -112,9 +116,9 @@ impl Drop for Counted {
 }
 
 fn accept(listener: &UnixListener, stopping: &AtomicBool, store: &Arc<Store>, about: &Arc<str>) {
-    let readers = Arc::new(AtomicUsize::new(0));
+    let (readers, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     while !stopping.load(Ordering::SeqCst) {
-        let mut stream = match listener.accept() {
+        let stream = match listener.accept() {
             Ok((stream, _)) => stream,
             // A reader that has gone already, or no descriptor left: the next one may be served.
             Err(_) => {
@@ -122,27 +126,43 @@ fn accept(listener: &UnixListener, stopping: &AtomicBool, store: &Arc<Store>, ab
                 continue;
             }
         };
-        let _ = stream.set_write_timeout(Some(WRITE_TIMEOUT));
-        let _ = stream.set_read_timeout(Some(IDLE_TIMEOUT));
-        let Some(counted) = Counted::one_of(&readers) else {
-            let _ =
-                send(&mut stream, &Answer::Refused(format!("{MAX_READERS} readers are at work already; try again")));
-            continue;
-        };
-        // Weak: a reader must not keep the file open.
-        let (store, about) = (Arc::downgrade(store), about.clone());
         // Where no thread can be started, the reader is hung up on.
-        let _ = std::thread::Builder::new().name("store-live-reader".into()).spawn(move || {
-            let _counted = counted;
-            let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
-            // A reader that hangs up, in whatever way, is no concern of the store.
-            let _ = std::iter::repeat_with(|| {
-                let call = receive(&mut stream)?;
-                let store = store.upgrade().ok_or(Error::Closed)?;
-                respond(&store, &about, call, &mut stream)
-            })
-            .find(Result::is_err);
-        });
+        if let Some(counted) = Counted::one_of(&readers, MAX_READERS) {
+            // Weak: a reader must not keep the file open.
+            let (store, about) = (Arc::downgrade(store), about.clone());
+            spawn(move || serve(&store, &about, stream, counted));
+        } else if let Some(counted) = Counted::one_of(&refused, MAX_REFUSED) {
+            spawn(move || refuse(stream, counted));
+        }
+    }
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) {
+    let _ = std::thread::Builder::new().name("store-live-reader".into()).spawn(move || {
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
+        work();
+    });
+}
+
+fn serve(store: &Weak<Store>, about: &str, mut stream: UnixStream, _counted: Counted) {
+    let _ = stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let _ = stream.set_read_timeout(Some(IDLE_TIMEOUT));
+    // A reader that hangs up, in whatever way, is no concern of the store.
+    let _ = std::iter::repeat_with(|| {
+        let call = receive(&mut stream)?;
+        let store = store.upgrade().ok_or(Error::Closed)?;
+        respond(&store, about, call, &mut stream)
+    })
+    .find(Result::is_err);
+}
+
+/// Tells a reader that there are enough. It is heard out first: whoever is hung up on while speaking may see nothing but a
+/// broken pipe.
+fn refuse(mut stream: UnixStream, _counted: Counted) {
+    let _ = stream.set_write_timeout(Some(REFUSAL_TIMEOUT));
+    let _ = stream.set_read_timeout(Some(REFUSAL_TIMEOUT));
+    if receive::<Call>(&mut stream).is_ok() {
+        let _ = send(&mut stream, &Answer::Busy(MAX_READERS as u32));
     }
 }
 

@@ -55,6 +55,8 @@ pub(super) enum Answer {
     Spool,
     /// It cannot be answered; why.
     Refused(String),
+    /// So many readers are served already.
+    Busy(u32),
 }
 
 impl Call {

@@ -88,6 +88,8 @@ fn what_is_wrong_is_named_with_its_place_and_what_is_allowed() {
         ("[sessions]\nttl = '0s'", &[], "[sessions] ttl"),
         ("[sessions]\nttl = '24'", &[], "not a duration such as"),
         ("[network]\nbind_address = 'localhost'", &[], "line 2"),
+        ("[network]\npublic_address = 'https://chat example'", &[], "[network] public_address is"),
+        ("[network]\npublic_address = 'https://chaté'", &[], "at most 100 ASCII characters"),
         ("[network]\nmax_connections = 0", &[], "[network] max_connections is 0; at least 1"),
         ("[network]\nidle_timeout = '1ms'", &[], "[network] idle_timeout is 1ms; allowed are 1s to 100 years"),
         ("[network]\nwrite_timeout = '0s'", &[], "[network] write_timeout is 0s"),

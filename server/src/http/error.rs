@@ -17,6 +17,10 @@ const A_MOMENT: Duration = Duration::from_secs(1);
 /// Bytes of an error's text. Some quote what the client sent.
 const MAX_TEXT: usize = 512;
 
+/// What a client hears of a full disk. No `Retry-After`: it takes somebody to free some.
+const NO_ROOM: &str =
+    "the server's disk is full: it takes nothing new for now, but reading, logging out and deleting work";
+
 /// The body of every error.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ErrorBody {
@@ -90,6 +94,8 @@ impl From<StorageError> for ApiError {
             StorageError::NotFound { entity, .. } => Self::not_found(&entity.to_string()),
             StorageError::Conflict { .. } => Self::new(StatusCode::CONFLICT, error.to_string()),
             StorageError::InvalidInput { .. } => Self::bad_request(error.to_string()),
+            // Of a full disk the log has a line when it begins and one when it ends.
+            StorageError::Full { .. } => Self::new(StatusCode::INSUFFICIENT_STORAGE, NO_ROOM),
             StorageError::Unavailable { .. } => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "storage is unavailable");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server is busy or shutting down; try again")
@@ -134,6 +140,7 @@ documented_errors! {
         TooOften = 429 "Too many requests; `Retry-After` says when to try again",
         HeadTooLarge = 431 "The request's target and headers are too large",
         ServerError = 500 "An internal error; its details are in the server's log",
+        NoRoom = 507 "The server's disk is full: nothing new is taken; reading, logging out and deleting go on",
         TryAgain = 503 "Busy or shutting down; `Retry-After` says when to try again",
     }
     /// Calls with a JSON body.

@@ -23,7 +23,7 @@ use super::{
     clock_watch::{ClockState, LONGEST_LEAP},
     error::ApiError,
 };
-use crate::storage::{StorageError, Timestamp};
+use crate::storage::{StorageError, Timestamp, Trouble};
 
 /// A commit this recent shows that changes can be stored; without one, asking makes one.
 const RECENT: Duration = Duration::from_secs(3);
@@ -149,6 +149,14 @@ impl Readiness {
 
 /// When the newest commit was made; or, in words that say nothing of the database's own, why there can be none.
 async fn changes_can_be_stored(app: &App) -> Result<Timestamp, String> {
+    if let Some(trouble) = app.store.condition().troubles.first() {
+        return Err(match trouble {
+            Trouble::Away { .. } => {
+                "the store's files were moved, replaced or deleted; the server's log says which".into()
+            }
+            trouble => trouble.to_string(),
+        });
+    }
     match timeout(PATIENCE, app.store.probe(RECENT)).await {
         Ok(Ok(at)) => Ok(at),
         Ok(Err(error)) => {

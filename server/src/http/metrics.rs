@@ -21,6 +21,8 @@
 //! | `decentcom_in_flight_refused_total` | requests answered 503 because no room came free |
 //! | `decentcom_rate_limited_total` | requests answered 429, by limit |
 //! | `decentcom_sessions_swept_total` | expired sessions removed |
+//! | `decentcom_storage_full` | 1 while changes are refused for lack of room on the disk, else 0 |
+//! | `decentcom_storage_free_bytes` | bytes of the database's disk that the server may still use |
 //! | `decentcom_storage_file_bytes` | allocated bytes of the database's files |
 
 use std::{os::unix::fs::MetadataExt, path::PathBuf, time::Instant};

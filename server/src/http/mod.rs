@@ -23,7 +23,7 @@ mod serve;
 mod server_info;
 mod wire;
 
-use std::{any::Any, ops::Deref, sync::Arc};
+use std::{any::Any, ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -37,9 +37,10 @@ use tokio::sync::watch;
 use tower::{Layer, ServiceExt};
 use tower_http::{
     catch_panic::CatchPanicLayer,
+    classify::ServerErrorsFailureClass,
     cors::{AllowOrigin, CorsLayer},
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
-    trace::TraceLayer,
+    trace::{DefaultOnFailure, OnFailure as _, TraceLayer},
 };
 use utoipa::{
     Modify, OpenApi,
@@ -175,7 +176,7 @@ impl App {
             .layer(middleware::from_fn(metrics::measured))
             .layer(middleware::from_fn_with_state(self.clone(), cross_origin))
             .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-            .layer(TraceLayer::new_for_http().make_span_with(span))
+            .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(log_failure))
             .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
             .layer(middleware::map_request(without_strange_id))
             .with_state(self)
@@ -263,6 +264,13 @@ async fn bounded_in_time(State(app): State<App>, request: Request, next: Next) -
 fn answer_panic(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a handler panicked; this is a bug");
     ApiError::internal().into_response()
+}
+
+/// A line for each failure, but none for a full disk, of which the store says when it begins and ends.
+fn log_failure(failure: ServerErrorsFailureClass, latency: Duration, span: &tracing::Span) {
+    if !matches!(failure, ServerErrorsFailureClass::StatusCode(StatusCode::INSUFFICIENT_STORAGE)) {
+        DefaultOnFailure::new().on_failure(failure, latency, span);
+    }
 }
 
 /// Takes away a request's id that is none: it goes into logs and answers. The request gets another.

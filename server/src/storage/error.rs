@@ -95,7 +95,17 @@ pub enum StorageError {
         /// The rule, with its limit and unit.
         reason: String,
     },
-    /// The store cannot serve this now (closed, busy, overloaded, disk full); the same call may succeed later.
+    /// There is no room for the change: on the disk, within what `[storage] min_free` leaves, within a quota. Nothing was
+    /// changed. Reads, log-outs and deletions go on.
+    #[error("no room: {reason}")]
+    Full {
+        /// What is full and what to do about it.
+        reason: String,
+        /// The native error, where there is one.
+        #[source]
+        source: Option<Source>,
+    },
+    /// The store cannot serve this now (closed, busy, overloaded); the same call may succeed later.
     #[error("storage unavailable: {reason}")]
     Unavailable {
         /// What stands in the way and what would remove it.
@@ -132,6 +142,7 @@ impl StorageError {
             Self::NotFound { .. } => "not_found",
             Self::Conflict { .. } => "conflict",
             Self::InvalidInput { .. } => "invalid_input",
+            Self::Full { .. } => "full",
             Self::Unavailable { .. } => "unavailable",
             Self::Corrupt { .. } => "corrupt",
             Self::Internal { .. } => "internal",
@@ -179,6 +190,16 @@ pub enum OpenError {
         /// What the operator should do next.
         remedy: &'static str,
     },
+    /// No store can have this name.
+    #[error("`{}` names no store: {problem}. {remedy}", path.display())]
+    Name {
+        /// The name.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What the operator should do next.
+        remedy: &'static str,
+    },
     /// The file belongs to something else.
     #[error("{} is not {expected} database: {found}. {remedy}", path.display())]
     WrongFormat {
@@ -212,6 +233,19 @@ pub enum OpenError {
         path: PathBuf,
         /// The process, where that can be told: its program and number.
         holder: Option<String>,
+    },
+    /// The process that has the file serves as many readers as it will.
+    #[error(
+        "{} is open in {}, which is being read by {readers} others already. Try again when one of them has ended, or stop one",
+        path.display(), holder.as_deref().unwrap_or("another process")
+    )]
+    Busy {
+        /// The file.
+        path: PathBuf,
+        /// The process, where that can be told: its program and number.
+        holder: Option<String>,
+        /// How many it serves.
+        readers: usize,
     },
     /// The engine reports damage, or opening failed half-way.
     #[error("cannot open the database {}: {problem}. {remedy}", path.display())]

@@ -7,9 +7,9 @@ use std::{future::Future, sync::Arc, time::Duration, time::Instant};
 use async_trait::async_trait;
 
 use super::{
-    Backend, Category, CategoryChoice, CategoryStore, ChangeFeed, Channel, ChannelEdit, ChannelStore, LogIn, LoggedIn,
-    LoginKey, Message, MessagePage, MessageStore, PageAt, Session, SessionStore, Storage, StorageError, Timestamp,
-    User, UserStore,
+    Backend, Category, CategoryChoice, CategoryStore, ChangeFeed, Channel, ChannelEdit, ChannelStore, Condition, LogIn,
+    LoggedIn, LoginKey, Message, MessagePage, MessageStore, PageAt, Session, SessionStore, Storage, StorageError,
+    Timestamp, User, UserStore,
 };
 
 /// Histogram of seconds per store call, by `method` and `outcome`.
@@ -115,6 +115,10 @@ impl Storage for Metered {
 
     fn backend(&self) -> Backend {
         self.0.backend()
+    }
+
+    fn condition(&self) -> Condition {
+        self.0.condition()
     }
 
     fn changes(&self) -> ChangeFeed {

@@ -11,8 +11,11 @@
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
+use self::{front::Room, space::Space};
+
 mod changes;
 mod clock;
+mod condition;
 mod error;
 mod files;
 mod finding;
@@ -24,6 +27,7 @@ mod login;
 mod metered;
 mod models;
 mod redb;
+mod space;
 mod sqlite;
 mod text;
 mod timestamp;
@@ -33,12 +37,14 @@ pub mod verify;
 
 pub use changes::{Change, ChangeFeed, FeedError};
 pub use clock::{CautiousClock, Clock, ManualClock, SystemClock, check_system_clock};
+pub use condition::{Condition, Trouble};
 pub use error::{Entity, OpenError, Source, StorageError};
-pub use front::{BATCH_COMMANDS, COMMIT_SECONDS, NEWEST_PAGES, QUEUE_COMMANDS};
+pub use front::{BATCH_COMMANDS, COMMIT_SECONDS, FREE_BYTES, FULL, NEWEST_PAGES, QUEUE_COMMANDS};
 pub use id::{CategoryId, ChannelId, MessageId, UserId};
 pub use login::{ANSWERABLE_SLOTS, Admission, Challenge, LogIn, LoggedIn, LoginKey, MAX_SLOTS, SLOT, UsedChallenge};
 pub use metered::{CALL_SECONDS, Metered};
 pub use models::{Category, Channel, MediaMetadata, Message, Session, User};
+pub use space::MinFree;
 pub use text::shows_something;
 pub use timestamp::{ParseTimestampError, Timestamp};
 pub use token::SessionDigest;
@@ -57,6 +63,8 @@ pub struct StorageOptions {
     pub path: PathBuf,
     /// What only redb has to be told.
     pub redb: RedbOptions,
+    /// How much of the disk is to stay free.
+    pub min_free: MinFree,
 }
 
 /// Settings of the redb backend.
@@ -90,15 +98,39 @@ type Opening<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn Storage>, OpenErro
 
 /// Opens the store, creating it when the file does not exist.
 pub fn open(options: &StorageOptions, clock: Arc<dyn Clock>) -> Opening<'_> {
+    let space = Space::below(&options.path, options.min_free);
+    Box::pin(async move {
+        space.prepare(&options.path)?;
+        let room = Room::on(space);
+        match options.backend {
+            Backend::Sqlite => sqlite::open(&options.path, room, clock).await,
+            Backend::Redb => {
+                let (path, redb) = (options.path.clone(), options.redb);
+                tokio::task::spawn_blocking(move || redb::open_in(&path, redb, room, clock))
+                    .await
+                    .map_err(|error| StorageError::internal("open the database", error))?
+            }
+        }
+    })
+}
+
+/// Takes a copy of a store that was open, without what its log had, for what it is: the next start opens it. Answers whether
+/// the file is one; a redb file never is.
+pub fn accept_copy(options: &StorageOptions) -> Result<bool, OpenError> {
     match options.backend {
-        Backend::Sqlite => Box::pin(sqlite::open(&options.path, clock)),
-        Backend::Redb => Box::pin(async move {
-            let (path, redb) = (options.path.clone(), options.redb);
-            tokio::task::spawn_blocking(move || redb::open(&path, redb, clock))
-                .await
-                .map_err(|error| StorageError::internal("open the database", error))?
-        }),
+        Backend::Sqlite => sqlite::opening::accept(&options.path),
+        Backend::Redb => Ok(false),
     }
+}
+
+/// Refuses names that no store of `backend` can have, such as `:memory:`; looks at no file.
+pub fn check_name(path: &std::path::Path, backend: Backend) -> Result<(), OpenError> {
+    files::kind::check_name(path, backend)
+}
+
+/// What is to be said of the place where the database lies, if it is no local disk.
+pub fn place_warning(path: &std::path::Path) -> Option<String> {
+    files::filesystem::warning(path)
 }
 
 /// Opens an empty store that lives in memory and is gone when dropped; for tests and trials.

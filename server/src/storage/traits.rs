@@ -30,12 +30,16 @@
 //! **Acknowledged is visible**: what a call has returned is seen by every read that starts afterwards. A dropped
 //! future may or may not have committed.
 //!
+//! **A full disk** refuses what needs room with [`Full`], at once and whatever else there is to say of it; reads, log-outs
+//! and deletions go on.
+//!
 //! Any call may also fail with [`Unavailable`], [`Corrupt`] or [`Internal`].
 //!
 //! [`NotFound`]: StorageError::NotFound
 //! [`InvalidInput`]: StorageError::InvalidInput
 //! [`Conflict`]: StorageError::Conflict
 //! [`Unavailable`]: StorageError::Unavailable
+//! [`Full`]: StorageError::Full
 //! [`Corrupt`]: StorageError::Corrupt
 //! [`Internal`]: StorageError::Internal
 //! [`limits`]: super::limits
@@ -45,8 +49,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Backend, Category, ChangeFeed, Channel, LogIn, LoggedIn, LoginKey, MediaMetadata, Message, Session, StorageError,
-    Timestamp, User,
+    Backend, Category, ChangeFeed, Channel, Condition, LogIn, LoggedIn, LoginKey, MediaMetadata, Message, Session,
+    StorageError, Timestamp, User,
 };
 
 /// Users, found by id or by public key.
@@ -330,6 +334,9 @@ pub trait Storage: UserStore + MessageStore + ChannelStore + CategoryStore + Ses
 
     /// Which backend this is.
     fn backend(&self) -> Backend;
+
+    /// What is wrong with the store as a whole, if anything is: of a file that was taken away, within a second. Cheap enough to be asked every second.
+    fn condition(&self) -> Condition;
 
     /// Everything committed from now on, in commit order, each change exactly once, after it is visible to reads and
     /// before its caller is answered.

@@ -7,6 +7,7 @@ pub(crate) mod files;
 pub(crate) mod gateway;
 pub(crate) mod ledger;
 pub(crate) mod metrics;
+pub(crate) mod posting;
 pub(crate) mod power_cuts;
 pub(crate) mod preload;
 pub(crate) mod process;

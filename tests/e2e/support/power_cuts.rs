@@ -89,7 +89,8 @@ pub(crate) async fn wrongs_of(image: &Image, backend: &str, ledger: &Ledger, cut
 pub(crate) async fn wrongs_in(directory: &Path, backend: &str, ledger: &Ledger, cut: u64) -> Vec<String> {
     let path = directory.join(format!("data/decentcom.{backend}"));
     let backend = if backend == "redb" { Backend::Redb } else { Backend::Sqlite };
-    let options = StorageOptions { backend, path: path.clone(), redb: RedbOptions::default() };
+    let options =
+        StorageOptions { backend, path: path.clone(), redb: RedbOptions::default(), min_free: Default::default() };
     // The clock's battery went, too: only what the store remembers can keep ids increasing.
     let clock = Arc::new(ManualClock::at(Timestamp::MIN));
     let store = match storage::open(&options, clock).await {

@@ -36,10 +36,6 @@ impl Server {
         format!("/proc/{}/{file}", self.process.id())
     }
 
-    pub(crate) fn process_id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Bytes of memory that the process holds.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(self.proc("status")).unwrap();

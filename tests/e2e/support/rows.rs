@@ -46,7 +46,7 @@ pub(crate) async fn findings(directory: &Path, backend: &str) -> Vec<Finding> {
 /// The store of a server that is stopped, for a test to fill; to be closed.
 pub(crate) async fn store(directory: &Path, backend: &str, clock: Arc<dyn Clock>) -> Arc<dyn Storage> {
     let (path, backend) = (database(directory, backend), backend_of(backend));
-    let options = StorageOptions { backend, path, redb: RedbOptions::default() };
+    let options = StorageOptions { backend, path, redb: RedbOptions::default(), min_free: Default::default() };
     storage::open(&options, clock).await.unwrap()
 }
 

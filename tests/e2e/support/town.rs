@@ -21,7 +21,7 @@ pub(crate) struct Town {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Done(Value),
-    /// An error of the server's, 500 or 503.
+    /// An error of the server's, 500, 503 or 507.
     Failed(StatusCode),
     /// No answer: the server is gone.
     Gone,
@@ -90,6 +90,10 @@ impl Town {
                     ledger.saw_id(now, id);
                 }
                 Outcome::Done(reply.body)
+            }
+            StatusCode::INSUFFICIENT_STORAGE => {
+                assert!(!reply.retry_after, "{method} {path}: nobody knows when a full disk has room again");
+                Outcome::Failed(reply.status)
             }
             StatusCode::INTERNAL_SERVER_ERROR => Outcome::Failed(reply.status),
             StatusCode::SERVICE_UNAVAILABLE => {

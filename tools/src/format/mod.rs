@@ -5,12 +5,15 @@
 //!  record.rs   a line ⟷ a record
 //!  frame.rs    the first and the last line
 //!  sums.rs     rows and hash per table, over the lines of a whole dump
-//!  writer.rs   NDJSON; shapes.rs: JSON, CSV, tables for people
+//!  writer.rs   NDJSON; shapes.rs: JSON, CSV (cells.rs), tables for people
+//!  input.rs    a file or a stream, to be read twice
 //!  reader.rs   NDJSON, refusing everything that is not exactly the format
-//!  rules.rs    what the records of a store must be, one by one and together
+//!  rules.rs    the order of records, and what they must be, one by one and together
 //! ```
 
+mod cells;
 pub(crate) mod frame;
+pub(crate) mod input;
 pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod redact;
@@ -24,7 +27,7 @@ use std::io::Cursor;
 use decentcom_server::storage::Entity;
 
 use self::{reader::Reader, rules::Rules};
-use crate::Failure;
+use crate::{Code, Failure};
 
 /// The format that this program writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 1;
@@ -37,6 +40,14 @@ pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
     std::iter::once(META).chain(Entity::ALL.map(Entity::table))
 }
 
+/// The table with this name.
+pub(crate) fn table_named(name: &str) -> Result<&'static str, Failure> {
+    tables().find(|table| *table == name).ok_or_else(|| {
+        let all = tables().collect::<Vec<_>>().join(", ");
+        Failure::usage(format!("there is no table `{name}`; there are {all}"))
+    })
+}
+
 /// Reads a dump, compressed or not, as `load` does before it changes anything: how many records it has, or the first
 /// thing that is wrong with it. Memory grows with users and channels, not with messages.
 pub fn check_dump(bytes: Vec<u8>) -> Result<u64, Failure> {
@@ -47,5 +58,15 @@ pub fn check_dump(bytes: Vec<u8>) -> Result<u64, Failure> {
         rules.check_form(&row).and_then(|()| rules.admit(&row)).map_err(|problem| reader.refuse(&problem))?;
         records += 1;
     }
+    check_facts(&reader, &rules)?;
     Ok(records)
 }
+
+/// Whether the facts of a dump go with its records, all of which were read and checked.
+pub(crate) fn check_facts(reader: &Reader, rules: &Rules) -> Result<(), Failure> {
+    let refuse = |problem| Failure::new(Code::Corrupt, format!("the high_water_id of the dump: {problem}"));
+    reader.high_water().map_or(Ok(()), |id| rules.check_high_water(id).map_err(refuse))
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::{self, BufRead, BufReader, Read as _},
-    path::Path,
 };
 
-use decentcom_server::storage::inspect::Row;
+use decentcom_server::storage::{
+    inspect::Row,
+    limits::{MAX_CONTENT_BYTES, MAX_TEXT_BYTES},
+};
 use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
 
@@ -20,8 +21,16 @@ use super::{
 };
 use crate::outcome::{Code, Failure};
 
-/// Longest line, in bytes: a message of 1 MiB, all of it escaped as `\u0000`, and the rest of its record.
-const MAX_LINE_BYTES: u64 = 8 * 1024 * 1024;
+/// Longest line, in bytes. A message whose every byte is escaped as `\u0000` has 6 times its content, and the rest of its
+/// record; a channel has three texts.
+const MAX_LINE_BYTES: usize = 8 * MAX_CONTENT_BYTES;
+const _: () = assert!(MAX_LINE_BYTES > 6 * MAX_CONTENT_BYTES + 6 * 3 * MAX_TEXT_BYTES + 4096);
+/// Longest first and last line: they name tables, of which there are few, and are read into trees.
+const MAX_FRAME_BYTES: usize = 16 * 1024;
+/// Memory that decompression may take: 2 to this power. Any level of `zstd` up to 20 takes less.
+const MAX_WINDOW_LOG: u32 = 25;
+/// Characters of a problem that are told; a line can be quoted in it.
+const MAX_PROBLEM: usize = 400;
 /// The first bytes of a zstd frame, RFC 8878.
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xB5, 0x2F, 0xFD];
 
@@ -40,27 +49,15 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Opens a dump and reads its header and its facts.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let failed = |error: io::Error| Failure::new(Code::Io, format!("cannot read {}: {error}", path.display()));
-        let file = File::open(path).map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(Failure::usage(format!(
-                "{} is no file; a dump is read twice, so it has to be one",
-                path.display()
-            )));
-        }
-        Self::over(BufReader::new(file), failed)
-    }
-
-    /// The same over any bytes.
+    /// Reads the header and the facts of a dump, compressed or not.
     pub(crate) fn over(
         mut plain: impl BufRead + 'static,
         failed: impl Fn(io::Error) -> Failure,
     ) -> Result<Self, Failure> {
         let is_compressed = plain.fill_buf().map_err(&failed)?.starts_with(ZSTD_MAGIC);
         if is_compressed {
-            let decoder = zstd::Decoder::with_buffer(plain).map_err(&failed)?;
+            let mut decoder = zstd::Decoder::with_buffer(plain).map_err(&failed)?;
+            decoder.window_log_max(MAX_WINDOW_LOG).map_err(&failed)?;
             return Self::new(Box::new(BufReader::new(decoder)));
         }
         Self::new(Box::new(plain))
@@ -90,7 +87,7 @@ impl Reader {
         if !reader.read_line()? {
             return Err(Failure::new(Code::Corrupt, "the dump is empty"));
         }
-        reader.header = Header::parse(reader.text()?)?;
+        reader.header = Header::parse(reader.frame()?)?;
         reader.check_tables()?;
         match reader.read()? {
             Some(Line::HighWater(id)) => reader.high_water = Some(id),
@@ -140,7 +137,8 @@ impl Reader {
 
     /// A failure that names the line read last.
     pub(crate) fn refuse(&self, problem: &str) -> Failure {
-        Failure::new(Code::Corrupt, format!("line {} of the dump: {problem}", self.number))
+        let number = self.number;
+        Failure::new(Code::Corrupt, format!("line {number} of the dump: {}", clipped(problem)))
     }
 
     fn read(&mut self) -> Result<Option<Line>, Failure> {
@@ -168,7 +166,7 @@ impl Reader {
     }
 
     fn read_trailer(&mut self) -> Result<(), Failure> {
-        let tail: Result<Tail, _> = serde_json::from_str(self.text()?);
+        let tail: Result<Tail, _> = serde_json::from_str(self.frame()?);
         let trailer = tail.map_err(|error| self.refuse(&error.to_string()))?.trailer;
         if trailer.records != self.records {
             let (said, found) = (&trailer.records, &self.records);
@@ -187,7 +185,7 @@ impl Reader {
     /// Reads a line with its end; `false` where there is none.
     fn read_line(&mut self) -> Result<bool, Failure> {
         self.line.clear();
-        let mut limited = (&mut self.input).take(MAX_LINE_BYTES);
+        let mut limited = (&mut self.input).take(MAX_LINE_BYTES as u64);
         let read = limited.read_until(b'\n', &mut self.line);
         read.map_err(|error| match error.raw_os_error() {
             Some(_) => Failure::from(error),
@@ -204,9 +202,9 @@ impl Reader {
         }
         self.number += 1;
         if !self.line.ends_with(b"\n") {
-            let is_too_long = self.line.len() as u64 >= MAX_LINE_BYTES;
+            let is_too_long = self.line.len() >= MAX_LINE_BYTES;
             return Err(if is_too_long {
-                self.refuse(&format!("it is longer than {MAX_LINE_BYTES} bytes"))
+                self.refuse(&format!("it is longer than {MAX_LINE_BYTES} bytes, which no record is"))
             } else {
                 self.truncated()
             });
@@ -221,7 +219,24 @@ impl Reader {
         )
     }
 
+    /// The first or the last line.
+    fn frame(&self) -> Result<&str, Failure> {
+        if self.line.len() > MAX_FRAME_BYTES {
+            return Err(
+                self.refuse(&format!("it is longer than {MAX_FRAME_BYTES} bytes, which no header or trailer is"))
+            );
+        }
+        self.text()
+    }
+
     fn text(&self) -> Result<&str, Failure> {
         std::str::from_utf8(&self.line).map_err(|error| self.refuse(&format!("it is not UTF-8: {error}")))
     }
+}
+
+/// What is wrong, in a sentence that can be read.
+fn clipped(problem: &str) -> String {
+    let mut characters = problem.chars();
+    let shown: String = characters.by_ref().take(MAX_PROBLEM).collect();
+    if characters.next().is_some() { shown + "…" } else { shown }
 }

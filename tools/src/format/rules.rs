@@ -1,10 +1,11 @@
-//! What the records of a store must be: a dump never holds what a load would refuse.
+//! What a dump must be beyond its lines: its records in order, each once, and what the records of a store must be (the
+//! server's `inspect/rules.rs`). A dump never holds what a load would refuse, and a store never what a check would find.
 
 use std::collections::HashSet;
 
 use decentcom_server::storage::{
-    ChannelId, Entity, Timestamp, UserId,
-    inspect::{Row, texts},
+    Entity,
+    inspect::{self, Row},
 };
 use ulid::Ulid;
 
@@ -20,25 +21,19 @@ pub(crate) fn position(row: &Row) -> Position {
 /// Checks records as they come. Memory grows with users and channels only.
 pub(crate) struct Rules {
     last: Option<Position>,
-    users: HashSet<UserId>,
-    channels: HashSet<ChannelId>,
+    /// A store has an index for that.
     pubkeys: HashSet<String>,
-    /// Whether users and channels come too, so that references can be followed.
-    users_come: bool,
-    channels_come: bool,
+    of_records: inspect::Rules,
 }
 
 impl Rules {
     /// For records of these tables.
     pub(crate) fn new(tables: &[&str]) -> Self {
-        Self {
-            last: None,
-            users: HashSet::new(),
-            channels: HashSet::new(),
-            pubkeys: HashSet::new(),
-            users_come: tables.contains(&Entity::User.table()),
-            channels_come: tables.contains(&Entity::Channel.table()),
+        let mut of_records = inspect::Rules::default();
+        for entity in Entity::ALL.into_iter().filter(|entity| !tables.contains(&entity.table())) {
+            of_records.cannot_know(entity);
         }
+        Self { last: None, pubkeys: HashSet::new(), of_records }
     }
 
     /// For records of a store by itself.
@@ -58,56 +53,30 @@ impl Rules {
             });
         }
         self.last = Some(position);
-        for (field, text, least, most) in texts(row) {
-            if !(least..=most).contains(&text.len()) {
-                return Err(format!("its {field} has {} bytes; {least} to {most} are allowed", text.len()));
-            }
-        }
-        match row {
-            Row::User(user) => check_time(user.id.ulid(), user.created_at),
-            Row::Channel(channel) => check_time(channel.id.ulid(), channel.created_at),
-            Row::Category(category) => check_time(category.id.ulid(), category.created_at),
-            Row::Message(message) => check_time(message.id.ulid(), message.created_at),
-            Row::Session(_) => Ok(()),
-        }
+        first(|found| self.of_records.check(row, &mut |_, problem| found(problem)))
     }
 
     /// Takes a record in among those before it, if it can be there.
     pub(crate) fn admit(&mut self, row: &Row) -> Result<(), String> {
-        match row {
-            Row::User(user) => {
-                if !self.pubkeys.insert(user.pubkey.clone()) {
-                    return Err("another user has its pubkey".into());
-                }
-                self.users.insert(user.id);
-            }
-            Row::Channel(channel) => {
-                self.channels.insert(channel.id);
-            }
-            Row::Category(_) => {}
-            Row::Message(message) => {
-                if self.channels_come && !self.channels.contains(&message.channel_id) {
-                    return Err(format!("its channel {} does not exist", message.channel_id));
-                }
-                self.check_user("author", message.author_id)?;
-            }
-            Row::Session(session) => self.check_user("user", session.user_id)?,
+        if let Row::User(user) = row
+            && !self.pubkeys.insert(user.pubkey.clone())
+        {
+            return Err("another user has its pubkey".into());
         }
-        Ok(())
+        first(|found| self.of_records.admit(row, &mut |_, problem| found(problem)))
     }
 
-    fn check_user(&self, role: &str, id: UserId) -> Result<(), String> {
-        if self.users_come && !self.users.contains(&id) {
-            return Err(format!("its {role} {id} does not exist"));
-        }
-        Ok(())
+    /// Whether the largest id that is said to have been given out can be that, after the records whose form was checked.
+    pub(crate) fn check_high_water(&self, id: Ulid) -> Result<(), String> {
+        first(|found| self.of_records.check_high_water(Some(id), &mut |_, problem| found(problem)))
     }
 }
 
-/// A creation time is not kept by every backend: it is the time within the id.
-fn check_time(id: Ulid, created_at: Timestamp) -> Result<(), String> {
-    if created_at.as_millis() == id.timestamp_ms() {
-        return Ok(());
-    }
-    Err(format!("its created_at is {created_at}, which is not the time within its id"))
+/// The first of the problems that are found.
+fn first(check: impl FnOnce(&mut dyn FnMut(String))) -> Result<(), String> {
+    let mut first = None;
+    check(&mut |problem| {
+        first.get_or_insert(problem);
+    });
+    first.map_or(Ok(()), Err)
 }

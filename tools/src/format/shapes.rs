@@ -3,10 +3,17 @@
 use std::io::Write;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use serde_json::Value;
 
-use super::{frame::Header, record::Record, record::columns, writer::Sink};
-use crate::outcome::Failure;
+use super::{
+    cells::{cell, plain},
+    frame::Header,
+    record::{Record, columns},
+    writer::Sink,
+};
+use crate::{
+    outcome::Failure,
+    safe::{json, one_line},
+};
 
 /// One JSON document: `{"dcstore": …, "records": [ … ]}`.
 pub(crate) struct Json<W> {
@@ -16,18 +23,15 @@ pub(crate) struct Json<W> {
 
 impl<W: Write> Json<W> {
     pub(crate) fn new(mut out: W, header: &Header) -> Result<Self, Failure> {
-        out.write_all(b"{\"dcstore\":")?;
-        serde_json::to_writer(&mut out, header).map_err(std::io::Error::from)?;
-        out.write_all(b",\"records\":[")?;
+        write!(out, "{{\"dcstore\":{},\"records\":[", json(header)?)?;
         Ok(Self { out, separator: "\n" })
     }
 }
 
 impl<W: Write> Sink for Json<W> {
     fn take(&mut self, record: &Record) -> Result<(), Failure> {
-        self.out.write_all(self.separator.as_bytes())?;
+        write!(self.out, "{}{}", self.separator, json(record)?)?;
         self.separator = ",\n";
-        serde_json::to_writer(&mut self.out, record).map_err(std::io::Error::from)?;
         Ok(())
     }
 
@@ -39,20 +43,22 @@ impl<W: Write> Sink for Json<W> {
 /// One table, with a line of names first. Absent values are empty.
 pub(crate) struct Csv<W: Write> {
     out: csv::Writer<W>,
+    keeps_formulas: bool,
 }
 
 impl<W: Write> Csv<W> {
-    pub(crate) fn new(out: W, table: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(out: W, table: &str, keeps_formulas: bool) -> Result<Self, Failure> {
         let mut out = csv::Writer::from_writer(out);
         out.write_record(columns(table)).map_err(io_error)?;
-        Ok(Self { out })
+        Ok(Self { out, keeps_formulas })
     }
 }
 
 impl<W: Write> Sink for Csv<W> {
     fn take(&mut self, record: &Record) -> Result<(), Failure> {
         let fields = record.fields();
-        self.out.write_record(fields.iter().map(|(_, value)| plain(value))).map_err(io_error)
+        let cells = fields.iter().map(|(_, value)| cell(value, self.keeps_formulas));
+        self.out.write_record(cells).map_err(io_error)
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
@@ -62,15 +68,6 @@ impl<W: Write> Sink for Csv<W> {
 
 fn io_error(error: csv::Error) -> Failure {
     Failure::from(std::io::Error::from(error))
-}
-
-/// A value as people write it.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// Records that share the widths of their columns: memory stays constant.
@@ -93,7 +90,7 @@ impl<W: Write> Drawn<W> {
         drawn.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
         drawn.set_header(columns(table));
         for row in self.rows.drain(..) {
-            drawn.add_row(row.fields().iter().map(|(_, value)| harmless(&plain(value))));
+            drawn.add_row(row.fields().iter().map(|(_, value)| one_line(&plain(value)).into_owned()));
         }
         Ok(writeln!(self.out, "{table}\n{drawn}\n")?)
     }
@@ -112,10 +109,4 @@ impl<W: Write> Sink for Drawn<W> {
     fn finish(&mut self) -> Result<(), Failure> {
         self.draw()
     }
-}
-
-/// Text that cannot move a terminal's cursor.
-fn harmless(text: &str) -> String {
-    let shown = |char: char| if char.is_control() { char.escape_default().to_string() } else { char.to_string() };
-    text.chars().map(shown).collect()
 }

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
 
 use super::{record::Record, redact::Redactor, tables};
-use crate::outcome::Failure;
+use crate::{outcome::Failure, safe::json_line};
 
 /// How many rows a table has, and the SHA-256 of the lines that a whole dump has of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,9 +53,7 @@ impl Sums {
 /// Makes `line` the line of a record.
 pub(crate) fn write_line(line: &mut Vec<u8>, record: &impl Serialize) -> Result<(), Failure> {
     line.clear();
-    serde_json::to_writer(&mut *line, record).map_err(std::io::Error::from)?;
-    line.push(b'\n');
-    Ok(())
+    Ok(json_line(record, line)?)
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

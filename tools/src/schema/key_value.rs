@@ -272,6 +272,13 @@ fn meta(calls: &Calls, example: &mut Example) -> Result<String, Failure> {
             "text",
             "When it was last tried whether changes can be stored, likewise; absent before the first time.",
         ),
+        (
+            "store_id",
+            "text",
+            "The store's own id, 32 hexadecimal digits, made with it; a dump or a copy makes a new one.",
+        ),
+        ("opening_id", "text", "That of the last opening, likewise."),
+        ("open_since", "text", "When that was: milliseconds since 1970; gone after a close in good order."),
         ("high_water_id", "ULID", "The largest id ever given out, 16 bytes; stored with the rows it names."),
         (
             "login_key",

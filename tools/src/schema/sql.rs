@@ -88,6 +88,12 @@ fn about(table: &SqlTable, calls: &Calls, example: &mut Example) -> Result<Strin
             ),
             ("closed_at", "When it was last closed in good order; absent before the first time."),
             ("probed_at", "When it was last tried whether changes can be stored; absent before the first time."),
+            ("store_id", "The store's own id, 32 hexadecimal digits, made with it; a dump or a copy makes a new one."),
+            (
+                "opening_id",
+                "That of the last opening, likewise; its first 30 bits are in `user_version`, and one for \"open\".",
+            ),
+            ("open_since", "When that was; gone after a close in good order."),
         ];
         let facts = facts.map(|(name, meaning)| vec![format!("`{name}`"), meaning.to_owned()]);
         let _ = write!(text, "\n{}", markdown::table(&["name", "value"], facts));

@@ -1,6 +1,9 @@
 //! A store made of records, beside its place, and read back before anybody sees it.
 
-use decentcom_server::storage::inspect::{Import, Place, Row};
+use decentcom_server::storage::{
+    StorageError,
+    inspect::{Import, Place, Row},
+};
 use ulid::Ulid;
 
 use super::contents::{self, Rows};
@@ -26,29 +29,42 @@ pub(crate) fn build(
     progress: &Progress<'_>,
 ) -> Result<Vec<Sum>, Failure> {
     let mut import = place.import()?;
-    append(&mut import, rows, &mut sums, progress)?;
-    import.close(high_water)?;
+    append(&mut import, place, rows, &mut sums, progress)?;
+    import.close(high_water).map_err(|error| not_stored(place, error))?;
     let meant = sums.finish();
     check(place, &meant, session)?;
     Ok(meant)
 }
 
-fn append(import: &mut Import, rows: &mut dyn Rows, sums: &mut Sums, progress: &Progress<'_>) -> Result<(), Failure> {
+fn append(
+    import: &mut Import,
+    place: &Place,
+    rows: &mut dyn Rows,
+    sums: &mut Sums,
+    progress: &Progress<'_>,
+) -> Result<(), Failure> {
+    let mut store = |batch| import.append(batch).map_err(|error| not_stored(place, error));
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         sums.add(&row)?;
         bytes += size(&row);
         batch.push(row);
         if batch.len() >= BATCH_ROWS || bytes >= BATCH_BYTES {
-            import.append(std::mem::take(&mut batch))?;
+            store(std::mem::take(&mut batch))?;
             bytes = 0;
         }
         progress.step()?;
     }
     if !batch.is_empty() {
-        import.append(batch)?;
+        store(batch)?;
     }
     Ok(())
+}
+
+/// Says which file it was that could not be written.
+fn not_stored(place: &Place, error: StorageError) -> Failure {
+    let Failure { code, message } = error.into();
+    Failure::new(code, format!("cannot write {}: {message}", place.partial().display()))
 }
 
 /// Bytes of what is long in a record.

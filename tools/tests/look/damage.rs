@@ -116,7 +116,7 @@ fn a_damaged_user_is_not_taken_for_a_missing_one() {
 #[test]
 fn references_to_nothing_are_found() {
     let (place, content) = Place::filled(Backend::Redb);
-    for table in ["channels", "users", "users_by_pubkey"] {
+    for table in ["channels", "users", "users_by_pubkey", "members_by_id"] {
         place.redb(table, |table| table.retain(|_, _| false).unwrap());
     }
     let findings = found(&place);
@@ -242,4 +242,31 @@ fn rows_out_of_order_end_a_reading_that_would_go_round_for_ever() {
     let said = place.run("scan", &["meta"]);
     assert_eq!(said.code, 4, "{}{}", said.out, said.err);
     assert!(said.err.contains("not in the order of their keys"), "{}", said.err);
+}
+
+/// Some bytes of a closed file: all over its header, and at the beginning of each page.
+fn bytes_to_damage(file: &[u8]) -> Vec<usize> {
+    let pages = file.chunks(4096).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0));
+    (0..320).step_by(9).chain(pages.step_by(3).map(|(number, _)| number * 4096 + 4 + number % 8)).collect()
+}
+
+#[test]
+fn a_closed_redb_file_with_a_wrong_byte_is_told_by_a_finding_or_an_error_with_a_remedy() {
+    let (place, _) = Place::filled(Backend::Redb);
+    let sound = std::fs::read(&place.path).unwrap();
+    let mut told = 0;
+    for (number, at) in bytes_to_damage(&sound).into_iter().enumerate() {
+        let mut damaged = sound.clone();
+        damaged[at] ^= [0xFF, 0x01, 0x80][number % 3];
+        std::fs::write(&place.path, &damaged).unwrap();
+        let command = ["verify", "dump", "info"][number / 3 % 3];
+        let Said { code, out: _, err } = place.run(command, &[]);
+        assert!([0, 1, 4, 5].contains(&code), "byte {at}, {command}: {code}, {err}");
+        assert!(!err.contains("panicked") && !err.contains("RUST_BACKTRACE"), "byte {at}, {command}: {err}");
+        let has_remedy = ["backup", "Name another", "verify", "newer"].iter().any(|remedy| err.contains(remedy));
+        assert!(code != 4 || has_remedy, "byte {at}, {command}: {err}");
+        assert_eq!(std::fs::read(&place.path).unwrap(), damaged, "byte {at}, {command}: it changed the file");
+        told += usize::from(code != 0);
+    }
+    assert!(told > 10, "only {told} damages were noticed: do they hit anything?");
 }

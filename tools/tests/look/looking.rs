@@ -52,7 +52,8 @@ fn info_says_how_a_store_was_left_and_what_the_next_start_does() {
         assert_eq!(json["backend"], backend.name());
         assert!(json["high_water_id"].as_str().unwrap() > content.messages[3].id.as_str());
         assert!(json["closed_at"].is_string() && json["created_at"].is_string(), "{json}");
-        let files = closed.files().into_iter().filter(|(name, ..)| name != "store.lock");
+        let beside = |name: &str| name.ends_with(".lock") || name.ends_with(".reserve"); // hold no row
+        let files = closed.files().into_iter().filter(|(name, ..)| !beside(name));
         let bytes: usize = files.map(|(_, bytes, _)| bytes.len()).sum();
         assert_eq!(json["file_bytes"].as_u64().unwrap(), bytes as u64);
         assert!(json["allocated_bytes"].as_u64().unwrap() > 0);
@@ -168,6 +169,12 @@ fn a_scan_shows_what_was_asked_for_and_nothing_else() {
         assert_eq!(scan(&["--search", "lunch"]), ["LUNCH"]);
         assert_eq!(scan(&["--since", "2024-06-02", "--until", "2024-06-04"]), all[1..3]);
         assert_eq!(scan(&["--since", "2024-06-03T12:00:00Z", "--until", "2024-06-04T12:00:00.000Z"]), ["gone"]);
+        assert_eq!(scan(&["--since", "2024-06-02T14:00+02:00", "--until", "2024-06-03T14:00:00+02:00"]), all[1..2]);
+        assert_eq!(scan(&["--since", "2024-06-03T14:00", "--tz", "Europe/Berlin"]), all[2..]);
+        assert_eq!(scan(&["--since", "2024-06-03T08:00", "--tz=-04:00"]), all[2..]);
+        assert_eq!(scan(&["--since", "2024-06-03T08:00:01", "--tz", "-04:00"]), all[3..]);
+        assert_eq!(scan(&["--since", "yesterday"]), [""; 0]);
+        assert_eq!(scan(&["--until", "2h"]), all);
         assert_eq!(scan(&["--since", "2024-06-02", "--channel", "hall"]), all[1..4]);
         assert_eq!(scan(&["--until", "2024-06-03", "--channel", "hall", "--reverse"]), [all[1], all[0]]);
         assert_eq!(scan(&["--from", &content.messages[1].id, "--to", &content.messages[3].id]), all[1..3]);
@@ -182,6 +189,80 @@ fn a_scan_shows_what_was_asked_for_and_nothing_else() {
 }
 
 #[test]
+fn a_scan_finds_what_was_written_lately() {
+    for backend in BOTH {
+        let (place, content) = Place::filled(backend);
+        crate::support::with_store(&place, async |store| {
+            store.create_message(&content.hall.id, &content.ann.id, "just now").await.unwrap();
+        });
+        for since in ["1h", "2 minutes ago", "today", "yesterday", "3d"] {
+            // Unless midnight is in between.
+            let count = place.run("scan", &["messages", "--count", "--since", since]).out;
+            assert!(count == "1\n" || (since == "today" && count == "0\n"), "{since}: {count}");
+            let count = place.run("scan", &["messages", "--count", "--until", since]).out;
+            assert!(count == "5\n" || (since == "today" && count == "6\n"), "{since}: {count}");
+        }
+        let sessions = |rest: &[&str]| place.run("scan", &[&["sessions", "--count"], rest].concat()).out;
+        assert_eq!((sessions(&["--since", "1h"]), sessions(&["--until", "1h"])), ("0\n".into(), "1\n".into()));
+    }
+}
+
+#[test]
+fn names_stand_beside_ids_and_times_are_of_the_zone_that_was_asked_for() {
+    for backend in BOTH {
+        let (place, content) = Place::filled(backend);
+        let hall = format!("channel_id={} (hall)", content.hall.id);
+        let said = place.run("scan", &["messages", "--limit", "2"]).out;
+        let lines: Vec<_> = said.lines().collect();
+        assert!(
+            lines[0].contains(&hall) && lines[0].contains(&format!("author_id={} (Ann)", content.ann.id)),
+            "{said}"
+        );
+        // Who has no name has a key.
+        assert!(lines[1].contains(&format!("author_id={} (key of ben)", content.ben.id)), "{said}");
+        assert!(place.run("scan", &["sessions"]).out.contains(&format!("user_id={} (Ann)", content.ann.id)));
+        assert!(place.run("get", &["messages", &content.messages[0].id]).out.contains(" (hall)\n"));
+        let json = place.run("scan", &["messages", "--format", "json", "--limit", "1", "--tz", "Asia/Tokyo"]);
+        assert_eq!(json.json()[0]["created_at"], "2024-06-01T12:00:00.000Z");
+        for (zone, shown) in [
+            ("Asia/Tokyo", "created_at=2024-06-01T21:00:00.000+09:00"),
+            ("UTC", "created_at=2024-06-01T12:00:00.000Z"),
+            ("-03:30", "created_at=2024-06-01T08:30:00.000-03:30"),
+        ] {
+            let said = place.run("scan", &["messages", "--limit", "1", "--tz", zone]).out;
+            assert!(said.contains(shown), "{said}");
+        }
+        let said = place.run("scan", &["sessions", "--tz", "Asia/Tokyo"]).out;
+        assert!(said.contains("+09:00"), "{said}");
+        // A name that nothing has is none; the id stands alone.
+        match backend {
+            Backend::Redb => place.redb("channels", |channels| channels.retain(|_, _| false).unwrap()),
+            Backend::Sqlite => place.sql("DELETE FROM channels"),
+        }
+        let said = place.run("scan", &["messages", "--limit", "1"]);
+        assert!(said.code == 0 && !said.out.contains("hall") && said.out.contains("(Ann)"), "{}{}", said.out, said.err);
+    }
+}
+
+#[test]
+fn what_was_looked_for_stays_in_the_line() {
+    for backend in BOTH {
+        let (place, content) = Place::filled(backend);
+        crate::support::with_store(&place, async |store| {
+            let text = format!("{} the Needle {}", "hay ".repeat(200), "straw ".repeat(200));
+            store.create_message(&content.hall.id, &content.ann.id, &text).await.unwrap();
+        });
+        for rest in [&[][..], &["--raw"]] {
+            let said = place.run("scan", &[&["messages", "--search", "nEEDLE"], rest].concat()).out;
+            assert!(said.contains("(775 characters before) …") && said.contains("the Needle straw"), "{said}");
+            assert!(said.contains("characters more)"), "{said}");
+        }
+        let said = place.run("scan", &["messages", "--channel", "hall", "--reverse", "--limit", "1"]).out;
+        assert!(!said.contains("Needle") && said.contains("characters more)"), "{said}");
+    }
+}
+
+#[test]
 fn a_scan_that_makes_no_sense_is_refused_with_what_would() {
     for backend in BOTH {
         let (place, _) = Place::filled(backend);
@@ -189,7 +270,8 @@ fn a_scan_that_makes_no_sense_is_refused_with_what_would() {
             (&["users", "--channel", "hall"][..], "--channel is for messages"),
             (&["users", "--author", "x"], "--author is for messages"),
             (&["meta", "--since", "2024-06-02"], "tables of records"),
-            (&["messages", "--since", "yesterday"], "2024-12-31"),
+            (&["messages", "--since", "whenever"], "2024-12-31"),
+            (&["messages", "--tz", "Europe/Nowhere"], "Europe/Berlin"),
             (&["messages", "--channel", "cellar"], "no channel has"),
             (&["messages", "--author", "nobody"], "no user has"),
             (&["nothing"], "it has users, "),

@@ -110,3 +110,49 @@ fn compacting_gives_space_back_and_keeps_every_record() {
         assert_eq!(place.run("scan", &["messages", "--channel", "hall", "--count"]).out, "4\n");
     }
 }
+
+#[test]
+fn compacting_never_makes_a_store_larger() {
+    use std::os::unix::fs::MetadataExt as _;
+    for backend in BOTH {
+        let (place, _) = Place::filled(backend);
+        let size = |place: &Place| std::fs::metadata(&place.path).map(|it| (it.blocks(), it.len())).unwrap();
+        let mut last = size(&place);
+        for round in 0..4 {
+            let said = place.run("compact", &[]);
+            assert_eq!(said.code, 0, "{}", said.err);
+            let line = |name: &str| said.out.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+            assert!(line("before").ends_with(" on disk") && line("after").ends_with(" on disk"), "{}", said.out);
+            let now = size(&place);
+            assert!(now.0 <= last.0 && now.1 <= last.1, "{backend:?}, round {round}: {now:?} after {last:?}");
+            assert_eq!(now == last, said.out.contains("gained  nothing"), "{}", said.out);
+            last = now;
+            assert_eq!(place.run("verify", &[]).code, 0);
+            let mode = std::fs::metadata(&place.path).unwrap().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        // In the end there is nothing to gain, and the file is not touched.
+        let before = std::fs::read(&place.path).unwrap();
+        assert!(place.run("compact", &[]).out.contains("gained  nothing"));
+        assert!(std::fs::read(&place.path).unwrap() == before);
+        assert!(!exists_beside(&place.path, ".partial"));
+    }
+}
+
+#[test]
+fn a_database_that_a_shell_only_has_open_is_not_replaced() {
+    use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+    let (place, _) = Place::filled(Backend::Sqlite);
+    let before = std::fs::read(&place.path).unwrap(); // not later: closing a file lets go of all its locks
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let shell = runtime.block_on(async {
+        let mut shell = SqliteConnectOptions::new().filename(&place.path).connect().await.unwrap();
+        sqlx::raw_sql("SELECT count(*) FROM users").execute(&mut shell).await.unwrap();
+        shell
+    });
+    let said = place.run("compact", &[]);
+    assert_eq!(said.code, 3, "{}{}", said.out, said.err);
+    runtime.block_on(shell.close()).unwrap();
+    assert!(std::fs::read(&place.path).unwrap() == before && !exists_beside(&place.path, ".partial"));
+    assert_eq!(place.run("compact", &[]).code, 0);
+}

@@ -94,3 +94,27 @@ fn an_sqlite_file_that_a_shell_is_writing_to_is_in_use() {
     assert_eq!(place.run("scan", &["messages", "--count"]).out, "5\n");
     runtime.block_on(async { sqlx::raw_sql("ROLLBACK").execute(&mut shell).await }).unwrap();
 }
+
+#[test]
+fn a_ninth_reader_is_told_who_is_busy_and_what_to_do() {
+    use decentcom_kvstore::live::Live;
+    use decentcom_server::storage::verify::redb_catalogue;
+    while_open(Backend::Redb, |place| {
+        let readers: Vec<_> = (0..8).map(|_| Live::connect(&place.path, redb_catalogue()).unwrap().unwrap()).collect();
+        for (command, rest) in [("scan", &["users"][..]), ("info", &[]), ("dump", &[]), ("verify", &[]), ("stats", &[])]
+        {
+            let said = place.run(command, rest);
+            assert_eq!((said.code, said.out.as_str()), (3, ""), "{command}: {}", said.err);
+            for expected in [std::process::id().to_string().as_str(), "8 others", "Try again"] {
+                assert!(said.err.contains(expected), "{expected}: {}", said.err);
+            }
+        }
+        drop(readers);
+        // The server notices in its own time.
+        let begun = std::time::Instant::now();
+        while place.run("scan", &["users"]).code != 0 {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    });
+}

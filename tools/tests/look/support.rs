@@ -114,7 +114,7 @@ impl Place {
 
     pub(crate) fn options(&self) -> StorageOptions {
         let redb = RedbOptions { inspection_socket: true, ..RedbOptions::default() };
-        StorageOptions { backend: self.backend, path: self.path.clone(), redb }
+        StorageOptions { backend: self.backend, path: self.path.clone(), redb, min_free: Default::default() }
     }
 
     /// A closed store with a little of everything.

@@ -61,7 +61,9 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 
 pub(crate) async fn opened(backend: Backend, path: &Path) -> Arc<dyn Storage> {
     let redb = RedbOptions { inspection_socket: true, ..RedbOptions::default() };
-    open(&StorageOptions { backend, path: path.into(), redb }, Arc::new(SystemClock)).await.unwrap()
+    open(&StorageOptions { backend, path: path.into(), redb, min_free: Default::default() }, Arc::new(SystemClock))
+        .await
+        .unwrap()
 }
 
 /// Held while a process is started. Until it runs, a new process has every file of this one open, and so keeps the locks of
@@ -206,6 +208,7 @@ pub(crate) fn findings(backend: Backend, path: &Path) -> Vec<inspect::Finding> {
 pub(crate) fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         std::fs::read_dir(directory).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.ends_with(".reserve")); // of the server's, and in nobody's way
     names.sort();
     names
 }
@@ -370,4 +373,53 @@ pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: u
     import.close(Some(last)).unwrap();
     place.install(existing).unwrap();
     nobody_is_starting();
+}
+
+/// Makes a store in which every text is a key, a name, a topic, a message: also those that no call would take any more.
+pub(crate) fn write_as_older_versions_did<'a>(backend: Backend, path: &Path, texts: impl Iterator<Item = &'a String>) {
+    use decentcom_server::storage::{Category, Channel, Message, Timestamp, User, inspect::Row};
+    let created_at = Timestamp::from_millis(1_704_067_200_000).unwrap();
+    let id = |number: u128| ulid::Ulid::from_parts(created_at.as_millis(), number);
+    let (place, _) = inspect::Place::claim(backend, path).unwrap();
+    let mut import = place.import().unwrap();
+    let mut last = 0;
+    for text in texts {
+        let [user, channel, category, message] = [1, 2, 3, 4].map(|number| id(last + number));
+        last += 4;
+        let text = text.clone();
+        let rows = [
+            Row::User(Arc::new(User {
+                id: user.into(),
+                pubkey: text.clone(),
+                display_name: Some(text.clone()),
+                avatar_hash: None,
+                is_bot: false,
+                is_member: true,
+                created_at,
+                updated_at: created_at,
+            })),
+            Row::Channel(Arc::new(Channel {
+                id: channel.into(),
+                name: text.clone(),
+                topic: Some(text.clone()),
+                category_id: Some(text.clone()),
+                position: 0,
+                created_at,
+                updated_at: created_at,
+            })),
+            Row::Category(Arc::new(Category { id: category.into(), name: text.clone(), position: 0, created_at })),
+            Row::Message(Arc::new(Message {
+                id: message.into(),
+                channel_id: channel.into(),
+                author_id: user.into(),
+                content: text,
+                edited_at: None,
+                deleted: false,
+                created_at,
+            })),
+        ];
+        import.append(rows.into()).unwrap();
+    }
+    import.close(Some(id(last))).unwrap();
+    place.install(None).unwrap();
 }

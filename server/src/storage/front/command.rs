@@ -177,14 +177,25 @@ impl Command {
             Self::SweepSessions { expired_at, at_most } => {
                 wants.expired = wants.expired.max(Some((*expired_at, *at_most)));
             }
-<<<<<<< HEAD
-            Self::Purge { at_most } => wants.purge = Some(*at_most),
-            Self::CreateCategory { .. } | Self::Probe => {}
-=======
             Self::Purge(step) => wants.purge = Some(*step),
-            Self::CreateCategory { .. } => {}
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
+            Self::CreateCategory { .. } | Self::Probe => {}
         }
+    }
+
+    /// Whether it frees room, or will once deleted channels are reclaimed: such commands go on while the disk is full.
+    pub(super) fn frees_room(&self) -> bool {
+        matches!(
+            self,
+            Self::DeleteChannel { .. }
+                | Self::DeleteCategory { .. }
+                | Self::DeleteMessage { .. }
+                | Self::DeleteSession { .. }
+                | Self::EndSessions { .. }
+                | Self::SetMembership { is_member: false, .. }
+                | Self::SweepSessions { .. }
+                | Self::SweepChallenges { .. }
+                | Self::Purge { .. }
+        )
     }
 
     /// Bytes of memory the command holds while it waits, about.

@@ -6,13 +6,8 @@ use std::{
 };
 
 use super::{
-<<<<<<< HEAD
-    command::{Answer, ChannelChange, Command, InCategory, Step},
-    engine::{Row, Rows, StoredSession, Wants, Write},
-=======
     command::{Answer, ChannelChange, Command, InCategory, Reclaimed, Step},
-    engine::{PurgeSlice, Row, Rows, StoredSession, Write},
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
+    engine::{PurgeSlice, Row, Rows, StoredSession, Wants, Write},
     mint::Mint,
 };
 use crate::storage::{
@@ -88,16 +83,12 @@ impl<'a> Batch<'a> {
             Command::DeleteSession { digest } => self.delete_session(digest),
             Command::EndSessions { user_id, at_most } => self.end_sessions(user_id, at_most),
             Command::SweepSessions { expired_at, at_most } => self.sweep_sessions(expired_at, at_most),
-<<<<<<< HEAD
             Command::SweepChallenges { expired_at, at_most } => self.sweep_challenges(expired_at, at_most),
-            Command::Purge { at_most } => self.purge(at_most),
+            Command::Purge(step) => self.purge(step.at_most),
             Command::Probe => {
                 self.writes.push(Write::NoteProbe(self.now));
                 Ok(Answer::Done)
             }
-=======
-            Command::Purge(step) => self.purge(step.at_most),
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
         }
     }
 
@@ -427,12 +418,11 @@ impl<'a> Batch<'a> {
     }
 
     fn sweep_sessions(&mut self, expired_at: Timestamp, at_most: usize) -> Decision {
-<<<<<<< HEAD
         let due = self.rows.expired.iter().filter(|(expires_at, _)| *expires_at <= expired_at);
-        let due: Vec<_> = due.map(|(_, digest)| *digest).collect();
         let mut removed = 0;
-        for digest in due {
-            if removed < at_most && self.end_session(digest) {
+        for &(expires_at, digest) in due {
+            if removed < at_most && self.ended_sessions.insert(digest) {
+                self.writes.push(Write::SweepSession { digest, expires_at });
                 removed += 1;
             }
         }
@@ -450,21 +440,6 @@ impl<'a> Batch<'a> {
         });
         self.writes.extend(due.iter().copied().map(Write::ForgetChallenge));
         Ok(Answer::Step(Step { removed: due.len() as u64, more: self.more_challenges }))
-=======
-        let mut due = Vec::new();
-        self.rows.expired.retain(|(expires_at, digest)| {
-            let take = *expires_at <= expired_at && due.len() < at_most;
-            if take {
-                due.push((*expires_at, *digest));
-            }
-            !take
-        });
-        for (expires_at, digest) in &due {
-            self.rows.sessions.remove(digest);
-            self.writes.push(Write::SweepSession { digest: *digest, expires_at: *expires_at });
-        }
-        Ok(Answer::Step(Step { removed: due.len() as u64, more: self.more_expired }))
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
     }
 
     fn purge(&mut self, at_most: usize) -> Decision {

@@ -11,6 +11,7 @@ use std::{
 
 use ulid::Ulid;
 
+pub use crate::storage::files::Presence;
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, Entity, Message, MessageId, MessagePage, Session, SessionDigest,
     StorageError, Timestamp, UsedChallenge, User, UserId,
@@ -64,14 +65,10 @@ pub struct Wants {
     pub sessions_of: BTreeMap<UserId, usize>,
     /// At most this many sessions with `expires_at` no later than this, the earliest first.
     pub expired: Option<(Timestamp, usize)>,
-<<<<<<< HEAD
     /// Used challenges by key.
     pub challenges: BTreeSet<UsedChallenge>,
     /// At most this many used challenges that have expired by this time, the earliest first.
     pub expired_challenges: Option<(Timestamp, usize)>,
-    /// At most this many messages of one channel being purged.
-    pub purge: Option<usize>,
-=======
     /// Some messages of one channel being purged.
     pub purge: Option<PurgeStep>,
 }
@@ -83,7 +80,6 @@ pub struct PurgeStep {
     pub at_most: usize,
     /// Channels to pass over, in the order of their ids: those that a step failed for.
     pub skipped: usize,
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
 }
 
 /// What is left of a channel being purged.
@@ -178,12 +174,10 @@ pub enum Write {
     RemoveCategory(CategoryId),
     /// Removes a session, which exists.
     RemoveSession(SessionDigest),
-<<<<<<< HEAD
     /// Remembers that a challenge was used, which it was not before; with its expiry.
     UseChallenge(UsedChallenge),
     /// Forgets a used challenge, which is remembered.
     ForgetChallenge(UsedChallenge),
-=======
     /// Removes what is found of a session that has expired, also if its row is damaged or gone.
     SweepSession {
         /// The session.
@@ -191,7 +185,6 @@ pub enum Write {
         /// When it expired, as it was found.
         expires_at: Timestamp,
     },
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
     /// Hides a channel and all its messages from every read, and remembers to purge it.
     BeginPurge(ChannelId),
     /// Removes what is found of a message of a channel being purged, also if its row is damaged or gone.
@@ -223,8 +216,28 @@ pub trait Writer: Send {
     /// afterwards sees it. On an error, or a panic in `decide`, nothing was stored and the writer can be used again.
     fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError>;
 
+    /// Told again and again how many bytes the disk has free, so that what would need room later is done while there is some.
+    fn note_free(&mut self, _free: u64) {}
+
+    /// Called when the disk has become full, with some room made if any could be: gives back what is not needed, and mends
+    /// what a commit without room has broken, so that reads and small changes go on.
+    fn settle(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Stores the largest id ever given out, in a durable commit of its own.
     fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError>;
+
+    /// The store's files, where it has any: whether they are still in their place.
+    fn presence(&self) -> Arc<Presence> {
+        Arc::default()
+    }
+
+    /// Called while a file is away, before nothing more is done: puts what was committed where it survives this process best.
+    fn rescue(&mut self) {}
+
+    /// Told every now and then how far ids have come; what is committed has this one.
+    fn note_newest(&mut self, _newest: Ulid) {}
 
     /// Notes the time and closes the database in good order.
     fn close(self: Box<Self>) -> Result<(), StorageError>;

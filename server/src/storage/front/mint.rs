@@ -32,12 +32,18 @@ impl Mint {
         let id = if now.as_millis() > self.high_water.timestamp_ms() {
             Ulid::from_parts(now.as_millis(), random()?)
         } else {
-            Ulid(self.high_water.0.checked_add(1).ok_or_else(exhausted)?)
+            successor(self.high_water).ok_or_else(exhausted)?
         };
         let created_at = Timestamp::from_millis(id.timestamp_ms()).ok_or_else(exhausted)?;
         self.high_water = id;
         Ok((id, created_at))
     }
+}
+
+/// The id after this one; `None` where there is none that could be given out.
+pub(in crate::storage) fn successor(id: Ulid) -> Option<Ulid> {
+    let next = Ulid(id.0.checked_add(1)?);
+    Timestamp::from_millis(next.timestamp_ms()).map(|_| next)
 }
 
 fn random() -> Result<u128, StorageError> {

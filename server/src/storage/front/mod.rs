@@ -16,6 +16,7 @@ pub mod engine;
 mod mint;
 mod queue;
 mod recent;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -28,20 +29,21 @@ use std::{
 };
 
 use async_trait::async_trait;
+pub(super) use mint::successor;
 use tokio::sync::{Mutex, broadcast};
 use ulid::Ulid;
 
 use self::{
     command::{ChannelChange, Command, InCategory, Step},
-    engine::{Bounds, Page, Reader, StoredSession, Writer},
+    engine::{Bounds, Page, Presence, Reader, StoredSession, Writer},
     queue::{LastCommit, Queue, closed},
     recent::{RecentPages, Shown},
 };
 use super::{
     Backend, Category, CategoryChoice, CategoryId, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelId,
-    ChannelStore, Clock, Entity, LogIn, LoggedIn, LoginKey, MAX_SLOTS, Message, MessageId, MessagePage, MessageStore,
-    OpenError, PageAt, Session, SessionDigest, SessionStore, Storage, StorageError, Timestamp, UsedChallenge, User,
-    UserId, UserStore,
+    ChannelStore, Clock, Condition, Entity, LogIn, LoggedIn, LoginKey, MAX_SLOTS, Message, MessageId, MessagePage,
+    MessageStore, OpenError, PageAt, Session, SessionDigest, SessionStore, Storage, StorageError, Timestamp, Trouble,
+    UsedChallenge, User, UserId, UserStore,
     changes::FEED_CAPACITY,
     limits::{MAX_CONTENT_BYTES, MAX_PAGE, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
     text::{check_label, shows_something},
@@ -51,6 +53,7 @@ use super::{
 pub use self::{
     queue::{BATCH_COMMANDS, COMMIT_SECONDS, QUEUE_COMMANDS},
     recent::NEWEST_PAGES,
+    room::{Disk, FREE_BYTES, FULL, Look, Room, wanted},
 };
 
 /// Sessions removed per transaction of a sweep. Each lies in a place of its own in three trees, so that even these few take
@@ -90,10 +93,13 @@ pub struct Front<R> {
     backend: Backend,
     clock: Arc<dyn Clock>,
     queue: Queue,
+    /// Whether the store's files are in their place.
+    presence: Arc<Presence>,
     reader: R,
     recent: Arc<RecentPages>,
     last_commit: Arc<LastCommit>,
     login_key: LoginKey,
+    room: Arc<Room>,
     /// Weak, so that subscriptions end when the commit thread does.
     feed: broadcast::WeakSender<Change>,
     closed: AtomicBool,
@@ -109,6 +115,7 @@ impl<R: Reader> Front<R> {
         reader: R,
         past: Past,
         login_key: LoginKey,
+        room: Arc<Room>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
         if let Some(newest) = past.newest_commit().filter(|newest| !clock.may_follow(*newest)) {
@@ -119,15 +126,26 @@ impl<R: Reader> Front<R> {
         let (feed, _) = broadcast::channel(FEED_CAPACITY);
         let weak_feed = feed.downgrade();
         let recent = Arc::new(RecentPages::default());
-        let queue = Queue::start(writer, past.high_water, clock.clone(), recent.clone(), last_commit.clone(), feed)?;
+        let presence = writer.presence();
+        let queue = Queue::start(
+            writer,
+            past.high_water,
+            room.clone(),
+            clock.clone(),
+            recent.clone(),
+            last_commit.clone(),
+            feed,
+        )?;
         Ok(Self {
             backend,
             clock,
             queue,
+            presence,
             reader,
             recent,
             last_commit,
             login_key,
+            room,
             feed: weak_feed,
             closed: AtomicBool::new(false),
             closing: Mutex::new(()),
@@ -618,13 +636,20 @@ impl<R: Reader> Storage for Front<R> {
         self.closed.store(true, Ordering::Release);
         let Some(writer) = self.queue.stop().await else { return Ok(()) };
         self.reader.close().await;
+        let away = self.presence.check(); // closing may remove what is looked for
         tokio::task::spawn_blocking(move || writer.close())
             .await
-            .map_err(|error| StorageError::internal("close the database", error))?
+            .map_err(|error| StorageError::internal("close the database", error))??;
+        away // what was acknowledged may be lost: that is no good order
     }
 
     fn backend(&self) -> Backend {
         self.backend
+    }
+
+    fn condition(&self) -> Condition {
+        let away = self.presence.last_problem().map(|problem| Trouble::Away { problem });
+        Condition { troubles: away.into_iter().chain(self.room.condition().troubles).collect() }
     }
 
     fn changes(&self) -> ChangeFeed {

@@ -21,9 +21,10 @@ use ulid::Ulid;
 use super::{
     command::{Answer, Command, Reclaimed},
     decide::Batch,
-    engine::{PurgeStep, Rows, Staged, Wants, Write, Writer},
+    engine::{Presence, PurgeStep, Rows, Staged, Wants, Write, Writer},
     mint::Mint,
     recent::RecentPages,
+    room::{Keeper, Room, no_room},
 };
 use crate::storage::{Change, Clock, StorageError, Timestamp};
 
@@ -43,7 +44,9 @@ const PURGE_INTERVAL: Duration = Duration::from_millis(20);
 /// answered call again within that time, and to be woken up takes as long. It keeps its core: by yielding it would get
 /// behind everybody else who has work.
 const LINGER: Duration = Duration::from_micros(30);
-/// After reclaiming failed for all that is left, or the store is busy, the next try waits this long.
+/// Without traffic, the store's files are looked for this often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(400);
+/// After reclaiming failed for all that is left, or the store is busy or without room, the next try waits this long.
 const PURGE_RETRY: Duration = Duration::from_secs(10);
 
 /// Gauge of commands that wait for a commit; those that one is being made of are no longer among them.
@@ -97,6 +100,7 @@ pub(super) struct Queue {
     memory: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
     waiting: Arc<Waiting>,
+    room: Arc<Room>,
 }
 
 /// Commands queued and not yet taken into a batch, and the gauge that shows them: also while a commit takes long.
@@ -128,6 +132,7 @@ impl Queue {
     pub(super) fn start(
         writer: Box<dyn Writer>,
         high_water: Ulid,
+        room: Arc<Room>,
         clock: Arc<dyn Clock>,
         recent: Arc<RecentPages>,
         last_commit: Arc<LastCommit>,
@@ -136,8 +141,10 @@ impl Queue {
         let (sender, requests) = sync_channel(MAX_QUEUE_COMMANDS);
         let waiting = Arc::new(Waiting::new());
         let committer = Committer {
+            presence: writer.presence(),
             requests,
             waiting: waiting.clone(),
+            keeper: Keeper::of(room.clone()),
             writer,
             clock,
             recent,
@@ -157,14 +164,16 @@ impl Queue {
             memory: Arc::new(Semaphore::new(MAX_QUEUE_BYTES)),
             thread: Some(thread),
             waiting,
+            room,
         })
     }
 
-    /// Queues a command and waits until it is durable. A full queue is `Unavailable` at once.
+    /// Queues a command and waits until it is durable. A full queue is `Unavailable` at once, a full disk `Full`.
     pub(super) async fn run<T>(&self, command: Command) -> Result<T, StorageError>
     where
         T: TryFrom<Answer, Error = StorageError>,
     {
+        self.room.check(&command)?;
         let weight = u32::try_from(command.weight()).unwrap_or(u32::MAX);
         let memory = self.memory.clone().try_acquire_many_owned(weight).map_err(|_| overloaded())?;
         let (response, answer) = oneshot::channel();
@@ -235,6 +244,9 @@ struct Committer {
     requests: Receiver<Request>,
     waiting: Arc<Waiting>,
     writer: Box<dyn Writer>,
+    keeper: Keeper,
+    /// Whether the store's files are where they were opened; as long as they are not, nothing is acknowledged.
+    presence: Arc<Presence>,
     clock: Arc<dyn Clock>,
     recent: Arc<RecentPages>,
     last_commit: Arc<LastCommit>,
@@ -249,6 +261,7 @@ struct Committer {
 
 impl Committer {
     fn run(mut self) {
+        self.keeper.begin(&mut *self.writer);
         loop {
             match self.wait() {
                 Ok(Request::Run(first)) => {
@@ -258,7 +271,9 @@ impl Committer {
                         let _ = writer.send(self.writer);
                         return;
                     }
-                    if self.next_purge.is_some_and(|due| due <= Instant::now()) {
+                    if self.presence.last_problem().is_none()
+                        && self.next_purge.is_some_and(|due| due <= Instant::now())
+                    {
                         self.purge_step();
                     }
                 }
@@ -266,7 +281,16 @@ impl Committer {
                     let _ = writer.send(self.writer);
                     return;
                 }
-                Err(RecvTimeoutError::Timeout) => self.purge_step(),
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.keeper.next_look().is_some_and(|due| due <= Instant::now()) {
+                        self.keeper.look(&mut *self.writer);
+                    }
+                    let is_there = self.check_files().is_ok();
+                    self.writer.note_newest(self.stored_high_water);
+                    if is_there && self.next_purge.is_some_and(|due| due <= Instant::now() + PURGE_INTERVAL) {
+                        self.purge_step();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     if let Err(error) = self.writer.close() {
                         tracing::error!(%error, "closing the database failed");
@@ -277,7 +301,7 @@ impl Committer {
         }
     }
 
-    /// The next request; a time-out when there is none and a reclaiming step can be taken instead.
+    /// The next request; a time-out when there is none and there is time for what else is to be done.
     fn wait(&self) -> Result<Request, RecvTimeoutError> {
         let began = Instant::now();
         while began.elapsed() < LINGER {
@@ -287,14 +311,12 @@ impl Committer {
                 Err(TryRecvError::Empty) => std::hint::spin_loop(),
             }
         }
-        match self.next_purge {
-            None => self.requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => {
-                // Idle time is for reclaiming: no need to keep the pace meant for constant traffic.
-                let patience = due.saturating_duration_since(Instant::now()).saturating_sub(PURGE_INTERVAL);
-                self.requests.recv_timeout(patience)
-            }
-        }
+        // Idle time is for reclaiming: no need to keep the pace meant for constant traffic.
+        let now = Instant::now();
+        let purge = self.next_purge.map(|due| due.saturating_duration_since(now).saturating_sub(PURGE_INTERVAL));
+        let look = self.keeper.next_look().map(|due| due.saturating_duration_since(now));
+        let patience = purge.into_iter().chain(look).fold(LOOK_INTERVAL, Duration::min);
+        self.requests.recv_timeout(patience)
     }
 
     /// Everything that waits, up to a batch's bounds; and whether to stop after it.
@@ -317,19 +339,50 @@ impl Committer {
     fn commit_jobs(&mut self, jobs: Vec<Job>) {
         self.waiting.take(jobs.len());
         metrics::histogram!(BATCH_COMMANDS).record(jobs.len() as f64);
+        self.keeper.look(&mut *self.writer);
+        let (jobs, refused): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| self.keeper.takes(&job.command));
+        for job in refused {
+            let _ = job.response.send(Err(no_room()));
+        }
+        if jobs.is_empty() {
+            return;
+        }
         let (commands, responses): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| (job.command, (job.response, job._memory))).unzip();
-        let answers = self.commit_together_or_apart(commands);
+        let answers = self.commit_in_place(commands);
+        self.keeper.committed(&mut *self.writer);
         for ((response, _memory), answer) in responses.into_iter().zip(answers) {
             let _ = response.send(answer);
         }
     }
 
+    /// Commits, and answers, as long as the store's files are in their place.
+    fn commit_in_place(&mut self, commands: Vec<Command>) -> Vec<Result<Answer, StorageError>> {
+        let count = commands.len();
+        // Before, so that nothing is changed in a file that is away; afterwards, so that what got into one is not
+        // acknowledged.
+        if let Err(away) = self.check_files() {
+            return vec![Err(away); count];
+        }
+        let answers = self.commit_together_or_apart(commands);
+        self.writer.note_newest(self.stored_high_water);
+        match self.check_files() {
+            Ok(()) => answers,
+            Err(away) => vec![Err(away); count],
+        }
+    }
+
+    fn check_files(&mut self) -> Result<(), StorageError> {
+        self.presence.check().inspect_err(|_| self.writer.rescue())
+    }
+
     /// One commit for all. If it fails because a stored row is damaged, each command gets a commit of its own, so that
-    /// only those that need that row fail; any other failure is everybody's.
+    /// only those that need that row fail. If there is no room, those that free some are tried again with what was made.
+    /// Any other failure is everybody's.
     fn commit_together_or_apart(&mut self, commands: Vec<Command>) -> Vec<Result<Answer, StorageError>> {
         let count = commands.len();
-        let apart = if count > 1 { commands.clone() } else { Vec::new() };
+        let one_by_one = count > 1 || commands.iter().all(Command::frees_room);
+        let apart = if one_by_one { commands.clone() } else { Vec::new() };
         match self.commit(commands) {
             Ok(answers) => answers,
             Err(error @ StorageError::Corrupt { .. }) if count > 1 => {
@@ -340,6 +393,25 @@ impl Committer {
                 );
                 let alone = |command| self.commit(vec![command]).and_then(|answers| sole(answers)?);
                 apart.into_iter().map(alone).collect()
+            }
+            Err(error @ StorageError::Full { .. }) => {
+                let was_full = self.keeper.is_full();
+                let made_room = self.keeper.refused(&mut *self.writer);
+                tracing::debug!(error = &error as &dyn std::error::Error, calls = count, "no room for a commit");
+                if (was_full && !made_room) || apart.is_empty() {
+                    return vec![Err(error); count];
+                }
+                let mut again = |command: Command| {
+                    if !self.keeper.takes(&command) {
+                        return Err(no_room());
+                    }
+                    let answer = self.commit(vec![command]).and_then(|answers| sole(answers)?);
+                    if matches!(answer, Err(StorageError::Full { .. })) {
+                        self.keeper.refused(&mut *self.writer);
+                    }
+                    answer
+                };
+                apart.into_iter().map(&mut again).collect()
             }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, calls = count, "a commit failed");
@@ -394,10 +466,12 @@ impl Committer {
     /// One step for the first channel that is left. Where it fails because of that channel, the next step is for the one
     /// behind it, so that damage to one costs the others nothing; at the end of such a round it begins anew, later.
     fn purge_step(&mut self) {
-        let step = PurgeStep { at_most: PURGE_STEP, skipped: self.skipped };
-        let answer = self.commit(vec![Command::Purge(step)]).and_then(|answers| sole(answers)?);
+        let step = Command::Purge(PurgeStep { at_most: PURGE_STEP, skipped: self.skipped });
+        let has_room = self.keeper.takes(&step);
+        let answer = if has_room { self.commit(vec![step]).and_then(|answers| sole(answers)?) } else { Err(no_room()) };
         let pause = match answer {
             Ok(Answer::Reclaimed(Reclaimed { messages, channels_left: Some(left) })) => {
+                self.keeper.committed(&mut *self.writer);
                 metrics::counter!(RECLAIMED_MESSAGES).increment(messages);
                 metrics::gauge!(RECLAIM_CHANNELS).set(left as f64);
                 Some(PURGE_INTERVAL)
@@ -408,6 +482,12 @@ impl Committer {
                 metrics::counter!(RECLAIM_FAILURES).increment(0);
                 metrics::gauge!(RECLAIM_CHANNELS).set(failed as f64);
                 (failed > 0).then_some(PURGE_INTERVAL + PURGE_RETRY)
+            }
+            Err(StorageError::Full { .. }) => {
+                if has_room {
+                    self.keeper.refused(&mut *self.writer);
+                }
+                Some(PURGE_INTERVAL + PURGE_RETRY)
             }
             Err(error) => {
                 tracing::error!(

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -12,12 +12,13 @@ use std::{
 use ulid::Ulid;
 
 use super::{
-    Front, Past,
+    Disk, Front, Look, Past, Room,
     engine::{Bounds, Page, Reader, Row, Rows, Staged, StoredSession, Wants, Write, Writer},
+    room::no_room,
 };
 use crate::storage::{
     Backend, Category, CategoryId, Change, Channel, ChannelId, FeedError, LoginKey, ManualClock, Message, MessageId,
-    MessagePage, MessageStore, SessionDigest, Storage, StorageError, Timestamp, User, UserId,
+    MessagePage, MessageStore, SessionDigest, SessionStore, Storage, StorageError, Timestamp, Trouble, User, UserId,
 };
 
 /// What the tests steer and see of the fake engine.
@@ -31,6 +32,8 @@ struct Controls {
     pages: AtomicUsize,
     started: AtomicUsize,
     fail: AtomicBool,
+    /// So many commits find no room.
+    full: AtomicUsize,
     panic: AtomicBool,
     /// Messages per commit.
     commits: Mutex<Vec<usize>>,
@@ -45,6 +48,9 @@ impl Writer for FakeEngine {
         let mut rows = Rows::default();
         rows.known_channels.extend(&wants.channel_references);
         rows.known_users.extend(&wants.user_references);
+        let messages = self.0.messages.lock().unwrap().clone();
+        let wanted = wants.messages.iter().filter_map(|id| messages.get(id));
+        rows.messages = wanted.map(|message| (message.id, Arc::new(message.clone()))).collect();
         self.0.started.fetch_add(1, SeqCst);
         if wants.messages.iter().any(|id| *id == DAMAGED_ID) {
             drop(self.0.gate.lock().unwrap());
@@ -59,9 +65,12 @@ impl Writer for FakeEngine {
         if self.0.fail.swap(false, SeqCst) {
             return Err(StorageError::Internal { attempt: "commit, as planned".into(), source: None });
         }
+        if self.0.full.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(no_room());
+        }
         let mut messages = self.0.messages.lock().unwrap();
         for write in &staged.writes {
-            if let Write::Insert(Row::Message(message)) = write {
+            if let Write::Insert(Row::Message(message)) | Write::Replace(Row::Message(message)) = write {
                 messages.insert(message.id, Message::clone(message));
             }
         }
@@ -143,12 +152,16 @@ const DAMAGED_ID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FZZ";
 const SOME_ID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
 fn a_store() -> (Arc<Front<FakeEngine>>, Arc<Controls>) {
+    a_store_in(Room::unbounded())
+}
+
+fn a_store_in(room: Arc<Room>) -> (Arc<Front<FakeEngine>>, Arc<Controls>) {
     let controls = Arc::new(Controls::default());
     let writer = Box::new(FakeEngine(controls.clone()));
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000).unwrap()));
     let key = LoginKey::from_bytes([0; 32]);
     let front =
-        Front::start(Backend::Sqlite, writer, FakeEngine(controls.clone()), Past::default(), key, clock).unwrap();
+        Front::start(Backend::Sqlite, writer, FakeEngine(controls.clone()), Past::default(), key, room, clock).unwrap();
     (Arc::new(front), controls)
 }
 
@@ -341,4 +354,124 @@ fn a_page_is_never_older_than_what_another_call_has_seen() {
     runtime.block_on(second).unwrap().unwrap();
     assert_eq!(page(), during);
     assert_eq!(controls.pages.load(SeqCst), 2, "once before and once during the commit");
+}
+
+/// A disk of as many bytes as are said to be free.
+#[derive(Clone, Default)]
+struct FakeDisk(Arc<(AtomicU64, AtomicBool)>);
+
+const MIN_FREE: u64 = 1000;
+const RESERVE: u64 = 200;
+
+impl FakeDisk {
+    fn with(free: u64) -> Self {
+        let disk = Self::default();
+        disk.set_free(free);
+        disk
+    }
+
+    fn set_free(&self, free: u64) {
+        self.0.0.store(free, SeqCst);
+    }
+}
+
+impl Disk for FakeDisk {
+    fn look(&self) -> Option<Look> {
+        Some(Look { free: self.0.0.load(SeqCst), min_free: MIN_FREE, reserve: RESERVE })
+    }
+    fn has_reserve(&self) -> bool {
+        self.0.1.load(SeqCst)
+    }
+    fn release_reserve(&self) -> bool {
+        let had = self.0.1.swap(false, SeqCst);
+        self.0.0.fetch_add(if had { RESERVE } else { 0 }, SeqCst);
+        had
+    }
+    fn take_reserve(&self) -> bool {
+        if !self.0.1.swap(true, SeqCst) {
+            self.0.0.fetch_sub(RESERVE, SeqCst);
+        }
+        true
+    }
+}
+
+async fn takes_posts_again(store: &Arc<Front<FakeEngine>>) {
+    let patience = tokio::time::timeout(Duration::from_secs(20), async {
+        while store.create_message(SOME_ID, SOME_ID, "again").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    patience.await.expect("it never takes anything again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_disk_is_full_only_what_frees_room_is_taken_and_the_engine_hears_of_nothing_else() {
+    let disk = FakeDisk::with(10_000);
+    let (store, controls) = a_store_in(Room::on(disk.clone()));
+    let message = store.create_message(SOME_ID, SOME_ID, "early").await.unwrap();
+    assert!(store.condition().is_well() && disk.has_reserve());
+
+    disk.set_free(MIN_FREE - 1);
+    assert!(!store.condition().is_well(), "it can be told before anybody posts");
+    let refused = store.create_message(SOME_ID, SOME_ID, "late").await;
+    assert!(matches!(refused, Err(StorageError::Full { .. })), "{refused:?}");
+    let commits = controls.commits.lock().unwrap().len();
+    let refused = store.update_message(&message.id, "late").await;
+    assert!(matches!(refused, Err(StorageError::Full { .. })), "{refused:?}");
+    assert_eq!(controls.commits.lock().unwrap().len(), commits);
+    assert!(matches!(store.condition().troubles[..], [Trouble::Full { .. }]));
+    assert!(disk.has_reserve(), "it is not needed yet");
+    store.delete_message(&message.id).await.unwrap();
+    store.delete_session("nobody's").await.unwrap();
+    assert_eq!(controls.commits.lock().unwrap().len(), commits + 1);
+
+    disk.set_free(RESERVE - 1);
+    until(|| !disk.has_reserve()).await;
+    disk.set_free(MIN_FREE + RESERVE);
+    tokio::time::sleep(Duration::from_millis(1500)).await; // it looks, and finds too little for what it had before
+    assert!(!store.condition().is_well());
+    disk.set_free(10_000);
+    takes_posts_again(&store).await;
+    assert!(store.condition().is_well() && disk.has_reserve());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_commit_without_room_costs_its_callers_and_a_second_one_begins_the_mode() {
+    let (store, controls) = a_store_in(Room::on(FakeDisk::with(1_000_000)));
+    controls.full.store(1, SeqCst);
+    let refused = store.create_message(SOME_ID, SOME_ID, "one").await;
+    assert!(matches!(refused, Err(StorageError::Full { .. })), "{refused:?}");
+    store.create_message(SOME_ID, SOME_ID, "two").await.unwrap();
+
+    controls.full.store(1, SeqCst);
+    let refused = store.create_message(SOME_ID, SOME_ID, "three").await;
+    assert!(matches!(refused, Err(StorageError::Full { .. })), "{refused:?}");
+    let refused = store.create_message(SOME_ID, SOME_ID, "four").await;
+    assert!(matches!(refused, Err(StorageError::Full { .. })), "a quota, say, shows in nothing else: {refused:?}");
+    takes_posts_again(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_frees_room_has_another_go_with_what_the_reserve_gave() {
+    let disk = FakeDisk::with(10_000);
+    let (store, controls) = a_store_in(Room::on(disk.clone()));
+    until(|| disk.has_reserve() && controls.started.load(SeqCst) > 0).await; // it has begun
+    disk.set_free(MIN_FREE);
+    controls.messages.lock().unwrap().insert(MessageId::parse(SOME_ID).unwrap(), a_message());
+    controls.full.store(1, SeqCst);
+    store.delete_message(SOME_ID).await.unwrap();
+    assert!(controls.messages.lock().unwrap().values().all(|message| message.deleted));
+    assert!(!store.condition().is_well());
+}
+
+fn a_message() -> Message {
+    Message {
+        id: MessageId::parse(SOME_ID).unwrap(),
+        channel_id: ChannelId::parse(SOME_ID).unwrap(),
+        author_id: UserId::parse(SOME_ID).unwrap(),
+        content: "text".into(),
+        edited_at: None,
+        deleted: false,
+        created_at: Timestamp::MIN,
+    }
 }

@@ -10,7 +10,6 @@
 use std::{
     fs::File,
     io,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -21,7 +20,12 @@ use ulid::Ulid;
 use super::{Inspection, Moment, Row, open};
 use crate::storage::{
     Backend, OpenError, RedbOptions, StorageError,
-    files::{self, beside, path_error},
+    files::{
+        self, beside,
+        descriptor::Descriptor,
+        held::{self, Held},
+        kind, path_error,
+    },
     front::engine::{Staged, Wants, Write, Writer},
     redb, sqlite,
 };
@@ -34,24 +38,40 @@ const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 pub struct Place {
     backend: Backend,
     path: PathBuf,
-    /// The lock that an SQLite store has; for redb, one that only tools know.
-    lock: File,
-    /// What this makes beside the store and removes again.
-    new_companions: Vec<PathBuf>,
+    _lock: Lock,
+    /// What is beside the store only for as long as this lives.
+    companions: Vec<PathBuf>,
+}
+
+/// Keeps everybody else away; given up when it is dropped.
+enum Lock {
+    /// The SQLite store that is here.
+    Store { _held: Held },
+    /// The place: of an SQLite store to be; for redb, one that only tools know.
+    Place { _note: Descriptor },
 }
 
 impl Place {
     /// Keeps everybody else from the store at `path`, or from the place where one is to be. Answers the store that is there
     /// too; it is to be dropped first.
     pub fn claim(backend: Backend, path: &Path) -> Result<(Self, Option<Box<dyn Inspection>>), OpenError> {
-        let path = &files::target(path); // what a symbolic link names is replaced, not the link
         let has_content = files::prepare(path, backend)?;
+        let path = &files::target(&kind::absolute(path)?); // what a symbolic link names is replaced, not the link
         let lock_path = beside(path, ".lock");
-        let companions = ["-wal", "-shm", ".lock"].map(|suffix| beside(path, suffix));
-        let new_companions = companions.into_iter().filter(|companion| !companion.exists()).collect();
-        let lock = lock(path, &lock_path)?;
+        // A lock that no store has is a tool's own, also one that was left by a tool that was killed.
+        let is_stores = |companion: &Path| companion != lock_path || (has_content && backend == Backend::Sqlite);
+        let companions = ["-wal", "-shm", ".lock"].map(|suffix| beside(path, suffix)).into_iter();
+        let companions = companions.filter(|it| !(it.exists() && is_stores(it))).collect();
+        let _lock = match backend {
+            Backend::Sqlite if has_content => {
+                let held = Held::take(path, backend)?;
+                sqlite::opening::refuse_doubtful(path, &held)?;
+                Lock::Store { _held: held }
+            }
+            _ => Lock::Place { _note: held::take_note(path)? },
+        };
         // From here on, dropping it removes what it made.
-        let place = Self { backend, path: path.into(), lock, new_companions };
+        let place = Self { backend, path: path.into(), _lock, companions };
         if has_content {
             let store = open(backend, path, Moment::Steps, &mut |_| Ok(()))?;
             // Of SQLite the lock is ours by now, so whoever was named as its holder is this process.
@@ -70,6 +90,11 @@ impl Place {
         Ok((place, None))
     }
 
+    /// The store's own file, behind any symbolic links.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the unfinished store lies.
     pub fn partial(&self) -> PathBuf {
         beside(&self.path, ".partial")
@@ -84,7 +109,7 @@ impl Place {
             }
             Backend::Sqlite => runtime.block_on(sqlite::open_writer(&self.partial()))?,
         };
-        Ok(Import { writer, high_water: past.high_water, _runtime: runtime })
+        Ok(Import { writer: Some(writer), high_water: past.high_water, _runtime: runtime })
     }
 
     /// Opens the unfinished store to look at it, if there is one.
@@ -123,7 +148,7 @@ impl Place {
         moved.map_err(|error| path_error(&self.path, &error))?;
         remove_companions(&partial);
         if self.backend == Backend::Sqlite {
-            self.new_companions.clear(); // the lock belongs to an SQLite store
+            self.companions.clear(); // the lock belongs to an SQLite store
         }
         Ok(())
     }
@@ -134,6 +159,10 @@ impl Place {
         runtime.block_on(sqlite::empty_the_log(&self.path))?;
         if files::sizes(&beside(&self.path, "-wal")).0 > 0 {
             return Err(OpenError::InUse { path: self.path.clone(), holder: None });
+        }
+        // Nobody has it open, so these belong to nobody.
+        for suffix in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(beside(&self.path, suffix));
         }
         Ok(())
     }
@@ -150,26 +179,14 @@ impl Place {
     }
 }
 
-/// A lock that nobody needs any more goes, and so does what SQLite makes beside a file to read it.
+/// A lock that nobody needs any more goes, while it is still held, and so does what SQLite makes beside a file to read it.
 impl Drop for Place {
     fn drop(&mut self) {
-        for companion in &self.new_companions {
+        for companion in &self.companions {
             // A log with content is somebody's.
             if !companion.to_string_lossy().ends_with("-wal") || files::sizes(companion).0 == 0 {
                 let _ = std::fs::remove_file(companion);
             }
-        }
-        let _ = self.lock.unlock();
-    }
-}
-
-/// Takes the lock with this name. Somebody may have removed it between its opening and its locking.
-fn lock(path: &Path, lock_path: &Path) -> Result<File, OpenError> {
-    loop {
-        let lock = sqlite::lock(path, lock_path)?;
-        let own = lock.metadata().map_err(|error| path_error(lock_path, &error))?;
-        if std::fs::metadata(lock_path).is_ok_and(|named| named.ino() == own.ino() && named.dev() == own.dev()) {
-            return Ok(lock);
         }
     }
 }
@@ -180,7 +197,8 @@ fn no_runtime(error: io::Error) -> StorageError {
 
 /// A store being filled.
 pub struct Import {
-    writer: Box<dyn Writer>,
+    /// `None` once closed.
+    writer: Option<Box<dyn Writer>>,
     high_water: Ulid,
     /// SQLite's calls are futures; declared last, so that it outlives the writer.
     _runtime: Runtime,
@@ -190,15 +208,30 @@ impl Import {
     /// Stores rows in one durable commit, all or none. They are new, and what they refer to is stored already.
     pub fn append(&mut self, rows: Vec<Row>) -> Result<(), StorageError> {
         let mut staged = Some(Staged { writes: rows.into_iter().map(Write::Insert).collect(), high_water: None });
-        self.writer.transact(&Wants::default(), &mut |_| staged.take().unwrap_or_default())
+        self.writer()?.transact(&Wants::default(), &mut |_| staged.take().unwrap_or_default())
     }
 
     /// Remembers the largest id ever given out and closes the store.
     pub fn close(mut self, high_water: Option<Ulid>) -> Result<(), StorageError> {
         if let Some(high_water) = high_water {
-            self.writer.store_high_water(self.high_water.max(high_water))?;
+            let high_water = self.high_water.max(high_water);
+            self.writer()?.store_high_water(high_water)?;
         }
-        self.writer.close()
+        self.writer.take().map_or(Ok(()), Writer::close)
+    }
+
+    fn writer(&mut self) -> Result<&mut dyn Writer, StorageError> {
+        match &mut self.writer {
+            Some(writer) => Ok(writer.as_mut()),
+            None => Err(StorageError::unavailable("the store is closed")),
+        }
+    }
+}
+
+/// What was stored so far stays, in a file that SQLite has closed before its lock is given up.
+impl Drop for Import {
+    fn drop(&mut self) {
+        let _ = self.writer.take().map(Writer::close);
     }
 }
 

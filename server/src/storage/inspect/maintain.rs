@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use ulid::Ulid;
 
+use super::{Inspection, Moment, Place, open};
 use crate::storage::{
     Backend, OpenError, StorageError,
-    files::{self, beside},
+    files::{self, beside, descriptor::Descriptor},
     redb, sqlite,
 };
 
@@ -30,12 +31,23 @@ pub fn repair(backend: Backend, path: &Path) -> Result<PathBuf, OpenError> {
     }
 }
 
-/// Gives unused space back to the file system.
-pub fn compact(backend: Backend, path: &Path) -> Result<(), OpenError> {
+/// Gives unused space back to the file system: makes a compact copy beside the store, and puts it in its place if that is
+/// shorter or takes less of the disk, and neither longer nor more. Answers whether it did. `phase` is told what is being done and may stop it while nothing was changed.
+pub fn compact(
+    backend: Backend,
+    path: &Path,
+    phase: &mut dyn FnMut(&'static str) -> Result<(), StorageError>,
+) -> Result<bool, OpenError> {
     files::require(path, backend)?;
-    match backend {
-        Backend::Redb => redb::maintain::compact(path),
-        Backend::Sqlite => blocking(sqlite::maintain::compact(path)),
+    let (place, existing) = Place::claim(backend, path)?;
+    let made = make_compact(backend, &place, existing, phase);
+    match made {
+        Ok(Some(existing)) => place.install(Some(existing)).map(|()| true),
+        Ok(None) => place.discard().map(|()| false),
+        Err(error) => {
+            place.discard()?;
+            Err(error)
+        }
     }
 }
 
@@ -47,6 +59,42 @@ pub fn lower_high_water(backend: Backend, path: &Path) -> Result<Option<Ulid>, O
         Backend::Redb => redb::maintain::lower_high_water(path),
         Backend::Sqlite => blocking(sqlite::maintain::lower_high_water(path)),
     }
+}
+
+/// The store that is there, if there is a compact copy now that takes less of the disk.
+fn make_compact(
+    backend: Backend,
+    place: &Place,
+    existing: Option<Box<dyn Inspection>>,
+    phase: &mut dyn FnMut(&'static str) -> Result<(), StorageError>,
+) -> Result<Option<Box<dyn Inspection>>, OpenError> {
+    let (path, partial) = (place.path(), place.partial());
+    place.discard()?; // what one that was killed has left
+    let copy_error = |error: &std::io::Error| files::path_error(&partial, error);
+    drop(Descriptor::write(&partial).map_err(|error| copy_error(&error))?); // for nobody else to read
+    let existing = match backend {
+        Backend::Redb => {
+            phase("copying")?;
+            std::fs::copy(path, &partial).map_err(|error| copy_error(&error))?;
+            phase("moving pages together")?;
+            redb::maintain::compact(&partial)?;
+            existing
+        }
+        Backend::Sqlite => {
+            drop(existing);
+            phase("emptying the log")?;
+            blocking(sqlite::empty_the_log(path))?;
+            phase("writing a compact copy")?;
+            blocking(sqlite::maintain::compact(path, &partial))?;
+            Some(open(backend, path, Moment::One, &mut |_| Ok(()))?)
+        }
+    };
+    phase("syncing")?;
+    let synced = std::fs::File::open(&partial).and_then(|file| file.sync_all());
+    synced.map_err(|error| copy_error(&error))?;
+    let (before, after) = (files::sizes(path), files::sizes(&partial)); // logs are empty by now
+    let is_smaller = after.0 <= before.0 && after.1 <= before.1 && after != before;
+    Ok(existing.filter(|_| is_smaller))
 }
 
 fn blocking<T>(work: impl Future<Output = Result<T, OpenError>>) -> Result<T, OpenError> {

@@ -6,6 +6,7 @@
 //!                         └ sqlite/inspect.rs  ── a read-only connection, one read transaction
 //!  rows.rs     streams over pages; the records that the contract shows
 //!  example.rs  a small store that is always the same, for the pages in schema-docs/
+//!  rules.rs    what records must be, one by one and together: for whatever checks a store and whatever fills one
 //!  verify.rs   what both backends check alike
 //!  maintain.rs mending and compacting, the only part that writes to a store
 //! ```
@@ -17,6 +18,7 @@ pub(super) mod example;
 mod import;
 pub mod maintain;
 mod rows;
+mod rules;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -29,9 +31,10 @@ pub use self::{
     example::example,
     import::{Import, Place},
     rows::{DamagedRow, Records, Scan},
-    verify::{texts, verify},
+    rules::{Rules, texts},
+    verify::verify,
 };
-use super::{Backend, OpenError, StorageError, Timestamp, redb, sqlite};
+use super::{Backend, OpenError, StorageError, Timestamp, files, redb, sqlite};
 pub use super::{
     finding::{Finding, Level},
     front::engine::{Row, StoredSession},
@@ -63,6 +66,12 @@ pub fn open(
     }
 }
 
+/// Whether there is something in the file at `path`; what can be no store is refused.
+pub fn is_there(backend: Backend, path: &Path) -> Result<bool, OpenError> {
+    files::kind::check(path, backend)?;
+    Ok(files::sizes(path).0 > 0)
+}
+
 /// A store opened to be looked at.
 pub trait Inspection {
     /// Which engine keeps it.
@@ -74,11 +83,18 @@ pub trait Inspection {
     /// Whether all that is read is of one moment.
     fn moment(&self) -> Moment;
 
+    /// What is wrong with how its files lie together, and what to do: what is read may not be all there was.
+    fn doubt(&self) -> Option<String>;
+
     /// What is known of the store as a whole.
     fn facts(&mut self) -> Result<Facts, StorageError>;
 
     /// Every table and index that can be read, in the order of a dump.
     fn tables(&self) -> Vec<TableFacts>;
+
+    /// An error that names the first table that is missing, or is something else by now; reading it is the same error. A
+    /// file of an older program lacks the newer tables, which is none.
+    fn check_tables(&mut self) -> Result<(), StorageError>;
 
     /// The first rows of a range of a table, or the last ones: at most `limit`, fewer where they are large, none only
     /// where none are left. Keys are compared as bytes.
@@ -211,8 +227,14 @@ pub struct Facts {
     pub created_at: Option<Timestamp>,
     /// When it was last closed in good order.
     pub closed_at: Option<Timestamp>,
+    /// The store's own id, made with it.
+    pub store_id: Option<String>,
+    /// When it was last opened, unless it was closed since.
+    pub open_since: Option<Timestamp>,
     /// How it was left.
     pub state: State,
+    /// What is wrong with how its files lie together, and what to do.
+    pub doubt: Option<String>,
     /// The largest id ever given out.
     pub high_water: Option<Ulid>,
     /// Bytes of the files, as `ls` says.
@@ -232,4 +254,6 @@ pub enum State {
     Crashed,
     /// Open in another process.
     Open,
+    /// Its files do not belong together, or one is missing.
+    Doubtful,
 }

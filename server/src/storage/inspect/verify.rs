@@ -1,15 +1,10 @@
 //! Checking a store: what its engine checks of files, pages and indexes, and what is the same for every backend.
 
-use std::collections::HashSet;
+use super::{CellValue, Direction, Finding, Inspection, Level, RawRange, Rules, Scan, Stored};
+use crate::storage::{Entity, StorageError};
 
-use super::{CellValue, Direction, Finding, Inspection, Level, RawRange, Row, Scan, Stored};
-use crate::storage::{
-    ChannelId, Clock as _, Entity, StorageError, SystemClock, Timestamp, UserId,
-    limits::{MAX_CONTENT_BYTES, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
-};
-
-/// An id may be this far ahead of the clock before that is worth a finding: clocks differ.
-const CLOCK_TOLERANCE_MILLIS: u64 = 24 * 3600 * 1000;
+/// The table of facts about the store, and the name in it of the largest id ever given out.
+const HIGH_WATER: (&str, &str) = ("meta", "high_water_id");
 
 /// Checks everything, in memory that grows only with users and channels. Each thing found wrong goes to `report`;
 /// `progress` is told the records checked so far and may stop the check with an error.
@@ -19,10 +14,11 @@ pub fn verify(
     progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
 ) -> Result<(), StorageError> {
     progress(0)?;
+    store.check_tables()?;
     let checked = store.verify_engine(report, progress).map(Some);
     or_report(checked, "file", report)?;
     progress(0)?;
-    Check::default().run(store, report, progress)
+    verify_records(store, report, progress)
 }
 
 /// What a call answered; `Some(None)` where damage kept it from answering, which is reported.
@@ -42,180 +38,82 @@ fn or_report<T>(
     }
 }
 
-/// What has been seen so far.
-#[derive(Default)]
-struct Check {
-    users: HashSet<UserId>,
-    /// Those being purged too: their messages may still refer to them.
-    channels: HashSet<ChannelId>,
-    newest: Option<ulid::Ulid>,
-    /// Kinds of which some records could not be read, so that nobody can say that one does not exist.
-    incomplete: Vec<Entity>,
-}
-
-impl Check {
-    fn run(
-        mut self,
-        store: &mut dyn Inspection,
-        report: &mut dyn FnMut(Finding),
-        progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        let mut checked = 0;
-        let mut purges = Scan::new("purges", RawRange::ALL, Direction::Forward);
-        while let Some(stored) = or_report(purges.next(store), "purges", report)? {
+fn verify_records(
+    store: &mut dyn Inspection,
+    report: &mut dyn FnMut(Finding),
+    progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
+) -> Result<(), StorageError> {
+    let mut rules = Rules::default();
+    let mut checked = 0;
+    // Channels being purged are there too: their messages may still refer to them.
+    let mut purges = Scan::new("purges", RawRange::ALL, Direction::Forward);
+    while let Some(stored) = or_report(purges.next(store), "purges", report)? {
+        let Some(stored) = stored else {
+            rules.cannot_know(Entity::Channel);
+            break;
+        };
+        rules.remember(Entity::Channel, &key_of("purges", store, &stored));
+    }
+    for entity in Entity::ALL {
+        let table = entity.table();
+        let mut rows = Scan::new(table, RawRange::ALL, Direction::Forward);
+        while let Some(stored) = or_report(rows.next(store), table, report)? {
             let Some(stored) = stored else {
-                self.incomplete.push(Entity::Channel);
+                rules.cannot_know(entity);
                 break;
             };
-            self.channels.extend(ChannelId::parse(&key_of("purges", store, &stored)));
-        }
-        for entity in Entity::ALL {
-            let table = entity.table();
-            let mut rows = Scan::new(table, RawRange::ALL, Direction::Forward);
-            while let Some(stored) = or_report(rows.next(store), table, report)? {
-                let Some(stored) = stored else {
-                    self.incomplete.push(entity);
-                    break;
-                };
-                let key = key_of(table, store, &stored);
-                let mut found = |level, problem: String| {
-                    report(Finding { level, table: table.into(), key: key.clone(), problem });
-                };
-                match store.decode(table, &stored) {
-                    Ok(Some(row)) => self.check(&row, &key, &mut found),
-                    Ok(None) => {}
-                    Err(StorageError::Corrupt { problem, .. }) => {
-                        self.remember_damaged(entity, &key);
-                        found(Level::Records, problem);
+            let key = key_of(table, store, &stored);
+            let mut found = |level, problem: String| {
+                report(Finding { level, table: table.into(), key: key.clone(), problem });
+            };
+            match store.decode(table, &stored) {
+                Ok(Some(row)) => {
+                    if row.key() != key {
+                        let own = row.key();
+                        found(Level::Records, format!("its key should be written {own}; look-ups do not find it"));
                     }
-                    Err(error) => return Err(error),
+                    rules.check(&row, &mut found);
+                    rules.admit(&row, &mut found);
                 }
-                checked += 1;
-                progress(checked)?;
-            }
-        }
-        self.check_high_water(store, report)
-    }
-
-    /// A record that cannot be read is there all the same: what refers to it does not refer to nothing.
-    fn remember_damaged(&mut self, entity: Entity, key: &str) {
-        match entity {
-            Entity::User => self.users.extend(UserId::parse(key)),
-            Entity::Channel => self.channels.extend(ChannelId::parse(key)),
-            _ => {}
-        }
-    }
-
-    fn is_missing(&self, entity: Entity, is_known: bool) -> bool {
-        !is_known && !self.incomplete.contains(&entity)
-    }
-
-    fn check(&mut self, row: &Row, key: &str, found: &mut dyn FnMut(Level, String)) {
-        if row.key() != key {
-            found(Level::Records, format!("its key should be written {}; look-ups do not find it", row.key()));
-        }
-        for (field, text, least, most) in texts(row) {
-            if !(least..=most).contains(&text.len()) {
-                found(Level::Records, format!("its {field} has {} bytes; {least} to {most} are allowed", text.len()));
-            }
-        }
-        match row {
-            Row::User(user) => {
-                self.users.insert(user.id);
-                self.check_times(user.id.ulid(), user.created_at, Some(("updated_at", user.updated_at)), found);
-            }
-            Row::Channel(channel) => {
-                self.channels.insert(channel.id);
-                self.check_times(
-                    channel.id.ulid(),
-                    channel.created_at,
-                    Some(("updated_at", channel.updated_at)),
-                    found,
-                );
-            }
-            Row::Category(category) => self.check_times(category.id.ulid(), category.created_at, None, found),
-            Row::Message(message) => {
-                if self.is_missing(Entity::Channel, self.channels.contains(&message.channel_id)) {
-                    found(Level::References, format!("its channel {} does not exist", message.channel_id));
+                Ok(None) => {}
+                Err(StorageError::Corrupt { problem, .. }) => {
+                    // It is there all the same: what refers to it does not refer to nothing.
+                    rules.remember(entity, &key);
+                    found(Level::Records, problem);
                 }
-                if self.is_missing(Entity::User, self.users.contains(&message.author_id)) {
-                    found(Level::References, format!("its author {} does not exist", message.author_id));
-                }
-                let edited = message.edited_at.map(|time| ("edited_at", time));
-                self.check_times(message.id.ulid(), message.created_at, edited, found);
+                Err(error) => return Err(error),
             }
-            Row::Session(session) => {
-                if self.is_missing(Entity::User, self.users.contains(&session.user_id)) {
-                    found(Level::References, format!("its user {} does not exist", session.user_id));
-                }
-                if session.expires_at <= session.created_at {
-                    found(Level::Times, format!("it expires at {}, not after it was created", session.expires_at));
-                }
-            }
+            checked += 1;
+            progress(checked)?;
         }
     }
-
-    fn check_times(
-        &mut self,
-        id: ulid::Ulid,
-        created_at: Timestamp,
-        changed: Option<(&str, Timestamp)>,
-        found: &mut dyn FnMut(Level, String),
-    ) {
-        self.newest = self.newest.max(Some(id));
-        if created_at.as_millis() != id.timestamp_ms() {
-            found(Level::Times, format!("its created_at is {created_at}, which is not the time within its id"));
-        }
-        if let Some((field, time)) = changed.filter(|(_, time)| *time < created_at) {
-            found(Level::Times, format!("its {field} is {time}, before it was created"));
-        }
-        if id.timestamp_ms() > SystemClock.now().as_millis() + CLOCK_TOLERANCE_MILLIS {
-            found(Level::Times, format!("it was created at {created_at}, which is yet to come; ids cannot go back"));
-        }
-    }
-
-    /// What is given out next must be above everything there is.
-    fn check_high_water(
-        &self,
-        store: &mut dyn Inspection,
-        report: &mut dyn FnMut(Finding),
-    ) -> Result<(), StorageError> {
-        let Some(facts) = or_report(store.facts().map(Some), "meta", report)?.flatten() else { return Ok(()) };
-        if facts.format != facts.current_format {
-            return Ok(()); // it may be older than the record of the largest id; the next start makes one
-        }
-        let recorded = facts.high_water;
-        if let Some(newest) = self.newest.filter(|newest| recorded.is_none_or(|recorded| recorded < *newest)) {
-            let problem = format!("the largest id in the store is {newest}, which is not the one recorded");
-            report(Finding { level: Level::Times, table: "meta".into(), key: "high_water_id".into(), problem });
-        }
-        Ok(())
-    }
+    verify_high_water(store, &rules, report)
 }
 
-/// The texts of a row, with the fewest and most bytes they may have. Absent ones are left out.
-pub fn texts(row: &Row) -> Vec<(&'static str, &str, usize, usize)> {
-    let text = |field, text| Some((field, text, 1, MAX_TEXT_BYTES));
-    let texts = match row {
-        Row::User(user) => [
-            Some(("pubkey", user.pubkey.as_str(), 1, MAX_PUBKEY_BYTES)),
-            optional("display_name", &user.display_name),
-            optional("avatar_hash", &user.avatar_hash),
-        ],
-        Row::Channel(channel) => [
-            text("name", channel.name.as_str()),
-            optional("topic", &channel.topic),
-            optional("category_id", &channel.category_id),
-        ],
-        Row::Category(category) => [text("name", category.name.as_str()), None, None],
-        Row::Message(message) => [Some(("content", message.content.as_str(), 0, MAX_CONTENT_BYTES)), None, None],
-        Row::Session(_) => [None; 3],
+fn verify_high_water(
+    store: &mut dyn Inspection,
+    rules: &Rules,
+    report: &mut dyn FnMut(Finding),
+) -> Result<(), StorageError> {
+    let (table, key) = HIGH_WATER;
+    let Some(facts) = or_report(store.facts().map(Some), table, report)?.flatten() else { return Ok(()) };
+    if facts.format != facts.current_format {
+        return Ok(()); // it may be older than the record of the largest id; the next start makes one
+    }
+    let mut found = |level, problem| report(Finding { level, table: table.into(), key: key.into(), problem });
+    let is_recorded = match store.range_of(table, key) {
+        Some(range) => {
+            let rows = store.read(table, &range.into(), Direction::Forward, 1)?;
+            rows.first().is_some_and(|row| row.key == key.as_bytes())
+        }
+        None => false,
     };
-    texts.into_iter().flatten().collect()
-}
-
-fn optional<'a>(field: &'static str, text: &'a Option<String>) -> Option<(&'static str, &'a str, usize, usize)> {
-    text.as_deref().map(|text| (field, text, 1, MAX_TEXT_BYTES))
+    if is_recorded && facts.high_water.is_none() {
+        found(Level::Times, "what is recorded is no id".into());
+    } else {
+        rules.check_high_water(facts.high_water, &mut found);
+    }
+    Ok(())
 }
 
 /// A row's key as people write it.
@@ -232,7 +130,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::storage::{self, Backend, RedbOptions, StorageOptions, inspect};
+    use crate::storage::{self, Backend, RedbOptions, StorageOptions, SystemClock, inspect};
 
     #[test]
     fn a_check_can_be_stopped_at_every_row() {
@@ -240,7 +138,12 @@ mod tests {
         for backend in [Backend::Sqlite, Backend::Redb] {
             let path = directory.path().join(backend.name());
             tokio::runtime::Runtime::new().unwrap().block_on(async {
-                let options = StorageOptions { backend, path: path.clone(), redb: RedbOptions::default() };
+                let options = StorageOptions {
+                    backend,
+                    path: path.clone(),
+                    redb: RedbOptions::default(),
+                    min_free: Default::default(),
+                };
                 let store = storage::open(&options, Arc::new(SystemClock)).await.unwrap();
                 store.create_user("one", None).await.unwrap();
                 store.create_user("two", None).await.unwrap();

@@ -19,7 +19,9 @@ pub(super) fn storage_error(attempt: &'static str) -> impl FnOnce(Error) -> Stor
         };
         match error {
             Error::Closed => StorageError::unavailable("the store is closed"),
-            Error::DiskFull(_) => unavailable("the disk is full; free some space", error),
+            Error::DiskFull(_) => {
+                StorageError::Full { reason: "the disk is full; free some space".into(), source: Some(Arc::new(error)) }
+            }
             Error::Io(_) => unavailable("the disk failed; see the log, and check it", error),
             Error::MustReopen(_) => unavailable("the disk failed a moment ago; try again, or check the disk", error),
             Error::Transfer(_) => unavailable(
@@ -31,7 +33,7 @@ pub(super) fn storage_error(attempt: &'static str) -> impl FnOnce(Error) -> Stor
                 problem: format!("while trying to {attempt}: {problem}"),
                 remedy: REMEDY,
             },
-            Error::Damaged(problem) => StorageError::Corrupt {
+            Error::Damaged(problem) | Error::Altered(problem) => StorageError::Corrupt {
                 place: "the redb file".into(),
                 problem: format!("while trying to {attempt}: {problem}"),
                 remedy: REMEDY,

@@ -16,6 +16,7 @@ use super::{
     channels,
     error::{open_error, storage_error},
     log_progress, messages,
+    opening::{OPEN_SINCE, STORE_ID},
     schema::{CATALOGUE, HIGH_WATER, LOGIN_KEY, SCHEMA},
     sessions, users,
     writer::RedbWriter,
@@ -117,8 +118,20 @@ fn look(path: &Path) -> Result<Looked, OpenError> {
         Err(error @ decentcom_kvstore::OpenError::InUse { .. }) => error,
         Err(error) => return Err(open_error(path, error)),
     };
-    let live = Live::connect(path, CATALOGUE).map_err(storage_error("reach the server that has the store open"))?;
-    Ok(Looked::Held(in_use, live))
+    match Live::connect(path, CATALOGUE) {
+        Ok(live) => Ok(Looked::Held(in_use, live)),
+        Err(Error::Busy(readers)) => Err(busy(in_use, path, readers)),
+        Err(error) => Err(storage_error("reach the server that has the store open")(error).into()),
+    }
+}
+
+/// The server has the file and will not answer one more.
+fn busy(in_use: decentcom_kvstore::OpenError, path: &Path, readers: usize) -> OpenError {
+    let holder = match open_error(path, in_use) {
+        OpenError::InUse { holder, .. } => holder,
+        _ => None,
+    };
+    OpenError::Busy { path: path.into(), holder, readers }
 }
 
 /// See [`inspect::example`](crate::storage::inspect::example).
@@ -126,7 +139,7 @@ pub(in crate::storage) fn example() -> Result<Box<dyn Inspection>, OpenError> {
     let path = Path::new(":memory:");
     let store = Options::default().open_with_backend(InMemoryBackend::new(), &SCHEMA);
     let store = Arc::new(store.map_err(|error| open_error(path, error))?);
-    let (created_at, closed_at) = fill(&mut RedbWriter { store: store.clone(), live: None })?;
+    let (created_at, closed_at) = fill(&mut RedbWriter { store: store.clone(), live: None, presence: Arc::default() })?;
     let dated = store.write(|batch| {
         batch.run(|operation| {
             operation.set_meta("created_at", created_at.as_millis().to_string().as_bytes())?;
@@ -206,7 +219,10 @@ impl RedbInspection {
     fn used_bytes(&self) -> Result<Option<u64>, StorageError> {
         let mut used = Some(0);
         for table in self.tables() {
-            let tree = self.source.raw().tree(table.name).map_err(storage_error("measure a table"))?;
+            let tree = match self.source.raw().tree(table.name) {
+                Err(Error::Altered(_)) => return Ok(None), // whoever reads the table hears of it
+                tree => tree.map_err(storage_error("measure a table"))?,
+            };
             used = used.zip(tree).map(|(used, tree): (u64, Tree)| {
                 used + tree.stored_bytes + tree.metadata_bytes + tree.fragmented_bytes
             });
@@ -228,6 +244,11 @@ impl Inspection for RedbInspection {
         if matches!(self.source, Source::Live(_)) { Moment::Steps } else { Moment::One }
     }
 
+    /// There is but one file.
+    fn doubt(&self) -> Option<String> {
+        None
+    }
+
     fn facts(&mut self) -> Result<Facts, StorageError> {
         let (file_bytes, allocated_bytes) = files::sizes(&self.path);
         let format = self.text_fact("format")?.unwrap_or_else(|| "none".into());
@@ -240,7 +261,10 @@ impl Inspection for RedbInspection {
             current_fingerprint: fingerprint(CATALOGUE),
             created_at: self.time_fact("created_at")?,
             closed_at: self.time_fact("closed_at")?,
+            store_id: self.text_fact(STORE_ID)?,
+            open_since: self.time_fact(OPEN_SINCE)?,
             state: self.state,
+            doubt: None,
             high_water: self.fact(HIGH_WATER)?.and_then(|bytes| bytes.try_into().ok()).map(Ulid::from_bytes),
             file_bytes,
             allocated_bytes,
@@ -266,6 +290,10 @@ impl Inspection for RedbInspection {
             purpose: "Facts about the store itself, by name.".into(),
         });
         tables
+    }
+
+    fn check_tables(&mut self) -> Result<(), StorageError> {
+        self.tables().iter().try_for_each(|table| self.count(table.name).map(drop))
     }
 
     fn read(

@@ -8,10 +8,10 @@ use ulid::Ulid;
 use super::{
     CATALOGUE,
     error::{open_error, storage_error},
-    newest_ids, open_store,
+    newest_ids, open_store, opening,
     schema::{HIGH_WATER, PROBED_AT, Purges, SCHEMA},
 };
-use crate::storage::{Clock as _, OpenError, RedbOptions, SystemClock, files};
+use crate::storage::{Clock as _, OpenError, RedbOptions, StorageError, SystemClock, files};
 
 pub(in crate::storage) fn repair(path: &Path) -> Result<PathBuf, OpenError> {
     // Looking at the file keeps writers out of it while it is copied.
@@ -21,7 +21,7 @@ pub(in crate::storage) fn repair(path: &Path) -> Result<PathBuf, OpenError> {
     let store = open_store(path, RedbOptions::default()).map_err(named)?;
     store.rebuild_indexes().map_err(storage_error("make the indexes anew"))?;
     raise_high_water(&store)?;
-    store.close().map_err(storage_error("close the store"))?;
+    close(&store)?;
     Ok(copy)
 }
 
@@ -29,7 +29,7 @@ pub(in crate::storage) fn compact(path: &Path) -> Result<(), OpenError> {
     let store = open_store(path, RedbOptions::default()).map_err(named)?;
     // Each pass moves what it can; the next one finds what that has made possible.
     while store.compact().map_err(storage_error("compact the file"))? {}
-    store.close().map_err(storage_error("close the store"))?;
+    close(&store)?;
     Ok(())
 }
 
@@ -49,18 +49,26 @@ pub(in crate::storage) fn lower_high_water(path: &Path) -> Result<Option<Ulid>, 
         })
     });
     stored.and_then(|result| result).map_err(storage_error(attempt))?;
-    store.close().map_err(storage_error("close the store"))?;
+    close(&store)?;
     Ok(largest)
+}
+
+/// A store left by a crash is closed in good order from now on.
+fn close(store: &Store) -> Result<(), StorageError> {
+    opening::end(store).and_then(|()| store.close()).map_err(storage_error("close the store"))
 }
 
 /// Records the largest id that is there. Unlike at a start, a recorded one that cannot be read is no reason to stop.
 fn raise_high_water(store: &Store) -> Result<(), OpenError> {
     let attempt = "record the largest id";
     let recorded = store.meta(HIGH_WATER).map_err(storage_error(attempt))?;
+    let is_recorded = recorded.is_some();
     let recorded = recorded.and_then(|bytes| bytes.try_into().ok()).map(Ulid::from_bytes);
     let snapshot = store.snapshot().map_err(storage_error(attempt))?;
     // A key that cannot be read is a finding of its own, which nobody can mend.
     let newest = newest_ids(&snapshot).into_iter().filter_map(|last| last.ok().flatten()).max();
+    // Where there is no id at all, what is no id either gives way to the smallest.
+    let newest = newest.or_else(|| is_recorded.then(Ulid::nil));
     if let Some(newest) = newest.filter(|newest| recorded.is_none_or(|recorded| recorded < *newest)) {
         let stored = store.write(|batch| batch.run(|operation| operation.set_meta(HIGH_WATER, &newest.to_bytes())));
         stored.and_then(|result| result).map_err(storage_error(attempt))?;

@@ -9,6 +9,7 @@ mod error;
 pub(super) mod inspect;
 pub(super) mod maintain;
 mod messages;
+mod opening;
 mod reader;
 mod schema;
 mod sessions;
@@ -41,16 +42,37 @@ use self::{
 };
 pub(super) use self::{schema::CATALOGUE, shipped::SHIPPED};
 use super::{
-    Backend, Clock, LoginKey, OpenError, RedbOptions, Storage, StorageError, Timestamp, files,
-    front::{Front, Past, engine::Writer},
+    Backend, Clock, LoginKey, OpenError, RedbOptions, Storage, StorageError, Timestamp,
+    files::{self, Presence},
+    front::{Front, Past, Room, engine::Writer},
 };
 
 /// Opens the store in the redb file at `path`, creating, repairing and migrating it as needed. That may take long and
 /// blocks the thread.
-pub(super) fn open(path: &Path, options: RedbOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+pub(super) fn open_in(
+    path: &Path,
+    options: RedbOptions,
+    room: Arc<Room>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Storage>, OpenError> {
     let store = Arc::new(open_store(path, options)?);
+    let presence = presence(path)?;
+    opening::begin(&store)?;
     let live = if options.inspection_socket { answer_tools(&store, path) } else { None };
-    front_over(RedbWriter { store, live }, clock)
+    let reserve = room.clone();
+    store.when_full(move || reserve.make_room());
+    front_over(RedbWriter { store, live, presence }, room, clock)
+}
+
+/// The file that was just opened by this path.
+fn presence(path: &Path) -> Result<Arc<Presence>, OpenError> {
+    let named = files::kind::absolute(path)?;
+    Ok(Arc::new(Presence::of([files::target(&named), named])))
+}
+
+#[cfg(test)]
+fn open(path: &Path, options: RedbOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    open_in(path, options, Room::unbounded(), clock)
 }
 
 /// Lets tools look into the open store. Without that the server runs as well, so a failure is only worth a warning.
@@ -69,8 +91,10 @@ fn answer_tools(store: &Arc<Store>, path: &Path) -> Option<LiveServer> {
 /// The writing half of the store in the redb file at `path`, and what the store remembers.
 pub(super) fn open_writer(path: &Path, options: RedbOptions) -> Result<(Box<dyn Writer>, Past), OpenError> {
     let store = open_store(path, options)?;
+    opening::begin(&store)?;
     let past = past(&store)?;
-    Ok((Box::new(RedbWriter { store: Arc::new(store), live: None }), past))
+    let presence = presence(path)?;
+    Ok((Box::new(RedbWriter { store: Arc::new(store), live: None, presence }), past))
 }
 
 fn open_store(path: &Path, options: RedbOptions) -> Result<Store, OpenError> {
@@ -90,14 +114,14 @@ pub(super) fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, 
 }
 
 fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    front_over(RedbWriter { store: Arc::new(store), live: None }, clock)
+    front_over(RedbWriter { store: Arc::new(store), live: None, presence: Arc::default() }, Room::unbounded(), clock)
 }
 
-fn front_over(writer: RedbWriter, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+fn front_over(writer: RedbWriter, room: Arc<Room>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
     let past = past(&writer.store)?;
     let login_key = login_key(&writer.store)?;
     let reader = RedbReader(writer.store.clone());
-    Ok(Arc::new(Front::start(Backend::Redb, Box::new(writer), reader, past, login_key, clock)?))
+    Ok(Arc::new(Front::start(Backend::Redb, Box::new(writer), reader, past, login_key, room, clock)?))
 }
 
 /// The secret that challenges are made with, drawn where there is none: at the first start on a store that is new, was

@@ -8,12 +8,13 @@ use ulid::Ulid;
 use super::{
     challenges, channels,
     error::storage_error,
-    messages,
+    messages, opening,
     schema::{HIGH_WATER, PROBED_AT},
     sessions, users,
 };
 use crate::storage::{
     StorageError,
+    files::Presence,
     front::engine::{Row, Rows, Staged, Wants, Write, Writer},
 };
 
@@ -22,6 +23,7 @@ pub(super) struct RedbWriter {
     pub(super) store: Arc<Store>,
     /// Answers tools for as long as the store is open.
     pub(super) live: Option<LiveServer>,
+    pub(super) presence: Arc<Presence>,
 }
 
 impl Writer for RedbWriter {
@@ -37,13 +39,23 @@ impl Writer for RedbWriter {
         stored.and_then(|result| result).map_err(storage_error("commit"))
     }
 
+    fn settle(&mut self) -> Result<(), StorageError> {
+        self.store.recover().map_err(storage_error("open the file again on a full disk"))
+    }
+
     fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError> {
         let stored = self.store.write(|batch| batch.run(|operation| operation.set_meta(HIGH_WATER, &id.to_bytes())));
         stored.and_then(|result| result).map_err(storage_error("store the high-water id"))
     }
 
+    fn presence(&self) -> Arc<Presence> {
+        self.presence.clone()
+    }
+
     fn close(mut self: Box<Self>) -> Result<(), StorageError> {
         self.live = None;
+        // Only worth having: a full disk must not keep anybody from closing.
+        let _ = opening::end(&self.store);
         self.store.close().map_err(storage_error("close the database"))
     }
 }
@@ -63,17 +75,12 @@ fn load(snapshot: &Snapshot, wants: &Wants) -> Result<Rows, StorageError> {
     if let Some((expired_at, at_most)) = wants.expired {
         sessions::load_expired(snapshot, expired_at, at_most, &mut rows)?;
     }
-<<<<<<< HEAD
     challenges::load(snapshot, &wants.challenges, &mut rows)?;
     if let Some((expired_at, at_most)) = wants.expired_challenges {
         challenges::load_expired(snapshot, expired_at, at_most, &mut rows)?;
     }
-    if let Some(at_most) = wants.purge {
-        channels::load_purge(snapshot, at_most, &mut rows)?;
-=======
     if let Some(step) = wants.purge {
         channels::load_purge(snapshot, step, &mut rows)?;
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
     }
     Ok(rows)
 }
@@ -93,12 +100,9 @@ fn store(operation: &mut Operation<'_>, staged: &Staged) -> Result<(), Error> {
             Write::Replace(Row::Session(session)) => sessions::replace(operation, session),
             Write::RemoveCategory(id) => channels::remove_category(operation, *id),
             Write::RemoveSession(digest) => sessions::remove(operation, *digest),
-<<<<<<< HEAD
             Write::UseChallenge(used) => challenges::put(operation, used),
             Write::ForgetChallenge(used) => challenges::forget(operation, used),
-=======
             Write::SweepSession { digest, expires_at } => sessions::sweep(operation, *digest, *expires_at),
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
             Write::BeginPurge(id) => channels::begin_purge(operation, *id),
             Write::PurgeMessage { id, channel_id } => messages::purge(operation, *channel_id, *id),
             Write::EndPurge(id) => channels::end_purge(operation, *id),

@@ -21,6 +21,7 @@ use std::{
 use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::runtime::Handle;
 
+use super::error::is_full;
 use crate::storage::front::engine::{Row, Write};
 
 /// Pages at which the log shall begin anew: 48 MiB.
@@ -118,7 +119,10 @@ async fn checkpoint(connection: &mut SqliteConnection) -> Option<i64> {
     match moved.and_then(|row| row.try_get("log")) {
         Ok(log) => Some(log),
         Err(error) => {
-            tracing::warn!(%error, "a checkpoint failed; it is tried again");
+            // Of a full disk there is a line when that begins.
+            if !is_full(&error) {
+                tracing::warn!(%error, "a checkpoint failed; it is tried again");
+            }
             None
         }
     }
@@ -137,7 +141,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
         let size = |name: &str| std::fs::metadata(directory.path().join(name)).map_or(0, |file| file.len());
-        let options = StorageOptions { backend: Backend::Sqlite, path, redb: RedbOptions::default() };
+        let options = StorageOptions {
+            backend: Backend::Sqlite,
+            path,
+            redb: RedbOptions::default(),
+            min_free: Default::default(),
+        };
         let store = open(&options, Arc::new(SystemClock)).await.unwrap();
         let user = store.create_user("key", None).await.unwrap().id;
         let channel = store.create_channel("general", None, 0).await.unwrap().id;
@@ -167,7 +176,12 @@ mod tests {
         use sqlx::{ConnectOptions as _, Executor as _, sqlite::SqliteConnectOptions};
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
-        let options = StorageOptions { backend: Backend::Sqlite, path: path.clone(), redb: RedbOptions::default() };
+        let options = StorageOptions {
+            backend: Backend::Sqlite,
+            path: path.clone(),
+            redb: RedbOptions::default(),
+            min_free: Default::default(),
+        };
         let store = open(&options, Arc::new(SystemClock)).await.unwrap();
         let user = store.create_user("key", None).await.unwrap().id;
         let channel = store.create_channel("general", None, 0).await.unwrap().id;

@@ -4,9 +4,8 @@
 //! makes its own in memory; where no server has the store open, companions that were not there before are removed again.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
 use decentcom_kvstore::Tree;
@@ -16,18 +15,27 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteRow},
 };
 use tokio::{runtime::Runtime, sync::Mutex};
+use ulid::Ulid;
 
 use super::{
     BUSY_TIMEOUT, CLOSED_AT, HIGH_WATER, LOGIN_KEY, MIGRATIONS, channels,
-    error::{primary_code, storage_error},
-    lock_path, messages, migrate, open_error, refuse_foreign_schema, refuse_newer_schema, sessions,
+    error::{REMEDY, primary_code, storage_error},
+    messages, migrate, open_error,
+    opening::{Doubt, Files, OPEN_SINCE, STORE_ID},
+    refuse_foreign_schema, refuse_newer_schema,
+    schema::{CURRENT, Schema},
+    sessions,
     sql::execute,
     users,
     writer::SqliteWriter,
 };
 use crate::storage::{
     Backend, Entity, OpenError, StorageError, Timestamp,
-    files::{self, beside},
+    files::{
+        self, beside,
+        descriptor::{Descriptor, InUse, Inode},
+        held::note_path,
+    },
     finding::{Finding, Level},
     front::engine::Row,
     id::parse_ulid,
@@ -42,6 +50,8 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) purpose: &'static str,
     columns: &'static [&'static str],
+    /// The migration that makes it.
+    since: u64,
 }
 
 /// Every table, in the order of a dump.
@@ -50,38 +60,45 @@ pub(super) const TABLES: &[Table] = &[
         name: "users",
         purpose: "Everybody who ever logged in.",
         columns: &["id", "pubkey", "display_name", "avatar_hash", "created_at", "updated_at", "is_bot", "is_member"],
+        since: 1,
     },
     Table {
         name: "channels",
         purpose: "The channels. A deleted one is hidden at once (see purges) and goes when its messages are gone.",
         columns: &["id", "name", "topic", "category_id", "position", "created_at", "updated_at"],
+        since: 1,
     },
     Table {
         name: "categories",
         purpose: "The headings that group channels.",
         columns: &["id", "name", "position", "created_at"],
+        since: 1,
     },
     Table {
         name: "messages",
         purpose: "The messages, live and soft-deleted.",
         columns: &["id", "channel_id", "author_id", "content", "edited_at", "deleted", "created_at"],
+        since: 1,
     },
     Table {
         name: "purges",
         purpose: "Deleted channels that still have messages in the file; those are invisible.",
         columns: &["channel_id"],
+        since: 2,
     },
     Table {
         name: "sessions",
         purpose: "The log-ins. The column `token` holds the SHA-256 of the token.",
         columns: &["token", "user_id", "created_at", "expires_at"],
+        since: 1,
     },
     Table {
         name: "used_challenges",
         purpose: "Challenges that were answered, so that none is answered twice. Transient: in no dump; swept when they expire.",
         columns: &["challenge", "expires_at"],
+        since: 3,
     },
-    Table { name: "meta", purpose: "Facts about the store itself, by name.", columns: &["name", "value"] },
+    Table { name: "meta", purpose: "Facts about the store itself, by name.", columns: &["name", "value"], since: 2 },
 ];
 
 /// What columns hold in a file that is older than they are: as much as their migration gives them.
@@ -91,45 +108,102 @@ const YOUNGER_COLUMNS: &[(&str, &str, &str)] = &[("users", "is_bot", "0"), ("use
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 struct SqliteInspection {
+    /// The path as it was given.
     path: PathBuf,
+    /// The file's own, beside which its companions lie.
+    own: PathBuf,
     /// `None` once closed.
     connection: Option<SqliteConnection>,
     runtime: Runtime,
     state: State,
     holder: Option<String>,
-    /// Companions that were not there before.
+    /// What is wrong with how the files lie together.
+    doubt: Option<Doubt>,
+    /// Companions that nobody needs who does not look.
     new_companions: Vec<PathBuf>,
     /// Keeps servers out of a store left by a crash: an index in memory does not notice what they do to the log.
-    lock: Option<File>,
+    lock: Option<Lock>,
+    /// Tables known to be as they are read.
+    sound: Vec<&'static str>,
+    _in_use: Option<InUse>,
+}
+
+/// The locks of a store, shared with others who look at it.
+struct Lock {
+    file: Descriptor,
+    note: Option<Descriptor>,
 }
 
 pub(in crate::storage) fn open(path: &Path) -> Result<Box<dyn Inspection>, OpenError> {
     files::require(path, Backend::Sqlite)?;
-    let (holder, lock) = holder(path);
-    let log_bytes = files::sizes(&beside(path, "-wal")).0;
-    let state = match (&holder, log_bytes) {
-        (Some(_), _) => State::Open,
-        (None, 0) => State::Closed,
-        (None, _) => State::Crashed,
+    let own = files::target(&files::kind::absolute(path)?);
+    let failed = |error| files::path_error(path, &error);
+    let inode = Inode::at(&own).map_err(failed)?;
+    let is_ours = InUse::is_begun(inode);
+    let in_use = InUse::begin(inode);
+    let (holder, lock) = match lock(&own).map_err(failed)? {
+        Locked::By(holder) => (Some(holder), None),
+        Locked::Shared(lock) => (None, Some(lock)),
     };
-    let companions = ["-wal", "-shm"].map(|suffix| beside(path, suffix));
-    let new_companions = companions.into_iter().filter(|companion| !companion.exists()).collect();
+    let log = beside(&own, "-wal");
+    if let (Some(holder), false) = (&holder, is_ours || log.exists()) {
+        // Its log, and the index of that, have names that come of the one it was opened by.
+        let holder = Some(format!("{holder}, which opened it by another name: only that shows all of it"));
+        return Err(OpenError::InUse { path: path.into(), holder });
+    }
+    let files = match &lock {
+        Some(lock) => Some(Files::of(&own, &lock.file, lock.note.as_ref())?),
+        None => None,
+    };
+    let mut doubt = files.as_ref().and_then(Files::doubt);
+    let state = match (&holder, doubt, files::sizes(&log).0) {
+        (Some(_), ..) => State::Open,
+        (None, Some(_), _) => State::Doubtful,
+        (None, None, 0) => State::Closed,
+        (None, None, _) => State::Crashed,
+    };
+    let companions = ["-wal", "-shm"].map(|suffix| beside(&own, suffix));
+    // Where there is no log, they are of somebody who looked, perhaps of one who was killed: nobody's, either way.
+    let is_without_log = state == State::Closed;
+    let new_companions = companions.into_iter().filter(|it| is_without_log || !it.exists()).collect();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StorageError::internal("start a runtime", error))?;
-    let lock = lock.filter(|_| state == State::Crashed);
+    let alone = SqliteConnectOptions::new().filename(&own).immutable(true);
     let connected = runtime.block_on(async {
-        match connect(path, connecting(path, state)).await {
+        if doubt == Some(Doubt::ForeignLog) {
+            return connect(path, alone).await; // without the log
+        }
+        match connect(path, connecting(&own, state)).await {
             // Nobody may write beside the file, and it has no log: then it is all there is.
-            Err(OpenError::Path { .. }) if state == State::Closed => {
-                connect(path, SqliteConnectOptions::new().filename(path).immutable(true)).await
-            }
+            Err(OpenError::Path { .. }) if files::sizes(&log).0 == 0 && holder.is_none() => connect(path, alone).await,
             connected => connected,
         }
     });
     let connection = Some(connected?);
-    Ok(Box::new(SqliteInspection { path: path.into(), connection, runtime, state, holder, new_companions, lock }))
+    let lock = lock.filter(|_| state != State::Closed);
+    let (path, sound) = (path.into(), Vec::new());
+    let mut inspection = SqliteInspection {
+        path,
+        own,
+        connection,
+        runtime,
+        state,
+        holder,
+        doubt,
+        new_companions,
+        lock,
+        sound,
+        _in_use: Some(in_use),
+    };
+    if let Some(newest) = files.and_then(|files| files.newest()).filter(|_| doubt.is_none())
+        && inspection.newest_id().is_some_and(|found| found < newest)
+    {
+        doubt = Some(Doubt::WithoutLog);
+        (inspection.doubt, inspection.state) = (doubt, State::Doubtful);
+    }
+    Ok(Box::new(inspection))
 }
 
 /// See [`inspect::example`](crate::storage::inspect::example).
@@ -166,22 +240,38 @@ pub(in crate::storage) fn example() -> Result<Box<dyn Inspection>, OpenError> {
     })?;
     Ok(Box::new(SqliteInspection {
         path: path.into(),
+        own: path.into(),
         connection: Some(connection),
         runtime,
         state: State::Closed,
         holder: None,
+        doubt: None,
         new_companions: Vec::new(),
         lock: None,
+        sound: Vec::new(),
+        _in_use: None,
     }))
 }
 
-/// The server that has the store open; or the lock, shared, if none has.
-fn holder(path: &Path) -> (Option<String>, Option<File>) {
-    let lock_path = lock_path(path);
-    let Ok(lock) = File::open(&lock_path) else { return (None, None) };
-    match lock.try_lock_shared() {
-        Ok(()) => (None, Some(lock)),
-        Err(_) => (Some(files::holder_of(&lock_path).unwrap_or_else(|| "another process".into())), None),
+/// Whether a store can be locked.
+enum Locked {
+    /// It is, by this server.
+    By(String),
+    Shared(Lock),
+}
+
+/// Looks for a server that has the store open: by the lock of the file, or, one of before, by that of the note beside it.
+fn lock(own: &Path) -> std::io::Result<Locked> {
+    let holder = |path: &Path| Locked::By(files::holder_of(path).unwrap_or_else(|| "another process".into()));
+    let file = Descriptor::read(own)?;
+    if !file.lock_shared()? {
+        return Ok(holder(own));
+    }
+    let note_path = note_path(own);
+    let note = Descriptor::read(&note_path).ok();
+    match note.as_ref().map_or(Ok(true), Descriptor::lock_shared)? {
+        true => Ok(Locked::Shared(Lock { file, note })),
+        false => Ok(holder(&note_path)),
     }
 }
 
@@ -242,20 +332,45 @@ impl SqliteInspection {
         Ok(u64::try_from(number).unwrap_or_default())
     }
 
-    /// Whether the file has a table: one made by an older program may lack the newer ones.
-    fn has(&mut self, table: &str) -> Result<bool, StorageError> {
-        let table = table.to_owned();
-        let found: Option<i64> = self.run("look for a table", async |connection| {
-            sqlx::query_scalar("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?")
+    /// What a table is: `table`, `view`, `virtual`, `shadow`; `None` where nothing has its name.
+    fn kind(&mut self, table: &'static str) -> Result<Option<String>, StorageError> {
+        self.run("look for a table", async |connection| {
+            sqlx::query_scalar("SELECT type FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE")
                 .bind(table)
                 .fetch_optional(connection)
                 .await
-        })?;
-        Ok(found.is_some())
+        })
+    }
+
+    /// Whether there is a table to read: one made by an older program may lack the newer ones. A table that should be there
+    /// and is not, or is no table, or lacks columns, is an error that names it.
+    fn has(&mut self, table: &'static Table) -> Result<bool, StorageError> {
+        if self.sound.contains(&table.name) {
+            return Ok(true);
+        }
+        let (kind, migration) = (self.kind(table.name)?, self.migration()?);
+        match kind.as_deref() {
+            Some("table") => {}
+            None if migration < table.since => return Ok(false),
+            None => return Err(altered(table, "it is missing")),
+            Some(kind) => return Err(altered(table, &format!("it is a {kind}, not a table"))),
+        }
+        if migration == newest_migration() {
+            let statement = format!("SELECT name FROM pragma_table_xinfo('{}')", table.name);
+            let found: Vec<String> = self.run("read the columns of a table", async |connection| {
+                sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(connection).await
+            })?;
+            let is_there = |column: &str| found.iter().any(|found| found.eq_ignore_ascii_case(column));
+            if let Some(column) = table.columns.iter().find(|column| !is_there(column)) {
+                return Err(altered(table, &format!("its column {column} is missing")));
+            }
+        }
+        self.sound.push(table.name);
+        Ok(true)
     }
 
     fn fact(&mut self, name: &'static str) -> Result<Option<String>, StorageError> {
-        if !self.has("meta")? {
+        if !self.has(find("meta")?)? {
             return Ok(None);
         }
         self.run("read what is known of the store", async |connection| {
@@ -267,7 +382,7 @@ impl SqliteInspection {
     fn verify_keys(&mut self, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
         for table in TABLES {
             let Some(key) = table.columns.first() else { continue };
-            if !self.has(table.name)? {
+            if !self.has(table)? {
                 continue;
             }
             let statement = format!(
@@ -285,8 +400,18 @@ impl SqliteInspection {
         Ok(())
     }
 
+    /// The largest id ever given out, or found.
+    fn newest_id(&mut self) -> Option<Ulid> {
+        let connection = self.connection.as_mut()?;
+        self.runtime.block_on(super::high_water(connection)).ok() // damage is for others to find
+    }
+
+    fn high_water(&mut self) -> Result<Option<Ulid>, StorageError> {
+        Ok(self.fact(HIGH_WATER)?.and_then(|text| parse_ulid(&text)))
+    }
+
     fn migration(&mut self) -> Result<u64, StorageError> {
-        if !self.has("_sqlx_migrations")? {
+        if self.kind("_sqlx_migrations")?.is_none() {
             return Ok(0);
         }
         self.number("read the schema's version", "SELECT coalesce(max(version), 0) FROM _sqlx_migrations".into())
@@ -300,8 +425,8 @@ impl Drop for SqliteInspection {
             let _ = self.runtime.block_on(connection.close());
         }
         self.lock = None;
-        let lock = File::open(lock_path(&self.path));
-        let is_alone = lock.as_ref().map_or(true, |lock| lock.try_lock().is_ok());
+        let locks = [Descriptor::read(&self.own), Descriptor::read(&note_path(&self.own))];
+        let is_alone = locks.iter().flatten().all(|lock| lock.lock().unwrap_or(false));
         if is_alone && self.holder.is_none() {
             for companion in &self.new_companions {
                 // A log with content is somebody's.
@@ -326,10 +451,14 @@ impl Inspection for SqliteInspection {
         Moment::One
     }
 
+    fn doubt(&self) -> Option<String> {
+        self.doubt.map(|doubt| format!("{}. {}", doubt.problem(), doubt.remedy()))
+    }
+
     fn facts(&mut self) -> Result<Facts, StorageError> {
-        let (mut file_bytes, mut allocated_bytes) = files::sizes(&self.path);
+        let (mut file_bytes, mut allocated_bytes) = files::sizes(&self.own);
         for suffix in ["-wal", "-shm"] {
-            let companion = beside(&self.path, suffix);
+            let companion = beside(&self.own, suffix);
             if self.holder.is_none() && self.new_companions.contains(&companion) {
                 continue; // it is there because somebody looks
             }
@@ -339,19 +468,21 @@ impl Inspection for SqliteInspection {
         }
         let free = self.number("measure the file", "SELECT freelist_count FROM pragma_freelist_count".into())?;
         let page = self.number("measure the file", "SELECT page_size FROM pragma_page_size".into())?;
-        let fingerprint = self.run("read the schema", async |connection| fingerprint(connection).await)?;
-        let newest = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or_default();
+        let schema = self.run("read the schema", async |connection| Schema::of(connection).await)?;
         Ok(Facts {
             path: self.path.clone(),
             backend: Backend::Sqlite,
             format: format!("migration {}", self.migration()?),
-            current_format: format!("migration {newest}"),
-            fingerprint: Some(fingerprint),
-            current_fingerprint: CURRENT_FINGERPRINT.clone(),
+            current_format: format!("migration {}", newest_migration()),
+            fingerprint: Some(schema.fingerprint()),
+            current_fingerprint: CURRENT.fingerprint(),
             created_at: self.fact("created_at")?.and_then(|text| text.parse().ok()),
             closed_at: self.fact(CLOSED_AT)?.and_then(|text| text.parse().ok()),
+            store_id: self.fact(STORE_ID)?,
+            open_since: self.fact(OPEN_SINCE)?.and_then(|text| text.parse().ok()),
             state: self.state,
-            high_water: self.fact(HIGH_WATER)?.and_then(|text| parse_ulid(&text)),
+            doubt: self.doubt(),
+            high_water: self.high_water()?,
             file_bytes,
             allocated_bytes,
             reclaimable_bytes: Some(free * page),
@@ -363,6 +494,10 @@ impl Inspection for SqliteInspection {
         tables.map(|it| TableFacts { name: it.name, index_of: None, purpose: it.purpose.into() }).collect()
     }
 
+    fn check_tables(&mut self) -> Result<(), StorageError> {
+        TABLES.iter().try_for_each(|table| self.has(table).map(drop))
+    }
+
     fn read(
         &mut self,
         table: &str,
@@ -371,7 +506,7 @@ impl Inspection for SqliteInspection {
         limit: usize,
     ) -> Result<Vec<Stored>, StorageError> {
         let (table, bounds) = (find(table)?, range.clone());
-        if !self.has(table.name)? {
+        if !self.has(table)? {
             return Ok(Vec::new());
         }
         self.run("read rows", async |connection| page(connection, table, bounds, direction, limit).await)
@@ -379,7 +514,7 @@ impl Inspection for SqliteInspection {
 
     fn count(&mut self, table: &str) -> Result<u64, StorageError> {
         let table = find(table)?;
-        if !self.has(table.name)? {
+        if !self.has(table)? {
             return Ok(0);
         }
         self.number("count rows", format!("SELECT count(*) FROM {}", table.name))
@@ -437,11 +572,21 @@ impl Inspection for SqliteInspection {
             report(Finding { level, table: "file".into(), key: String::new(), problem: problem.into() });
         }
         progress(0)?;
+        if let Some(doubt) = self.doubt {
+            let (table, key) = match doubt {
+                Doubt::ForeignLog => ("file", "-wal"),
+                Doubt::WithoutLog => ("meta", OPEN_SINCE),
+            };
+            let problem = format!("{}. {}", doubt.problem(), doubt.remedy());
+            report(Finding { level: Level::File, table: table.into(), key: key.into(), problem });
+        }
         self.verify_keys(report)?;
-        let facts = self.facts()?;
-        if facts.format == facts.current_format && facts.fingerprint.as_ref() != Some(&facts.current_fingerprint) {
-            let problem = "its tables or indexes were altered: they are not those that its migrations made".into();
-            report(Finding { level: Level::File, table: "file".into(), key: String::new(), problem });
+        if self.migration()? == newest_migration() {
+            let schema = self.run("read the schema", async |connection| Schema::of(connection).await)?;
+            for alteration in schema.alterations() {
+                let problem = format!("its schema was altered: {alteration}");
+                report(Finding { level: Level::File, table: "file".into(), key: String::new(), problem });
+            }
         }
         Ok(())
     }
@@ -450,6 +595,20 @@ impl Inspection for SqliteInspection {
 fn find(name: &str) -> Result<&'static Table, StorageError> {
     let unknown = || StorageError::invalid("table", format!("an SQLite store has no table `{name}` that can be read"));
     TABLES.iter().find(|table| table.name == name).ok_or_else(unknown)
+}
+
+fn newest_migration() -> u64 {
+    let newest = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or_default();
+    u64::try_from(newest).unwrap_or_default()
+}
+
+/// A table that is not what the migrations made it.
+fn altered(table: &Table, how: &str) -> StorageError {
+    StorageError::Corrupt {
+        place: "the SQLite file".into(),
+        problem: format!("its table {} was altered: {how}", table.name),
+        remedy: REMEDY,
+    }
 }
 
 async fn page(
@@ -559,44 +718,9 @@ fn cell(row: &SqliteRow, at: usize, name: &str) -> Cell {
     Cell { name: name.into(), layout, bytes, value }
 }
 
-/// Names a schema: the CRC-32C of what its tables and indexes were made with.
-async fn fingerprint(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {
-    let statements: Vec<String> = sqlx::query_scalar(
-        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE '\\_sqlx\\_%' ESCAPE '\\' ORDER BY name",
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(decentcom_kvstore::checksum_text(&statements.join(";\n")))
-}
-
-/// The fingerprint of the schema that this program's migrations make.
-static CURRENT_FINGERPRINT: LazyLock<String> = LazyLock::new(|| {
-    let migrated = async {
-        let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await?;
-        MIGRATIONS
-            .run_direct(None, &mut connection, false)
-            .await
-            .map_err(|error| sqlx::Error::Migrate(error.into()))?;
-        fingerprint(&mut connection).await
-    };
-    // On a thread of its own: the caller may be inside a runtime.
-    std::thread::scope(|scope| {
-        let made = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-            runtime.block_on(migrated).ok()
-        });
-        made.join().ok().flatten().unwrap_or_default()
-    })
-});
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_fingerprint_of_the_schema_is_known() {
-        assert_eq!(CURRENT_FINGERPRINT.len(), 8);
-    }
 
     #[test]
     fn every_column_of_a_fresh_schema_is_read() {

@@ -8,19 +8,20 @@ use ulid::Ulid;
 use super::{
     HIGH_WATER, PROBED_AT,
     error::{primary_code, storage_error},
-    lock, open_error, options, refuse_foreign_schema, refuse_newer_schema,
+    open_error, opening, options, refuse_foreign_schema, refuse_newer_schema,
     sql::bad_value,
 };
 use crate::storage::{
-    Clock as _, OpenError, SystemClock,
-    files::{self, beside},
+    Backend, Clock as _, OpenError, SystemClock,
+    files::{self, held::Held},
     id::parse_ulid,
 };
 
 pub(in crate::storage) async fn repair(path: &Path) -> Result<PathBuf, OpenError> {
-    let held = lock(path, &beside(path, ".lock"))?;
-    let copy = files::keep_copy(path, &["", "-wal"])?;
-    let mut connection = connect(path).await?;
+    let held = Held::take(path, Backend::Sqlite)?;
+    opening::refuse_foreign_log(path, &held)?;
+    let copy = files::keep_copy(held.path(), &["", "-wal"])?;
+    let mut connection = connect(held.path()).await?;
     run(path, &mut connection, "make the indexes anew", "REINDEX").await?;
     raise_high_water(path, &mut connection).await?;
     close(path, connection).await?;
@@ -28,28 +29,25 @@ pub(in crate::storage) async fn repair(path: &Path) -> Result<PathBuf, OpenError
     Ok(copy)
 }
 
-pub(in crate::storage) async fn compact(path: &Path) -> Result<(), OpenError> {
-    let held = lock(path, &beside(path, ".lock"))?;
+/// Writes what the store at `path` holds, which nobody has open, to the empty file `copy`, page by page.
+pub(in crate::storage) async fn compact(path: &Path, copy: &Path) -> Result<(), OpenError> {
     let mut connection = connect(path).await?;
-    run(path, &mut connection, "compact the file", "VACUUM").await?;
-    close(path, connection).await?;
-    drop(held);
-    Ok(())
+    let done = sqlx::query("VACUUM INTO ?").bind(copy.display().to_string()).execute(&mut connection).await;
+    done.map_err(|error| storage_error("write a compact copy", error))?;
+    close(path, connection).await
 }
 
 pub(in crate::storage) async fn lower_high_water(path: &Path) -> Result<Option<Ulid>, OpenError> {
     let attempt = "record the largest id";
-    let held = lock(path, &beside(path, ".lock"))?;
-    let mut connection = connect(path).await?;
+    let held = Held::take(path, Backend::Sqlite)?;
+    opening::refuse_doubtful(path, &held)?;
+    let mut connection = connect(held.path()).await?;
     // A deleted channel's id is in use until its messages are gone. Text order is id order.
-    let largest: Option<String> = sqlx::query_scalar(
-        "SELECT max(id) FROM (
-            SELECT max(id) AS id FROM users
-            UNION ALL SELECT max(id) FROM channels
-            UNION ALL SELECT max(id) FROM categories
-            UNION ALL SELECT max(id) FROM messages
-            UNION ALL SELECT max(channel_id) FROM purges)",
-    )
+    let largest: Option<String> = sqlx::query_scalar(concat!(
+        "SELECT max(id) FROM (",
+        newest_ids!(),
+        " UNION ALL SELECT max(channel_id) FROM purges)"
+    ))
     .fetch_one(&mut connection)
     .await
     .map_err(|error| storage_error(attempt, error))?;
@@ -66,6 +64,7 @@ pub(in crate::storage) async fn lower_high_water(path: &Path) -> Result<Option<U
         .await
         .map_err(|error| storage_error(attempt, error))?;
     close(path, connection).await?;
+    opening::forget_newest(&held)?;
     drop(held);
     Ok(largest)
 }
@@ -93,12 +92,16 @@ async fn run(
 
 /// Moves everything from the log to the file: its size is the store's.
 async fn close(path: &Path, mut connection: SqliteConnection) -> Result<(), OpenError> {
+    opening::end_a_crashed(&mut connection).await.map_err(|error| open_error(path, error))?;
     run(path, &mut connection, "empty the log", "PRAGMA wal_checkpoint(TRUNCATE)").await?;
     connection.close().await.map_err(|error| open_error(path, error))
 }
 
-/// Records the largest id that is there. A file that has no table for it yet gets one at the next start.
+/// Records the largest id that is there, in place of a smaller one or of what is no id. A file that has no table for it yet
+/// gets one at the next start.
 async fn raise_high_water(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let attempt = "record the largest id";
+    let failed = |error| storage_error(attempt, error);
     let has_meta: Option<i64> = sqlx::query_scalar("SELECT 1 FROM sqlite_master WHERE name = 'meta'")
         .fetch_optional(&mut *connection)
         .await
@@ -106,11 +109,25 @@ async fn raise_high_water(path: &Path, connection: &mut SqliteConnection) -> Res
     if has_meta.is_none() {
         return Ok(());
     }
-    let statement = concat!(
-        "INSERT INTO meta (name, value) SELECT 'high_water_id', newest FROM (SELECT max(id) AS newest FROM (",
-        newest_ids!(),
-        ")) WHERE newest IS NOT NULL ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)"
-    );
-    sqlx::query(statement).execute(connection).await.map_err(|error| storage_error("record the largest id", error))?;
+    let recorded: Option<String> = sqlx::query_scalar("SELECT CAST(value AS TEXT) FROM meta WHERE name = ?")
+        .bind(HIGH_WATER)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let largest: Option<String> = sqlx::query_scalar(concat!("SELECT max(id) FROM (", newest_ids!(), ")"))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let id_of = |text: Option<String>| text.as_deref().and_then(parse_ulid);
+    let is_recorded = recorded.is_some();
+    let (recorded, largest) = (id_of(recorded), id_of(largest));
+    if recorded < largest {
+        let query = sqlx::query("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)");
+        let query = query.bind(HIGH_WATER).bind(largest.unwrap_or_default().to_string());
+        query.execute(connection).await.map_err(failed)?;
+    } else if is_recorded && recorded.is_none() {
+        let query = sqlx::query("DELETE FROM meta WHERE name = ?").bind(HIGH_WATER);
+        query.execute(connection).await.map_err(failed)?;
+    }
     Ok(())
 }

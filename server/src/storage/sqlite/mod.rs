@@ -3,9 +3,6 @@
 //! Durability: WAL with `synchronous=FULL` syncs the log at every commit, <https://www.sqlite.org/pragma.html#pragma_synchronous>.
 //! SQLite has no page checksums, so damage within a row goes unnoticed unless it breaks the file's structure.
 
-<<<<<<< HEAD
-mod challenges;
-=======
 /// The condition that a column holds an id as this program writes it.
 macro_rules! is_id {
     () => {
@@ -25,7 +22,7 @@ macro_rules! newest_ids {
         concat!("SELECT (SELECT id FROM ", $table, " WHERE ", is_id!(), " ORDER BY id DESC LIMIT 1) AS id")
     };
 }
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
+mod challenges;
 mod channels;
 mod checkpoint;
 pub(super) mod describe;
@@ -33,36 +30,38 @@ mod error;
 pub(super) mod inspect;
 pub(super) mod maintain;
 mod messages;
+pub(super) mod opening;
 mod reader;
+mod schema;
 mod sessions;
 mod sql;
 mod users;
 mod writer;
 
-use std::{
-    fs::{File, TryLockError},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection,
     migrate::{MigrateError, Migrator},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
 use ulid::Ulid;
 
 use self::{
-    error::{primary_code, storage_error},
+    error::{open_error, storage_error},
+    opening::Opening,
     reader::SqliteReader,
     writer::SqliteWriter,
 };
 use super::{
     Backend, Clock, LoginKey, OpenError, Storage, StorageError, Timestamp,
-    files::{self, beside, path_error},
-    front::{Front, Past, engine::Writer},
+    files::{
+        self,
+        descriptor::{InUse, Inode},
+        path_error,
+    },
+    front::{Front, Past, Room, engine::Writer},
     id::parse_ulid,
 };
 
@@ -80,8 +79,10 @@ const PROBED_AT: &str = "probed_at";
 
 /// The largest this program may let the write-ahead log stay between checkpoints.
 const WAL_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
-/// How much further it may grow before truncating it is tried again, while somebody's long read forbids it.
-const WAL_STEP_BYTES: u64 = 16 * 1024 * 1024;
+/// The part of that by which it may grow further before truncating it is tried again, while somebody's long read forbids it.
+const WAL_STEPS: u64 = 4;
+/// The shortest it is kept, on a disk without room for more.
+const SHORTEST_LOG_BYTES: u64 = 128 * 1024;
 /// How long writers may wait for the reads under way when the log is truncated.
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(20);
 /// How long to wait for another process (a backup, a shell) that holds SQLite's lock.
@@ -94,9 +95,11 @@ const CACHED_STATEMENTS: usize = 256;
 const CACHE_KIB: u32 = 16 * 1024;
 
 /// Opens the store in the SQLite file at `path`, creating and migrating it as needed.
-pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+pub(super) async fn open(path: &Path, room: Arc<Room>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
     let (writer, past) = open_own_writer(path).await?;
     let login_key = login_key(&mut *writer.connection().lock().await).await?;
+    let own = files::target(&files::kind::absolute(path)?);
+    let in_use = Inode::at(&own).map(InUse::begin).map_err(|error| path_error(path, &error))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(read_connections())
         .min_connections(1)
@@ -104,11 +107,11 @@ pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Arc<dyn S
         .max_lifetime(None)
         .test_before_acquire(false) // a local file does not hang up
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options(path).read_only(true))
+        .connect_with(options(&own).read_only(true))
         .await
         .map_err(|error| open_error(path, error))?;
-    let reader = SqliteReader::pooled(readers);
-    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, past, login_key, clock)?))
+    let reader = SqliteReader::pooled(readers, in_use);
+    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, past, login_key, room, clock)?))
 }
 
 /// The writing half of the store in the SQLite file at `path`, created and migrated as needed, and what the store remembers.
@@ -118,33 +121,29 @@ pub(super) async fn open_writer(path: &Path) -> Result<(Box<dyn Writer>, Past), 
 }
 
 async fn open_own_writer(path: &Path) -> Result<(SqliteWriter, Past), OpenError> {
-    let lock_path = lock_path(path);
-    // The lock comes before a look into the file: closing any descriptor of it would drop the POSIX locks that another
-    // store in this process holds on it, see "How To Corrupt An SQLite Database File", section 2.2.
-    let held = if lock_path.exists() { Some(lock(path, &lock_path)?) } else { None };
-    let has_content = files::prepare(path, Backend::Sqlite)?;
-    let held = match held {
-        Some(held) => held,
-        None => lock(path, &lock_path)?,
-    };
-    if has_content {
-        let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
+    let mut opening = Opening::begin(path)?;
+    let own = opening.path().to_owned();
+    if opening.has_content() {
+        let options = SqliteConnectOptions::new().filename(&own).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
         let mut connection = options.connect().await.map_err(|error| open_error(path, error))?;
         refuse_foreign_schema(path, &mut connection).await?;
+        if opening.was_noted() {
+            opening.refuse_what_is_behind(high_water(&mut connection).await?, path)?;
+        }
         // Closing the only connection also writes the whole log back and removes it. The server relies on that: after a
         // sync that failed, the next process reads from memory what the disk may not have, and would append to it.
         connection.close().await.map_err(|error| open_error(path, error))?;
     }
-    drop(files::create_private(path)?); // SQLite gives the log and its index the mode of the database file
-
-    let writing = options(path)
+    // SQLite gives the log and its index the mode of the database file, which is there by now.
+    let writing = options(&own)
         .pragma("wal_autocheckpoint", checkpoint::FALLBACK_PAGES.to_string())
         // The journal that undoes half a statement stays in memory: it has some pages per row of an INSERT.
         .pragma("temp_store", "memory");
     let mut connection = writing.connect().await.map_err(|error| open_error(path, error))?;
     migrate(path, &mut connection).await?;
     let past = Past { high_water: high_water(&mut connection).await?, last_seen: last_seen(&mut connection).await? };
-    Ok((SqliteWriter::for_file(connection, writing, path, held)?, past))
+    opening.settle(&mut connection, past.high_water).await?;
+    Ok((SqliteWriter::for_file(connection, writing, opening)?, past))
 }
 
 /// Opens an empty store in memory. One connection serves reads and writes: a second would see another database.
@@ -157,7 +156,15 @@ pub(super) async fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Stor
     let connection = Arc::new(Mutex::new(connection));
     let writer = SqliteWriter::in_memory(connection.clone());
     let reader = SqliteReader::shared(connection);
-    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, Past::default(), login_key, clock)?))
+    Ok(Arc::new(Front::start(
+        Backend::Sqlite,
+        Box::new(writer),
+        reader,
+        Past::default(),
+        login_key,
+        Room::unbounded(),
+        clock,
+    )?))
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -178,28 +185,18 @@ fn read_connections() -> u32 {
     std::thread::available_parallelism().map_or(4, |cores| cores.get() as u32).clamp(2, 16)
 }
 
-/// The file whose lock says that a server has the store in the file at `path`, whatever name that is called by.
-fn lock_path(path: &Path) -> PathBuf {
-    beside(&files::target(path), ".lock")
-}
-
-/// Makes sure that no other process has this store open: ids are given out in memory, by one process.
-pub(super) fn lock(path: &Path, lock_path: &Path) -> Result<File, OpenError> {
-    let file = files::create_private(lock_path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(OpenError::InUse { path: path.into(), holder: files::holder_of(lock_path) })
-        }
-        Err(TryLockError::Error(error)) => Err(path_error(lock_path, &error)),
-    }
-}
-
-/// Moves everything from the log of the store at `path`, which nobody has open, to its file.
+/// Moves everything from the log of the store at `path`, which nobody may have open, to its file. Also a shell that does
+/// nothing would write to that log later, whatever file is there by then.
 pub(super) async fn empty_the_log(path: &Path) -> Result<(), OpenError> {
-    let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).busy_timeout(BUSY_TIMEOUT);
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .locking_mode(SqliteLockingMode::Exclusive)
+        .busy_timeout(BUSY_TIMEOUT);
     let emptied = async {
         let mut connection = options.connect().await?;
+        // Nobody has it open; where it says so, its last opening ended in a crash.
+        opening::end_a_crashed(&mut connection).await?;
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
         connection.close().await
     };
@@ -299,21 +296,6 @@ async fn login_key(connection: &mut SqliteConnection) -> Result<LoginKey, Storag
     Ok(drawn)
 }
 
-fn open_error(path: &Path, error: sqlx::Error) -> OpenError {
-    if let sqlx::Error::Io(error) = &error {
-        return path_error(path, error);
-    }
-    match primary_code(&error) {
-        Some(5 | 6) => OpenError::InUse { path: path.into(), holder: files::holder_of(path) },
-        Some(8 | 14) => OpenError::Path {
-            path: path.into(),
-            problem: error.to_string(),
-            remedy: "Give the user that runs this program read and write access to the file and its directory",
-        },
-        _ => OpenError::Damaged { path: path.into(), problem: error.to_string(), remedy: error::REMEDY },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,7 +305,7 @@ mod tests {
     async fn connections_are_durable_and_hold_to_references() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
-        drop(files::create_private(&path).unwrap());
+        drop(std::fs::File::create(&path).unwrap());
         let mut connection = options(&path).connect().await.unwrap();
         for (pragma, expected) in [("PRAGMA synchronous", "2"), ("PRAGMA foreign_keys", "1")] {
             let value: i64 = sqlx::query_scalar(pragma).fetch_one(&mut connection).await.unwrap();

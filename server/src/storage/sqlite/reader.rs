@@ -12,6 +12,7 @@ use super::{ACQUIRE_TIMEOUT, challenges, channels, error::storage_error, message
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, Message, MessageId, MessagePage, SessionDigest, StorageError, User,
     UserId,
+    files::descriptor::InUse,
     front::engine::{Bounds, Page, Reader, StoredSession},
 };
 
@@ -28,7 +29,7 @@ pub(super) struct SqliteReader {
 
 enum Connections {
     /// Read-only connections beside the writer's.
-    Pooled(SqlitePool),
+    Pooled(SqlitePool, #[allow(dead_code)] InUse), // its end is what matters
     /// The writer's own: a second connection would not see a database in memory.
     Shared(Arc<Mutex<SqliteConnection>>),
 }
@@ -59,9 +60,9 @@ impl DerefMut for Lease {
 }
 
 impl SqliteReader {
-    pub(super) fn pooled(pool: SqlitePool) -> Self {
+    pub(super) fn pooled(pool: SqlitePool, in_use: InUse) -> Self {
         let others = pool.options().get_max_connections().saturating_sub(1).max(1);
-        Self { connections: Connections::Pooled(pool), lists: Semaphore::new(others as usize) }
+        Self { connections: Connections::Pooled(pool, in_use), lists: Semaphore::new(others as usize) }
     }
 
     pub(super) fn shared(connection: Arc<Mutex<SqliteConnection>>) -> Self {
@@ -70,7 +71,7 @@ impl SqliteReader {
 
     async fn lease(&self) -> Result<Lease, StorageError> {
         match &self.connections {
-            Connections::Pooled(pool) => pool
+            Connections::Pooled(pool, _) => pool
                 .acquire()
                 .await
                 .map(Lease::Pooled)
@@ -160,7 +161,7 @@ impl Reader for SqliteReader {
     }
 
     async fn close(&self) {
-        if let Connections::Pooled(pool) = &self.connections {
+        if let Connections::Pooled(pool, _) = &self.connections {
             pool.close().await;
         }
     }

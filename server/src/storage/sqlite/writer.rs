@@ -1,28 +1,25 @@
 //! Writes: one connection, one transaction per batch.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{runtime::Handle, sync::Mutex};
 use ulid::Ulid;
 
 use super::{
-    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, CLOSED_AT, HIGH_WATER, PROBED_AT, WAL_LIMIT_BYTES, WAL_STEP_BYTES, challenges,
-    channels,
+    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, HIGH_WATER, PROBED_AT, SHORTEST_LOG_BYTES, WAL_LIMIT_BYTES, WAL_STEPS,
+    challenges, channels,
     checkpoint::Checkpointer,
-    error::storage_error,
-    messages, sessions,
+    error::{is_full, storage_error},
+    messages,
+    opening::{self, Opening},
+    sessions,
     sql::{Reading, execute, key_list},
     users,
 };
 use crate::storage::{
-    Clock as _, Message, MessageId, SessionDigest, StorageError, SystemClock, UsedChallenge,
-    files::beside,
+    Message, MessageId, SessionDigest, StorageError, UsedChallenge,
+    files::{Presence, beside},
     front::engine::{Row, Rows, Staged, Wants, Write, Writer},
 };
 
@@ -53,21 +50,24 @@ pub(super) struct SqliteWriter {
 struct DatabaseFile {
     options: SqliteConnectOptions,
     wal: PathBuf,
-    /// Bytes of the log at which it is to be truncated.
-    log_due: u64,
+    /// Bytes that the disk has free.
+    free: u64,
+    /// Bytes of the log below which truncating it is not tried again, because a long read forbade it.
+    not_before: u64,
     /// The connection failed in a way that a rollback did not mend; the next batch opens another.
     broken: bool,
+    /// Since the last commit, everything was moved from the log to the file.
+    is_emptied: bool,
     checkpointer: Checkpointer,
-    /// Keeps other processes out while the store is open.
-    _lock: File,
+    /// Keeps others out; declared last, so that it ends after everything that has the file open.
+    opening: Opening,
 }
 
 impl SqliteWriter {
     pub(super) fn for_file(
         connection: SqliteConnection,
         options: SqliteConnectOptions,
-        path: &Path,
-        lock: File,
+        opening: Opening,
     ) -> Result<Self, StorageError> {
         let runtime = Handle::current();
         let checkpointer = Checkpointer::start(&runtime, options.clone())
@@ -78,10 +78,12 @@ impl SqliteWriter {
             file: Some(DatabaseFile {
                 checkpointer,
                 options,
-                wal: beside(path, "-wal"),
-                log_due: WAL_LIMIT_BYTES,
+                wal: beside(opening.path(), "-wal"),
+                free: u64::MAX,
+                not_before: 0,
                 broken: false,
-                _lock: lock,
+                is_emptied: false,
+                opening,
             }),
             runtime,
         })
@@ -107,6 +109,9 @@ impl Writer for SqliteWriter {
                     file.options.connect().await.map_err(|error| storage_error("reopen the database", error))?;
                 file.broken = false;
             }
+            if let Some(file) = file.as_mut() {
+                file.is_emptied = false;
+            }
             if *unfinished {
                 execute(&mut connection, "roll back a batch that panicked", sqlx::query("ROLLBACK")).await?;
             }
@@ -128,30 +133,70 @@ impl Writer for SqliteWriter {
         })
     }
 
+    fn note_free(&mut self, free: u64) {
+        if let Some(file) = &mut self.file {
+            file.free = free;
+        }
+    }
+
+    /// Moves the log to the file and gives its room back.
+    fn settle(&mut self) -> Result<(), StorageError> {
+        let Self { connection, runtime, file, .. } = self;
+        if file.is_none() {
+            return Ok(());
+        }
+        let truncated = runtime.block_on(async { truncate_the_log(&mut *connection.lock().await).await });
+        truncated.map(|_| ()).map_err(|error| storage_error("move the log to the file", error))
+    }
+
     fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError> {
         let Self { connection, runtime, .. } = self;
         runtime.block_on(async { store_fact(&mut *connection.lock().await, HIGH_WATER, &id.to_string()).await })
     }
 
+    fn presence(&self) -> Arc<Presence> {
+        self.file.as_ref().map_or_else(Arc::default, |file| file.opening.presence())
+    }
+
+    /// A log that has lost its name ends with this process, so what it has goes to the file, wherever that is.
+    fn rescue(&mut self) {
+        let Self { connection, runtime, file: Some(file), .. } = self else { return };
+        if !file.is_emptied {
+            let emptied = runtime.block_on(async { truncate_the_log(&mut *connection.lock().await).await });
+            file.is_emptied = emptied.unwrap_or(false); // tried again in a moment
+        }
+    }
+
+    fn note_newest(&mut self, newest: Ulid) {
+        if let Some(file) = &mut self.file {
+            file.opening.note_newest(newest);
+        }
+    }
+
     fn close(self: Box<Self>) -> Result<(), StorageError> {
         let Self { connection, runtime, file, .. } = *self;
+        // In memory the readers have the connection too.
+        let (Ok(connection), Some(file)) = (Arc::try_unwrap(connection), file) else { return Ok(()) };
+        let mut connection = connection.into_inner();
+        let DatabaseFile { checkpointer, opening, .. } = file;
         runtime.block_on(async {
-            let _lock = match file {
-                Some(DatabaseFile { checkpointer, _lock, .. }) => {
-                    checkpointer.stop();
-                    Some(_lock)
-                }
-                None => None,
-            };
-            match Arc::try_unwrap(connection) {
-                Ok(connection) => {
-                    let mut connection = connection.into_inner();
-                    // Only worth having: a full disk must not keep anybody from closing.
-                    let _ = store_fact(&mut connection, CLOSED_AT, &SystemClock.now().to_string()).await;
-                    connection.close().await.map_err(|error| storage_error("close the database", error))
-                }
-                Err(_in_memory) => Ok(()),
+            checkpointer.stop();
+            if !opening.may_remove_the_log() {
+                // SQLite would remove the file that somebody has put in the log's place. What this process has open ends
+                // with it, and so do its locks.
+                tracing::error!("the log was replaced while the store was open; it stays as it is");
+                std::mem::forget((connection, opening));
+                return Ok(());
             }
+            // Only worth having: a full disk must not keep anybody from closing.
+            let says_so = opening::end(&mut connection).await.is_ok();
+            if opening.presence().last_problem().is_some() {
+                // SQLite leaves the log of a file that has another name as it is, when it closes it.
+                let _ = truncate_the_log(&mut connection).await;
+            }
+            connection.close().await.map_err(|error| storage_error("close the database", error))?;
+            opening.closed(says_so);
+            Ok(())
         })
     }
 }
@@ -197,17 +242,12 @@ async fn begin(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows,
     if let Some((expired_at, at_most)) = wants.expired {
         sessions::load_expired(connection, expired_at, at_most, &mut rows).await?;
     }
-<<<<<<< HEAD
     challenges::load(connection, &wants.challenges, &mut rows).await?;
     if let Some((expired_at, at_most)) = wants.expired_challenges {
         challenges::load_expired(connection, expired_at, at_most, &mut rows).await?;
     }
-    if let Some(at_most) = wants.purge {
-        channels::load_purge(connection, at_most, &mut rows).await?;
-=======
     if let Some(step) = wants.purge {
         channels::load_purge(connection, step, &mut rows).await?;
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
     }
     Ok(rows)
 }
@@ -270,11 +310,8 @@ fn are_of_one_crowd(one: &Write, other: &Write) -> bool {
         (Write::Insert(Row::Message(_)), Write::Insert(Row::Message(_)))
             | (Write::PurgeMessage { .. }, Write::PurgeMessage { .. })
             | (Write::RemoveSession(_), Write::RemoveSession(_))
-<<<<<<< HEAD
             | (Write::ForgetChallenge(_), Write::ForgetChallenge(_))
-=======
             | (Write::SweepSession { .. }, Write::SweepSession { .. })
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
     )
 }
 
@@ -312,15 +349,11 @@ async fn store_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
             sessions::put(connection, session).await
         }
         Write::RemoveCategory(id) => channels::remove_category(connection, *id).await,
-<<<<<<< HEAD
-        Write::RemoveSession(digest) => sessions::remove(connection, [*digest]).await,
-        Write::UseChallenge(used) => challenges::put(connection, used).await,
-        Write::ForgetChallenge(used) => challenges::forget(connection, [*used]).await,
-=======
         Write::RemoveSession(digest) | Write::SweepSession { digest, .. } => {
             sessions::remove(connection, [*digest]).await
         }
->>>>>>> 87ec27c (One damaged row blocks no reclaiming and no sweep; two programs of different catalogues share a store; copies are whole or not there)
+        Write::UseChallenge(used) => challenges::put(connection, used).await,
+        Write::ForgetChallenge(used) => challenges::forget(connection, [*used]).await,
         Write::BeginPurge(id) => channels::begin_purge(connection, *id).await,
         Write::PurgeMessage { id, .. } => messages::remove(connection, [*id]).await,
         Write::EndPurge(id) => channels::end_purge(connection, *id).await,
@@ -338,17 +371,23 @@ pub(super) async fn store_fact(connection: &mut SqliteConnection, name: &str, va
 ///
 /// A read that takes minutes, such as a dump of the running store, is not waited for: writers would stand still. The log
 /// grows by a step, and truncating it is tried again.
+///
+/// Where the disk has little room, the log is kept so short that all of it fits into what is free, should all its pages be
+/// new to the file.
 async fn bound_the_log(connection: &mut SqliteConnection, file: &mut DatabaseFile) {
     let bytes = std::fs::metadata(&file.wal).map_or(0, |wal| wal.len());
-    if bytes <= file.log_due {
+    let limit = WAL_LIMIT_BYTES.min(file.free / 2).max(SHORTEST_LOG_BYTES);
+    if bytes <= limit.max(file.not_before) {
         return;
     }
-    file.log_due = match truncate_the_log(connection).await {
-        Ok(true) => WAL_LIMIT_BYTES,
-        Ok(false) => bytes + WAL_STEP_BYTES,
+    file.not_before = match truncate_the_log(connection).await {
+        Ok(true) => 0,
+        Ok(false) => bytes + limit / WAL_STEPS,
         Err(error) => {
-            tracing::warn!(%error, bytes, "the write-ahead log could not be truncated; it is tried again as it grows");
-            bytes + WAL_STEP_BYTES
+            if !is_full(&error) {
+                tracing::warn!(%error, bytes, "the write-ahead log could not be truncated; it is tried again as it grows");
+            }
+            bytes + limit / WAL_STEPS
         }
     };
 }
@@ -365,7 +404,10 @@ async fn truncate_the_log(connection: &mut SqliteConnection) -> Result<bool, sql
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        path::Path,
+    };
 
     use super::*;
     use crate::storage::{Timestamp, User};
@@ -382,7 +424,7 @@ mod tests {
             None => SqliteWriter::in_memory(Arc::new(Mutex::new(connection))),
             Some(path) => {
                 let options = SqliteConnectOptions::new().filename(path);
-                SqliteWriter::for_file(connection, options, path, tempfile::tempfile().unwrap()).unwrap()
+                SqliteWriter::for_file(connection, options, Opening::begin(path).unwrap()).unwrap()
             }
         }
     }

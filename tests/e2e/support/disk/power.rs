@@ -59,7 +59,8 @@ impl Dice {
 pub(crate) struct Image(BTreeMap<String, Option<Vec<u8>>>);
 
 impl Image {
-    /// What is in `directory`; without SQLite's index of the log, which no crash leaves in use.
+    /// What is in `directory`; without SQLite's index of the log, which no crash leaves in use, and the reserve, which holds
+    /// nothing.
     pub(crate) fn of(directory: &Path) -> Self {
         let mut image = Self::default();
         each_below(directory, directory, &mut |path, file| {
@@ -89,7 +90,7 @@ fn each_below(root: &Path, directory: &Path, visit: &mut impl FnMut(String, &Pat
         let file = entry.unwrap().path();
         let path = file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
         let is_socket = file.symlink_metadata().unwrap().file_type().is_socket();
-        if path.ends_with("-shm") || is_socket {
+        if path.ends_with("-shm") || path.ends_with(".reserve") || is_socket {
             continue;
         }
         visit(path, &file);

@@ -6,7 +6,7 @@ use decentcom_server::storage::{
     Backend, Category, CategoryId, Channel, ChannelId, LoginKey, Message, MessageId, MessagePage, SessionDigest,
     Storage, StorageError, SystemClock, Timestamp, User, UserId,
     front::{
-        Front, Past,
+        Front, Past, Room,
         engine::{Bounds, Page, Reader, Rows, Staged, StoredSession, Wants, Writer},
     },
     inspect::Row,
@@ -27,7 +27,7 @@ pub(super) fn store(dataset: Dataset) -> Result<Arc<dyn Storage>, Failure> {
     let page = (0..MESSAGES).map(|number| dataset.a_message(number)).collect();
     let held = Held { user: somebody, page };
     let (key, clock) = (LoginKey::from_bytes([0; 32]), Arc::new(SystemClock));
-    Ok(Arc::new(Front::start(Backend::Redb, Box::new(Nobody), held, Past::default(), key, clock)?))
+    Ok(Arc::new(Front::start(Backend::Redb, Box::new(Nobody), held, Past::default(), key, Room::unbounded(), clock)?))
 }
 
 struct Held {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     bench::results::{Line, Results, Workload, median},
-    show::one_line,
+    safe::one_line,
 };
 
 /// A difference smaller than this is none, however little the rounds varied.

@@ -18,7 +18,7 @@ use crate::{
         results::{Results, Subject},
         targets::verdicts,
     },
-    show::terminal_safe,
+    safe,
 };
 
 /// Gives the embedded results to whoever follows the link.
@@ -128,7 +128,7 @@ fn embedded(results: &Results) -> String {
 }
 
 fn shown(text: &str) -> Cow<'_, str> {
-    if text.is_empty() { "not known".into() } else { terminal_safe(text) }
+    if text.is_empty() { "not known".into() } else { safe::text(text) }
 }
 
 fn machine(results: &Results) -> Markup {
@@ -236,7 +236,7 @@ fn lines(group: &Group) -> Markup {
                 }
             } }
         }
-        @for (who, why) in &group.failures { p.failure { (who) ": " (terminal_safe(why)) } }
+        @for (who, why) in &group.failures { p.failure { (who) ": " (safe::text(why)) } }
     }
 }
 

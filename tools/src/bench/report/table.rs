@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     bench::{results::Results, targets::verdicts},
-    show::one_line,
+    safe::one_line,
 };
 
 /// Writes the results for somebody who sees `width` columns.
@@ -126,6 +126,6 @@ mod tests {
     fn nothing_that_a_failure_says_acts_on_the_terminal() {
         let mut results = sample::full();
         results.lines[0].failure = Some("\u{1b}[2Jgone".into());
-        assert!(text(&results, 200).contains("disk: FAILED: \\u{1b}[2Jgone"));
+        assert!(text(&results, 200).contains("disk: FAILED: \\u001b[2Jgone"));
     }
 }

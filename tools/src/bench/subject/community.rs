@@ -50,6 +50,7 @@ pub(in crate::bench) fn turn<T>(of: &[T], number: u64) -> Option<&T> {
 
 /// Opens a store as the server does by default.
 pub(in crate::bench) async fn open(backend: Backend, path: &Path) -> Result<Arc<dyn Storage>, Failure> {
-    let options = StorageOptions { backend, path: path.into(), redb: RedbOptions::default() };
+    let options =
+        StorageOptions { backend, path: path.into(), redb: RedbOptions::default(), min_free: Default::default() };
     Ok(storage::open(&options, Arc::new(SystemClock)).await?)
 }

@@ -1,12 +1,30 @@
 //! What every backend checks and prepares before its engine touches a file.
 
+//!
+//! ```text
+//!  kind.rs        names and things that can be no database
+//!  descriptor.rs  open files, and when they may be closed
+//!  held.rs        a file that this process has to itself; note.rs, what is noted beside it
+//!  presence.rs    whether the files of an open store are still there
+//!  filesystem.rs  where they lie
+//! ```
+
+pub(super) mod descriptor;
+pub(super) mod filesystem;
+pub(super) mod held;
+pub(super) mod kind;
+pub(super) mod note;
+mod presence;
+
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
+use self::descriptor::Descriptor;
+pub use self::presence::Presence;
 use super::{Backend, OpenError};
 
 /// Only the owner may read or write a database file.
@@ -26,22 +44,20 @@ const SIGNATURES: [(Backend, &[u8]); 2] = [(Backend::Sqlite, b"SQLite format 3\0
 /// Makes sure that `path` is, or can become, a file of `backend`: refuses directories and foreign files, and creates
 /// missing directories (0700). Answers whether the file has content.
 pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> {
-    let mut start = Vec::new();
-    let file = File::open(path);
-    match &file {
+    kind::check(path, backend)?;
+    let mut buffer = [0; 16];
+    let start = match Descriptor::read(path) {
         Ok(file) => {
-            if file.metadata().map_err(|error| path_error(path, &error))?.is_dir() {
-                return Err(path_error(path, &io::ErrorKind::IsADirectory.into()));
-            }
-            file.take(16).read_to_end(&mut start).map_err(|error| path_error(path, &error))?;
+            let length = file.read_at(0, &mut buffer).map_err(|error| path_error(path, &error))?;
+            buffer.get(..length).unwrap_or_default()
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let directory = directory_of(path);
             create_directories(directory).map_err(|error| path_error(directory, &error))?;
             return Ok(false);
         }
-        Err(error) => return Err(path_error(path, error)),
-    }
+        Err(error) => return Err(path_error(path, &error)),
+    };
     if start.is_empty() {
         return Ok(false);
     }
@@ -59,7 +75,7 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
         // A power loss tore the first page that was ever written; SQLite takes it back with the journal.
         None if backend == Backend::Sqlite
             && start.iter().all(|byte| *byte == 0)
-            && beside(path, "-journal").exists() =>
+            && beside(&target(path), "-journal").exists() =>
         {
             Ok(true)
         }
@@ -76,6 +92,7 @@ pub(super) fn prepare(path: &Path, backend: Backend) -> Result<bool, OpenError> 
 
 /// Makes sure that `path` is a file of `backend` with content, and creates nothing.
 pub(super) fn require(path: &Path, backend: Backend) -> Result<(), OpenError> {
+    kind::check(path, backend)?;
     fs::metadata(path).map_err(|error| path_error(path, &error))?;
     if prepare(path, backend)? {
         return Ok(());
@@ -110,27 +127,8 @@ fn create_directories(directory: &Path) -> io::Result<()> {
 }
 
 /// Puts the names in a directory on disk.
-fn sync_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
-}
-
-/// Opens `path` for writing, creating it empty (0600) if it is missing; a new name is on disk when this returns.
-pub(super) fn create_private(path: &Path) -> Result<File, OpenError> {
-    // An empty file does not count: it may be left by a start that ended before its name was on disk.
-    let existed = path.metadata().is_ok_and(|file| file.len() > 0);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(FILE_MODE)
-        .open(path)
-        .map_err(|error| path_error(path, &error))?;
-    if !existed {
-        let directory = directory_of(path);
-        sync_directory(directory).map_err(|error| path_error(directory, &error))?;
-    }
-    Ok(file)
 }
 
 /// `path` with `suffix` after its whole name.
@@ -145,12 +143,16 @@ pub(super) fn holder_of(path: &Path) -> Option<String> {
     let inode = std::fs::metadata(path).ok()?.ino();
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     // `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`, see proc_locks(5); locks of open files name no process.
-    let process = locks.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        let process: u32 = words.nth(4)?.parse().ok()?;
-        let held: u64 = words.next()?.rsplit(':').next()?.parse().ok()?;
-        (held == inode).then_some(process)
-    });
+    let find = |kind: &str| {
+        locks.lines().find_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [_, found, _, _, process, file, ..] = words.as_slice() else { return None };
+            let held: u64 = file.rsplit(':').next()?.parse().ok()?;
+            (held == inode && found.starts_with(kind)).then_some(process.parse::<u32>().ok()).flatten()
+        })
+    };
+    // Those who only read an SQLite file have locks of the other kind on it.
+    let process = find("FLOCK").or_else(|| find(""));
     let process = process.or_else(|| who_has_open(path))?;
     let program = std::fs::read_link(format!("/proc/{process}/exe")).ok();
     Some(match program.as_deref().and_then(Path::file_name) {
@@ -184,19 +186,20 @@ pub(super) fn keep_copy(path: &Path, suffixes: &[&str]) -> Result<PathBuf, OpenE
         copy = beside(path, &format!(".before-repair-{number}"));
         number += 1;
     }
+    // Under names of their own until all are whole: half a copy is nobody's backup.
     let partial = beside(path, ".before-repair.partial");
-    let clear = || suffixes.iter().for_each(|suffix| drop(std::fs::remove_file(beside(&partial, suffix))));
+    let clear = || suffixes.iter().for_each(|suffix| drop(fs::remove_file(beside(&partial, suffix))));
     clear(); // what was cut short
-    let there: Vec<&str> = suffixes.iter().copied().filter(|suffix| beside(path, suffix).exists()).collect();
-    let written = there.iter().try_for_each(|suffix| {
+    let there: Vec<_> = suffixes.iter().filter(|suffix| beside(path, suffix).exists()).collect();
+    let copied = there.iter().try_for_each(|suffix| {
         let to = beside(&partial, suffix);
-        let copied = std::fs::copy(beside(path, suffix), &to).and_then(|_| File::open(&to)?.sync_all());
+        let copied = Descriptor::read(&beside(path, suffix)).and_then(|from| from.copy_to(&to));
         copied.map_err(|error| path_error(&to, &error))
     });
-    if written.is_err() {
-        clear(); // half a copy is worth nothing, and takes space that may be what is missing
+    if copied.is_err() {
+        clear(); // it takes space that may be what is missing
     }
-    written?;
+    copied?;
     // The store's own name comes last.
     for suffix in there.iter().rev() {
         let to = beside(&copy, suffix);
@@ -241,10 +244,17 @@ pub(super) fn path_error(path: &Path, error: &io::Error) -> OpenError {
             "Name a file, not a directory, in `database_path`"
         }
         Kind::StorageFull | Kind::QuotaExceeded => "Free some disk space",
+        Kind::FileTooLarge => "Raise the limit on file sizes (ulimit -f)",
+        Kind::OutOfMemory => "Give this program more memory, or stop others",
+        Kind::InvalidFilename => "Choose a shorter name",
         _ => "Check `database_path` in [storage] and the disk it names",
     };
     let problem = match error.kind() {
         Kind::IsADirectory => "it is a directory".into(),
+        Kind::StorageFull => "the disk is full".into(),
+        Kind::QuotaExceeded => "the quota on the disk is used up".into(),
+        Kind::OutOfMemory => "the system has no memory left".into(),
+        Kind::InvalidFilename => "the name is too long".into(),
         _ => error.to_string(),
     };
     OpenError::Path { path: path.into(), problem, remedy }
@@ -253,6 +263,27 @@ pub(super) fn path_error(path: &Path, error: &io::Error) -> OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_copy_that_fails_half_way_nothing_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        fs::write(&store, "x").unwrap();
+        fs::create_dir(beside(&store, "-wal")).unwrap(); // cannot be copied like a file
+        assert!(keep_copy(&store, &["", "-wal"]).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+        fs::remove_dir(beside(&store, "-wal")).unwrap();
+        fs::write(beside(&store, "-wal"), "y").unwrap();
+        for name in ["store.before-repair", "store.before-repair-2"] {
+            let copy = keep_copy(&store, &["", "-wal"]).unwrap();
+            assert_eq!(copy, directory.path().join(name));
+            assert_eq!(
+                (fs::read(&copy).unwrap(), fs::read(beside(&copy, "-wal")).unwrap()),
+                (b"x".into(), b"y".into())
+            );
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 6);
+    }
 
     #[test]
     fn every_name_of_a_file_has_the_same_target() {
