@@ -196,14 +196,21 @@ impl Keeper {
     /// Looks at the disk: begins or ends the mode, if it is time to.
     pub(super) fn look(&mut self, writer: &mut dyn Writer) {
         self.next_look = Instant::now() + LOOK_INTERVAL;
-        let Some(look) = self.room.look() else { return };
+        let Some(look) = self.room.look() else {
+            // Nobody can tell; only another try can.
+            let is_due = |refused: Refused| Instant::now() >= refused.next_try;
+            if self.full.as_ref().is_some_and(|full| full.refused.is_none_or(is_due)) {
+                self.leave("unknown".into());
+            }
+            return;
+        };
         writer.note_free(look.free);
         match &self.full {
             None if look.is_short() || self.room.was_pressed.swap(false, Ordering::AcqRel) => self.enter(writer),
             None => self.keep_the_reserve(&look),
             Some(full) => {
                 if self.is_over(full, &look) {
-                    self.leave(&look);
+                    self.leave(in_words(look.free));
                 } else if look.free < look.reserve {
                     self.release_reserve();
                 }
@@ -221,6 +228,10 @@ impl Keeper {
     /// A commit found no room. Gives back the reserve and has the engine put things in order; answers whether that made some.
     /// Once in a while it happens though the disk seems to have room, and the next commit finds it.
     pub(super) fn refused(&mut self, writer: &mut dyn Writer) -> bool {
+        if self.room.disk.is_none() {
+            self.settle(writer);
+            return false;
+        }
         let was_full = self.is_full();
         let seems_to_have_room = self.room.look().is_some_and(|look| look.free >= wanted(&look, self.has_reserve()));
         let is_doubted = self.doubted.is_some_and(|when| when.elapsed() < LATEST_TRY);
@@ -306,14 +317,14 @@ impl Keeper {
         look.free >= wanted(look, self.has_reserve()) && full.refused.is_none_or(has_more)
     }
 
-    fn leave(&mut self, look: &Look) {
+    fn leave(&mut self, free: String) {
         if self.room.disk.as_ref().is_some_and(|disk| !disk.take_reserve()) {
             return; // there is not as much as it seemed
         }
         let pause = self.full.take().and_then(|full| full.refused).map_or(FIRST_TRY, |refused| refused.pause);
         self.left = Some((Instant::now(), pause));
         self.room.set_full(false);
-        tracing::info!(free = %in_words(look.free), "the disk has room again: changes are taken");
+        tracing::info!(%free, "the disk has room again: changes are taken");
     }
 }
 

@@ -362,6 +362,8 @@ struct FakeDisk(Arc<(AtomicU64, AtomicBool)>);
 
 const MIN_FREE: u64 = 1000;
 const RESERVE: u64 = 200;
+/// What a disk that tells nothing has.
+const UNKNOWN: u64 = u64::MAX;
 
 impl FakeDisk {
     fn with(free: u64) -> Self {
@@ -373,23 +375,29 @@ impl FakeDisk {
     fn set_free(&self, free: u64) {
         self.0.0.store(free, SeqCst);
     }
+
+    fn change_free(&self, by: i64) {
+        let changed = |free| (free != UNKNOWN).then(|| u64::saturating_add_signed(free, by));
+        let _ = self.0.0.fetch_update(SeqCst, SeqCst, changed);
+    }
 }
 
 impl Disk for FakeDisk {
     fn look(&self) -> Option<Look> {
-        Some(Look { free: self.0.0.load(SeqCst), min_free: MIN_FREE, reserve: RESERVE })
+        let free = self.0.0.load(SeqCst);
+        (free != UNKNOWN).then_some(Look { free, min_free: MIN_FREE, reserve: RESERVE })
     }
     fn has_reserve(&self) -> bool {
         self.0.1.load(SeqCst)
     }
     fn release_reserve(&self) -> bool {
         let had = self.0.1.swap(false, SeqCst);
-        self.0.0.fetch_add(if had { RESERVE } else { 0 }, SeqCst);
+        self.change_free(if had { RESERVE as i64 } else { 0 });
         had
     }
     fn take_reserve(&self) -> bool {
         if !self.0.1.swap(true, SeqCst) {
-            self.0.0.fetch_sub(RESERVE, SeqCst);
+            self.change_free(-(RESERVE as i64));
         }
         true
     }
@@ -449,6 +457,18 @@ async fn one_commit_without_room_costs_its_callers_and_a_second_one_begins_the_m
     let refused = store.create_message(SOME_ID, SOME_ID, "four").await;
     assert!(matches!(refused, Err(StorageError::Full { .. })), "a quota, say, shows in nothing else: {refused:?}");
     takes_posts_again(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_tells_nothing_is_tried_again() {
+    let (store, controls) = a_store_in(Room::on(FakeDisk::with(UNKNOWN)));
+    controls.full.store(1, SeqCst);
+    for text in ["one", "two"] {
+        let refused = store.create_message(SOME_ID, SOME_ID, text).await;
+        assert!(matches!(refused, Err(StorageError::Full { .. })), "{refused:?}");
+    }
+    takes_posts_again(&store).await;
+    assert!(store.condition().is_well());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -28,6 +28,7 @@ mod checkpoint;
 pub(super) mod describe;
 mod error;
 pub(super) mod inspect;
+mod log;
 pub(super) mod maintain;
 mod messages;
 pub(super) mod opening;

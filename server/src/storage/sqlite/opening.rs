@@ -35,6 +35,7 @@ use ulid::Ulid;
 use super::{
     CLOSED_AT,
     error::{code, primary_code, storage_error},
+    log::Frames,
 };
 use crate::storage::{
     Backend, Clock as _, OpenError, SystemClock,
@@ -300,7 +301,7 @@ impl Header {
 }
 
 /// Four bytes, big-endian.
-fn number(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
@@ -315,35 +316,25 @@ enum Log {
 }
 
 impl Log {
-    /// <https://www.sqlite.org/fileformat.html>, 4.1.
+    /// Reads it as SQLite would: up to the last commit that is whole. What lies behind that may be anything, as after a power
+    /// loss: the header of a frame without its page, pages of a log that was there before.
     fn of(path: &Path) -> io::Result<Self> {
-        const LOG_HEADER: usize = 32;
-        const FRAME_HEADER: usize = 24;
-        const MAGIC: u32 = 0x377f_0682; // or that and 1
-        let log = match Descriptor::read(path) {
-            Ok(log) => log,
+        let file = match Descriptor::read(path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Missing),
             Err(error) => return Err(error),
         };
-        let mut header = [0; LOG_HEADER];
-        if log.read_at(0, &mut header)? < LOG_HEADER || number(&header, 0) & !1 != MAGIC {
-            return Ok(Self::Empty);
-        }
-        let salts = (number(&header, 16), number(&header, 20));
-        let step = FRAME_HEADER as u64 + u64::from(number(&header, 8));
-        let mut found = Self::Empty;
-        let (mut at, mut newest) = (LOG_HEADER as u64, None);
-        let mut frame = [0; FRAME_HEADER + HEADER];
-        while log.read_at(at, &mut frame)? == frame.len() && (number(&frame, 8), number(&frame, 12)) == salts {
-            if number(&frame, 0) == 1 {
-                newest = frame.get(FRAME_HEADER..).map(|page| Header::parse(page).tag);
+        let Some(mut frames) = Frames::of(&file)? else { return Ok(Self::Empty) };
+        let (mut log, mut named) = (Self::Empty, None);
+        while let Some(frame) = frames.next_frame()? {
+            if frame.page == 1 {
+                named = Some(Header::parse(frame.content).tag);
             }
-            if number(&frame, 4) > 0 {
-                found = Self::Filled(newest); // the last frame of a commit
+            if frame.ends_a_commit {
+                log = Self::Filled(named);
             }
-            at += step;
         }
-        Ok(found)
+        Ok(log)
     }
 }
 

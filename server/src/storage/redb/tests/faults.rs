@@ -257,7 +257,7 @@ async fn full_for_a_while(mut run: Run, fault: Fault) {
         );
         if answer.is_err() {
             refused += 1;
-            first_refused.get_or_insert(call);
+            first_refused.get_or_insert((call, caller.called_at));
         }
         look(&*store, disk, caller).await;
     }
@@ -266,8 +266,9 @@ async fn full_for_a_while(mut run: Run, fault: Fault) {
     until_it_works(&*store).await;
     // None of the calls that were refused is there, and all the others are; but the disk may have become full when all of the
     // first one was stored, and redb went on to tidy up.
-    if let Some(call) = first_refused {
+    if let Some((call, called_at)) = first_refused {
         let found = caller.read(&*store).await.unwrap();
+        caller.called_at = called_at;
         caller.settle(&call, &found);
     }
     assert_eq!(caller.read(&*store).await.unwrap(), caller.owed);
