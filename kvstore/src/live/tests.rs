@@ -182,6 +182,30 @@ fn a_store_that_stops_in_the_middle_of_a_scan_ends_it_with_an_error() {
     drop(Options::default().open(&path, &SCHEMA).unwrap());
 }
 
+/// Its end of the socket takes in what fits; all of that moment's pages would wait with the rest.
+#[test]
+fn a_reader_that_sleeps_is_hung_up_on_and_holds_no_moment() {
+    use std::io::{Read as _, Write as _};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = a_store(&path);
+    let moment = Arc::downgrade(&store.snapshot().unwrap());
+    let _server = LiveServer::start(store.clone(), &path, "a test".into()).unwrap();
+    let (_directory, short) = short_name(&socket_path(&path)).unwrap();
+    let mut sleeping = std::os::unix::net::UnixStream::connect(short).unwrap();
+    sleeping.write_all(&[1, 0, 0, 0, 5]).unwrap(); // Spool
+    sleeping.read_exact(&mut [0; 5]).unwrap(); // that it follows
+    add(&store, 2500..2501);
+    assert!(moment.upgrade().is_some(), "it reads that moment, and gets no further");
+    let began = std::time::Instant::now();
+    while moment.upgrade().is_some() {
+        assert!(began.elapsed().as_secs() < 60, "the moment is held for a reader that sleeps");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    // Nobody is at the other end any more.
+    assert!((0..100).any(|_| sleeping.write_all(&[0]).is_err()));
+}
+
 #[test]
 fn a_reader_that_breaks_the_conversation_off_harms_nobody() {
     let directory = tempfile::tempdir().unwrap();

@@ -7,6 +7,9 @@
 //! | `decentcom_storage_queue_commands` | commands waiting to be committed |
 //! | `decentcom_storage_batch_commands` | histogram of commands per commit |
 //! | `decentcom_storage_commit_seconds` | histogram of the time a commit takes |
+//! | `decentcom_storage_reclaim_channels` | deleted channels that still have messages in the file |
+//! | `decentcom_storage_reclaimed_messages_total` | messages of deleted channels reclaimed |
+//! | `decentcom_storage_reclaim_failures_total` | reclaiming steps that failed; they are tried again |
 //! | `decentcom_storage_newest_pages_total` | newest pages of channels asked for, by whether they were held in memory |
 //! | `decentcom_gateway_sockets` | open WebSockets |
 //! | `decentcom_gateway_closed_total` | WebSockets closed by the server, by close code |
