@@ -61,6 +61,7 @@ settings! {
     "network.shutdown_grace" => a_stop_waits_no_longer, refused &["'x'", "3"];
     "storage.backend" => the_backend_is_that_one, refused &["'oracle'", "''", "1"];
     "storage.database_path" => the_database_is_there, refused &["''", "1"];
+    "storage.min_free" => so_much_of_the_disk_is_left_free, refused &["'much'", "-1", "[]"];
     "storage.redb.cache_mib" => more_of_the_file_is_held_in_memory, refused &["0", "1048577", "'1'"];
     "storage.redb.quick_repair" => a_start_after_a_crash_checks_no_file, refused &["1", "'yes'"];
     "storage.redb.inspection_socket" => tools_may_look_in_or_not, refused &["0", "'no'"];
@@ -252,7 +253,7 @@ async fn a_stop_waits_no_longer() {
     for (grace, least, most) in [("0s", 0, 4), ("5s", 5, 25)] {
         let (_directory, server) = with("NETWORK__SHUTDOWN_GRACE", grace);
         let mut half = server.dial().await;
-        half.write_all(HEALTH[..20].as_bytes()).await.unwrap();
+        half.write_all(&HEALTH.as_bytes()[..20]).await.unwrap();
         // What is sent later on another connection is answered, so the server has met the first.
         assert_eq!(exchange(&mut server.dial().await, HEALTH).await, "HTTP/1.1 200 OK");
         let mut body = server.dial().await;
@@ -279,6 +280,20 @@ async fn the_database_is_there() {
     server.log_in(1).await;
     assert!(directory.path().join("elsewhere/deeper/mine.db").is_file());
     assert!(!directory.path().join("data").exists());
+}
+
+async fn so_much_of_the_disk_is_left_free() {
+    const MORE_THAN_ANY_DISK_HAS: &str = "100000000";
+    let (directory, server) = with_more("sqlite", &[("STORAGE__MIN_FREE", "0")]);
+    let user = server.log_in(1).await;
+    let channel = user.channel("general").await;
+    user.post(&channel, "there is room").await;
+    stop(server).await;
+    let server = at(directory.path(), "sqlite", &[("STORAGE__MIN_FREE", MORE_THAN_ANY_DISK_HAS)]);
+    let path = format!("/channels/{channel}/messages");
+    let refused = user.at(&server).call(Method::POST, &path, json!({ "content": "there is none" })).await;
+    assert_eq!(refused.0, StatusCode::INSUFFICIENT_STORAGE, "{}", refused.1);
+    assert_eq!(user.at(&server).history(&channel, 50).await.len(), 1);
 }
 
 /// Bytes that the process has read from files since it began.
@@ -622,16 +637,19 @@ async fn lines_are_of_that_form() {
 async fn logging_to_a_file(directory: &Path, settings: &[(&str, &str)]) -> (std::process::Child, String) {
     let mut command = program(directory);
     command.env("DECENTCOM_NETWORK__BIND_ADDRESS", "127.0.0.1:0").env("DECENTCOM_LOGGING__FILE", "log");
-    let process = command.envs(settings.iter().copied()).spawn().unwrap();
+    let mut process = command.envs(settings.iter().copied()).spawn().unwrap();
     let began = Instant::now();
     loop {
         let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
-        if let Some((_, rest)) = log.split_once("listening on http://") {
-            if let Some((address, _)) = rest.split_once('\n') {
-                return (process, format!("http://{}", address.trim()));
-            }
+        let said = log.split_once("listening on http://").and_then(|(_, rest)| rest.split_once('\n'));
+        if let Some((address, _)) = said {
+            return (process, format!("http://{}", address.trim()));
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "it never says that it listens: {log}");
+        if began.elapsed() > Duration::from_secs(30) {
+            process.kill().unwrap();
+            process.wait().unwrap();
+            panic!("it never says that it listens: {log}");
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
