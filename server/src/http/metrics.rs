@@ -20,6 +20,7 @@
 //! | `decentcom_in_flight_bytes` | bytes of answers and requests on their way, as charged to `in_flight_mib` |
 //! | `decentcom_in_flight_refused_total` | requests answered 503 because no room came free |
 //! | `decentcom_rate_limited_total` | requests answered 429, by limit |
+//! | `decentcom_log_lines_lost_total` | lines of the log that nobody took in time, see `program/lines.rs` |
 //! | `decentcom_sessions_swept_total` | expired sessions removed |
 //! | `decentcom_storage_full` | 1 while changes are refused for lack of room on the disk, else 0 |
 //! | `decentcom_storage_free_bytes` | bytes of the database's disk that the server may still use |
