@@ -3,9 +3,10 @@
 //!
 //! ```text
 //!            a commit found no room, or less than `min_free` is left
-//!  taking ─────────────────────────────────────────────────────────────> full: the engine puts its files in order
-//!    ^                                                                     │
-//!    └──────── room again: the reserve is taken again <── looked every second
+//!            even when the engine has put its files in order
+//!  taking ────────────────────────────────────────────────────────────────> full
+//!    ^                                                                        │
+//!    └──────── room again: the reserve is taken again <── looked every second ┘
 //! ```
 //!
 //! The reserve is given back when a commit finds no room, and not before: whoever else fills the disk would have it.
@@ -208,7 +209,8 @@ impl Keeper {
         };
         writer.note_free(look.free);
         match &self.full {
-            None if look.is_short() || self.room.was_pressed.swap(false, Ordering::AcqRel) => self.enter(writer),
+            None if self.room.was_pressed.swap(false, Ordering::AcqRel) => self.enter(writer),
+            None if look.is_short() && !self.finds_room_in_the_store(writer) => self.enter(writer),
             None => self.keep_the_reserve(&look),
             Some(full) if self.is_over(full, &look) => self.leave(in_words(look.free)),
             Some(_) => {}
@@ -279,6 +281,12 @@ impl Keeper {
             );
         }
         self.settle(writer);
+    }
+
+    /// A mode that only its own tidying up would end does not begin.
+    fn finds_room_in_the_store(&self, writer: &mut dyn Writer) -> bool {
+        self.settle(writer);
+        self.room.look().is_none_or(|look| look.free >= wanted(&look, self.has_reserve()))
     }
 
     fn settle(&self, writer: &mut dyn Writer) {
