@@ -3,10 +3,13 @@
 //!
 //! ```text
 //!            a commit found no room, or less than `min_free` is left
-//!  taking ─────────────────────────────────────────────────────────────> full: the reserve is given back when it is needed,
-//!    ^                                                                     │    the engine puts its files in order
-//!    └──────── room again: the reserve is taken again <── looked every second
+//!            even when the engine has put its files in order
+//!  taking ────────────────────────────────────────────────────────────────> full
+//!    ^                                                                        │
+//!    └──────── room again: the reserve is taken again <── looked every second ┘
 //! ```
+//!
+//! The reserve is given back when a commit finds no room, and not before: whoever else fills the disk would have it.
 //!
 //! The commit thread's [`Keeper`] decides; everybody else sees the [`Room`].
 
@@ -206,15 +209,11 @@ impl Keeper {
         };
         writer.note_free(look.free);
         match &self.full {
-            None if look.is_short() || self.room.was_pressed.swap(false, Ordering::AcqRel) => self.enter(writer),
+            None if self.room.was_pressed.swap(false, Ordering::AcqRel) => self.enter(writer),
+            None if look.is_short() && !self.finds_room_in_the_store(writer) => self.enter(writer),
             None => self.keep_the_reserve(&look),
-            Some(full) => {
-                if self.is_over(full, &look) {
-                    self.leave(in_words(look.free));
-                } else if look.free < look.reserve {
-                    self.release_reserve();
-                }
-            }
+            Some(full) if self.is_over(full, &look) => self.leave(in_words(look.free)),
+            Some(_) => {}
         }
     }
 
@@ -281,10 +280,13 @@ impl Keeper {
                 "the disk is full; free some space: until then changes are refused (507), reads, log-outs and deletions go on"
             );
         }
-        if look.is_some_and(|look| look.free < look.reserve) {
-            self.release_reserve();
-        }
         self.settle(writer);
+    }
+
+    /// A mode that only its own tidying up would end does not begin.
+    fn finds_room_in_the_store(&self, writer: &mut dyn Writer) -> bool {
+        self.settle(writer);
+        self.room.look().is_none_or(|look| look.free >= wanted(&look, self.has_reserve()))
     }
 
     fn settle(&self, writer: &mut dyn Writer) {

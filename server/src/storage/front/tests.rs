@@ -433,8 +433,13 @@ async fn while_the_disk_is_full_only_what_frees_room_is_taken_and_the_engine_hea
     store.delete_session("nobody's").await.unwrap();
     assert_eq!(controls.commits.lock().unwrap().len(), commits + 1);
 
-    disk.set_free(RESERVE - 1);
-    until(|| !disk.has_reserve()).await;
+    disk.set_free(0);
+    tokio::time::sleep(Duration::from_millis(1500)).await; // it looks
+    assert!(disk.has_reserve(), "whoever fills the disk would have it");
+    controls.messages.lock().unwrap().insert(MessageId::parse(SOME_ID).unwrap(), a_message());
+    controls.full.store(1, SeqCst);
+    store.delete_message(SOME_ID).await.unwrap();
+    assert!(!disk.has_reserve(), "now it was needed");
     disk.set_free(MIN_FREE + RESERVE);
     tokio::time::sleep(Duration::from_millis(1500)).await; // it looks, and finds too little for what it had before
     assert!(!store.condition().is_well());

@@ -28,7 +28,6 @@ mod checkpoint;
 pub(super) mod describe;
 mod error;
 pub(super) mod inspect;
-mod log;
 pub(super) mod maintain;
 mod messages;
 pub(super) mod opening;
@@ -37,6 +36,7 @@ mod schema;
 mod sessions;
 mod sql;
 mod users;
+mod wal;
 mod writer;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -35,7 +35,7 @@ use ulid::Ulid;
 use super::{
     CLOSED_AT,
     error::{code, primary_code, storage_error},
-    log::Frames,
+    wal::{Frames, number},
 };
 use crate::storage::{
     Backend, Clock as _, OpenError, SystemClock,
@@ -299,11 +299,6 @@ impl Header {
         let is_of_sqlites_making = bytes.get(WRITE_VERSION) == Some(&1) || number(bytes, SCHEMA_COOKIE) == 1;
         Self { exists: true, tag: version >> 1, is_open: version & 1 == 1, is_of_sqlites_making }
     }
-}
-
-/// Four bytes, big-endian.
-pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
 /// The write-ahead log beside a file.

@@ -71,7 +71,7 @@ pub(super) struct Caller {
     random: Random,
     number: usize,
     /// What the clock said at the last call: whoever looks later for what became of it may have moved the clock.
-    pub(super) called_at: Timestamp,
+    called_at: Timestamp,
     /// What the store owes this caller.
     pub(super) owed: Contents,
     seen: Seen,

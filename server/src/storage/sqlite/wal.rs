@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::opening::number;
 use crate::storage::files::descriptor::Descriptor;
 
 /// The log's first four bytes; the last bit says in which order of bytes its checksums are made.
@@ -68,6 +67,11 @@ impl<'a> Frames<'a> {
         self.at += self.frame.len() as u64;
         Ok(Some(Frame { page: number(header, 0), ends_a_commit: number(header, 4) > 0, content }))
     }
+}
+
+/// Four bytes, big-endian, as all numbers of SQLite's files are.
+pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
 /// The checksum of everything so far.
