@@ -51,7 +51,8 @@ pub enum Change {
 /// Why [`ChangeFeed::next`] has no change to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FeedError {
-    /// The subscriber was too slow and this many changes were dropped for it; the next call goes on after the gap.
+    /// The subscriber was too slow, and at least this many changes up to now were dropped for it. The next call goes on with
+    /// what is committed after this one, so whoever then reads the store anew misses nothing and has all the time for it.
     #[error("the subscriber fell behind and missed {0} changes")]
     Lagged(u64),
     /// The store is closed and everything has been delivered.
@@ -74,8 +75,37 @@ impl ChangeFeed {
     /// The next change, as soon as there is one.
     pub async fn next(&mut self) -> Result<Change, FeedError> {
         self.0.recv().await.map_err(|error| match error {
-            broadcast::error::RecvError::Lagged(missed) => FeedError::Lagged(missed),
+            broadcast::error::RecvError::Lagged(missed) => {
+                let held = self.0.len() as u64;
+                self.0 = self.0.resubscribe();
+                FeedError::Lagged(missed.saturating_add(held))
+            }
             broadcast::error::RecvError::Closed => FeedError::Closed,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a_change() -> Change {
+        Change::CategoryDeleted(CategoryId::from(ulid::Ulid(1)))
+    }
+
+    #[tokio::test]
+    async fn after_a_gap_there_is_room_again_for_as_many_changes_as_before() {
+        let (sender, receiver) = broadcast::channel(4);
+        let mut feed = ChangeFeed::from(receiver);
+        for _ in 0..10 {
+            sender.send(a_change()).unwrap();
+        }
+        assert_eq!(feed.next().await.unwrap_err(), FeedError::Lagged(10));
+        for _ in 0..4 {
+            sender.send(a_change()).unwrap();
+        }
+        for _ in 0..4 {
+            feed.next().await.unwrap();
+        }
     }
 }
