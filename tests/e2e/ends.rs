@@ -102,27 +102,28 @@ async fn a_flood_of_changes_closes_every_socket_rather_than_leave_one_with_a_gap
     }
     // Whoever comes back hears what comes next, once the flood is over.
     let began = Instant::now();
-    loop {
-        assert!(began.elapsed() < Duration::from_secs(60), "nobody hears anything any more");
-        let mut back = server.connect(&user.token).await;
-        back.say("SUBSCRIBE", json!({ "channel_id": general, "ack": true })).await;
-        if !hears_of(&mut back, "SUBSCRIBED").await {
-            continue;
-        }
-        user.post(&general, "and on it goes").await;
-        if hears_of(&mut back, "MESSAGE_CREATE").await {
-            return;
-        }
+    let mut closed_with = Vec::new();
+    while let Err(code) = hears_a_new_post(&server, &user, &general).await {
+        closed_with.push(code);
+        assert!(began.elapsed() < Duration::from_secs(60), "nobody hears anything any more: {closed_with:?}\n{}", server.log());
     }
 }
 
-/// Waits for an event; false where the socket is closed before it comes.
-async fn hears_of(socket: &mut support::gateway::Socket, op: &str) -> bool {
+/// A socket is opened, and hears what is posted then; or the code with which it is closed before.
+async fn hears_a_new_post(server: &Server, user: &User, channel: &str) -> Result<(), u16> {
+    let mut socket = server.connect(&user.token).await;
+    socket.say("SUBSCRIBE", json!({ "channel_id": channel, "ack": true })).await;
+    hears_of(&mut socket, "SUBSCRIBED").await?;
+    user.post(channel, "and on it goes").await;
+    hears_of(&mut socket, "MESSAGE_CREATE").await
+}
+
+async fn hears_of(socket: &mut support::gateway::Socket, op: &str) -> Result<(), u16> {
     loop {
         match socket.hear().await {
-            Heard::Event(heard, _) if heard == op => return true,
+            Heard::Event(heard, _) if heard == op => return Ok(()),
             Heard::Event(..) => {}
-            Heard::Closed(_) => return false,
+            Heard::Closed(code) => return Err(code),
         }
     }
 }
