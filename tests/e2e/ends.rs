@@ -105,7 +105,11 @@ async fn a_flood_of_changes_closes_every_socket_rather_than_leave_one_with_a_gap
     let mut closed_with = Vec::new();
     while let Err(code) = hears_a_new_post(&server, &user, &general).await {
         closed_with.push(code);
-        assert!(began.elapsed() < Duration::from_secs(60), "nobody hears anything any more: {closed_with:?}\n{}", server.log());
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "nobody hears anything any more: {closed_with:?}\n{}",
+            server.log()
+        );
     }
 }
 

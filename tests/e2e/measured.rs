@@ -216,6 +216,7 @@ async fn what_waits_for_a_commit_is_shown_while_it_waits_and_no_longer() {
         let held = tokio::time::timeout(Duration::from_secs(4), server.until(|it| it.value(QUEUE, &[]) >= 1.0)).await;
         let held = held.unwrap_or_else(|_| panic!("round {round}: nothing is shown to wait"));
         assert!(held.value(QUEUE, &[]) <= 6.0);
+        tokio::time::sleep(Duration::from_millis(500)).await; // longer than anything else takes
         other.execute("ROLLBACK").await.unwrap();
         let waited = began.elapsed().as_secs_f64();
         for posting in posting {
