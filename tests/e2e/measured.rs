@@ -29,6 +29,7 @@ const COMMITS: &str = "decentcom_storage_commit_seconds";
 const QUEUE: &str = "decentcom_storage_queue_commands";
 const PAGES: &str = "decentcom_storage_newest_pages_total";
 const SOCKETS: &str = "decentcom_gateway_sockets";
+const CONNECTIONS: &str = "decentcom_connections";
 const BYTES: &str = "decentcom_storage_file_bytes";
 
 const FROM_THE_START: [&str; 12] = [
@@ -271,6 +272,18 @@ async fn sockets_are_counted_until_they_end_in_whatever_way(backend: &str) {
     }
 }
 
+async fn connections_are_counted_until_they_end(backend: &str) {
+    let (_directory, server) = start(backend, &[]);
+    server.log_in(1).await;
+    let before = server.scrape().await.value(CONNECTIONS, &[]);
+    for _ in 0..2 {
+        let dialled = [server.dial().await, server.dial().await, server.dial().await];
+        server.until(|it| it.value(CONNECTIONS, &[]) >= before + 3.0).await;
+        drop(dialled);
+        server.until(|it| it.value(CONNECTIONS, &[]) <= before).await;
+    }
+}
+
 async fn the_size_is_what_all_the_files_take(backend: &str) {
     let (directory, server) = start(backend, &[]);
     let user = server.log_in(1).await;
@@ -438,6 +451,7 @@ over_each_backend! {
     damage_is_an_outcome_of_its_own
     newest_pages_are_counted_by_whether_they_were_held
     sockets_are_counted_until_they_end_in_whatever_way
+    connections_are_counted_until_they_end
     the_size_is_what_all_the_files_take
     every_event_has_the_values_that_the_api_shows
     of_one_challenge_answered_many_times_at_once_one_session_comes

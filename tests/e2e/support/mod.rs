@@ -143,6 +143,15 @@ impl Server {
         self.process.id()
     }
 
+    /// Waits until its log has this text: a line comes through a thread and a pipe, so it may be behind what it tells of.
+    pub(crate) async fn says(&self, text: &str) {
+        let began = std::time::Instant::now();
+        while !self.log().contains(text) {
+            assert!(began.elapsed() < PATIENCE, "`{text}` is not in\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// What it has logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
