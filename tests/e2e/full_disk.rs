@@ -143,8 +143,11 @@ impl House {
         assert_eq!(self.logged(BEGINS), 1, "{}", self.server.log());
     }
 
-    /// What the metrics say of the disk is so, at the latest when it was looked at once more.
+    /// What the metrics and the health say of the disk is so, at the latest when it was looked at once more.
     async fn is_shown_as_full(&self, is_full: bool) {
+        let ready = reqwest::get(self.server.url("/health/ready")).await.unwrap();
+        let said = (ready.status() == StatusCode::OK, ready.text().await.unwrap());
+        assert_eq!((!said.0, said.1.contains("disk is full")), (is_full, is_full), "{}", said.1);
         let is_free = |said: f64| (said - self.disk.free() as f64).abs() <= 64.0 * 1024.0;
         self.server
             .until(|it| {
@@ -196,6 +199,8 @@ async fn a_full_disk_is_a_mode_that_ends_by_itself(backend: &str) {
     assert_eq!(said.status, StatusCode::INSUFFICIENT_STORAGE, "{}", said.body);
     assert!(said.body["error"].as_str().unwrap().contains("disk is full"), "{}", said.body);
 
+    house.is_shown_as_full(true).await;
+    house.server.says("not ready").await;
     let lines = house.server.log().lines().count();
     let reads = house.median_read_beside_posts("beside", false).await;
     eprintln!("{backend}: reads beside posts that are taken {usual:?}, beside posts that are refused {reads:?}");

@@ -19,10 +19,14 @@ table! {
 const SCHEMA: Schema = Schema { catalogue: catalogue![Words], format: 1, oldest_reader: 1, migrations: &[] };
 
 fn add(store: &Store, keys: std::ops::Range<u64>) {
+    add_long(store, keys, 600);
+}
+
+fn add_long(store: &Store, keys: std::ops::Range<u64>, length: usize) {
     store
         .write(|batch| {
             batch.run(|operation| {
-                keys.map(|key| (key, Word { letters: "x".repeat(600) }))
+                keys.map(|key| (key, Word { letters: "x".repeat(length) }))
                     .try_for_each(|(key, word)| operation.insert::<Words>(&key, &word))
             })
         })
@@ -67,6 +71,19 @@ fn a_reader_in_steps_sees_what_the_store_has_and_what_is_written_meanwhile() {
     assert!(matches!(live.count("no such table"), Err(Error::Refused(_))));
     add(&store, 2500..2600);
     assert_eq!(live.count("words").unwrap(), 2600);
+}
+
+#[test]
+fn a_page_that_is_full_of_bytes_before_it_is_of_rows_is_not_the_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = a_store(&path);
+    add_long(&store, 2500..2510, wire::PAGE_BYTES / 3);
+    let _server = LiveServer::start(store.clone(), &path, "a test".into()).unwrap();
+    let live = Live::connect(&path, SCHEMA.catalogue).unwrap().unwrap();
+    for direction in [Direction::Forward, Direction::Reverse] {
+        assert_eq!(keys(&live, RawRange::ALL, direction).len(), 2510, "{direction:?}");
+    }
 }
 
 #[test]

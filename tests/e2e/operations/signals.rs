@@ -102,6 +102,16 @@ async fn hangup_applies_what_can_change_and_names_what_needs_a_restart() {
     eventually("the refusal", async || server.log().contains("stays as it was").then_some(())).await;
     assert!(said("[logging] level has `warning`", "stays as it was"), "{}", server.log());
     assert_eq!(get(&server, "/api/v1/server/info").await.1["name"], "after");
+
+    // And one that can work is followed again.
+    configured(directory.path(), &config.replace("'after'", "'later'").replace(&other.pubkey(), &user.pubkey()));
+    server.signal(Signal::HUP);
+    eventually("the latest name", async || {
+        (get(&server, "/api/v1/server/info").await.1["name"] == "later").then_some(())
+    })
+    .await;
+    assert_eq!(other.call(Method::POST, "/channels", json!({ "name": "y" })).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(user.call(Method::POST, "/channels", json!({ "name": "y" })).await.0, StatusCode::OK);
 }
 
 /// Starts the program where every sync takes this long, and waits until it opens its database.
