@@ -16,7 +16,7 @@ use crate::{
     key::Key,
     record::Record,
     slots::{META, Slots, TOUCHED},
-    snapshot::{Snapshot, definition},
+    snapshot::{PrimaryKey, Snapshot, definition},
     table::{Entry, Index, Table},
 };
 
@@ -165,6 +165,20 @@ impl Operation<'_> {
             }
         }
         self.stage(T::NAME, key.to_bytes(), Staged::Nothing)
+    }
+
+    /// Stages the removal of whatever lies under a key, without reading it: for a row that does not decode, or is gone
+    /// while an index still has it. Its index entries stay; those that are known [go one by one](Self::discard_entry).
+    pub fn discard<T: Table>(&mut self, key: &T::Key) -> Result<(), Error> {
+        self.stage(T::NAME, key.to_bytes(), Staged::Nothing)
+    }
+
+    /// Stages the removal of the entry that an index, which is not unique, has for `fields` and the row with `key`.
+    pub fn discard_entry<I: Index>(&mut self, fields: &I::Fields, key: &PrimaryKey<I>) -> Result<(), Error> {
+        const { assert!(!I::UNIQUE, "the entry of a unique index may be another row's") };
+        let mut entry = fields.to_bytes();
+        key.append_to(&mut entry);
+        self.stage(I::NAME, entry, Staged::Nothing)
     }
 
     /// Stages a fact about the store, by name, in its `meta` table.

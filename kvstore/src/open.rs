@@ -4,7 +4,8 @@
 //!  meta                    value (text unless said otherwise)
 //!  format                  the format of the records, a decimal number
 //!  oldest_reader           the oldest format whose programs may read this file
-//!  catalogue               fingerprint of the declared tables; `unfinished` while indexes are made
+//!  catalogue               fingerprint of the declared tables whose indexes every write so far kept, which is that of
+//!                          whoever wrote last; `unfinished` while indexes are made
 //!  created_at              milliseconds since 1970, a decimal number
 //!  migration:NAME          when the migration ran, the same; for those older than the file, when it was created
 //!  closed_at               when the store was last closed in good order, the same
@@ -192,10 +193,13 @@ impl Options {
                     })
                 })??;
             }
-            // A newer program's file which it lets us read: its format and its indexes are its own.
-            Some((found, _)) if found > schema.format => {}
             Some((found, _)) => {
-                self.migrate(&store, schema, path, found)?;
+                // A newer program's file which it lets us use keeps its format.
+                if found <= schema.format {
+                    self.migrate(&store, schema, path, found)?;
+                }
+                // Whoever writes keeps the indexes of its own catalogue only. So where another one wrote last, older or
+                // newer, they are made anew; and what stands here afterwards has that one make its own in turn.
                 if store.meta(FINGERPRINT)?.as_deref() != Some(fingerprint(schema.catalogue).as_bytes()) {
                     (self.progress)(Progress::RebuildingIndexes);
                     store.rebuild_indexes()?;
@@ -294,7 +298,10 @@ fn keep_copy(path: &Path, format: u32) -> Result<PathBuf, OpenError> {
         .and_then(|_| File::open(&partial)?.sync_all())
         .and_then(|()| std::fs::rename(&partial, &copy))
         .and_then(|()| sync_directory(&copy));
-    written.map_err(|source| OpenError::Io { path: copy.clone(), source })?;
+    written.map_err(|source| {
+        let _ = std::fs::remove_file(&partial); // half a copy is worth nothing, and takes space that may be what is missing
+        OpenError::Io { path: copy.clone(), source }
+    })?;
     Ok(copy)
 }
 

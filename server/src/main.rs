@@ -160,6 +160,14 @@ async fn run(arguments: Arguments, mut config: Config, logs: Logs) -> Result<(),
         }
     }
     let clock: Arc<dyn Clock> = if arguments.accept_clock { Arc::new(SystemClock) } else { Arc::new(CautiousClock) };
+    let is_metered = metrics.is_some();
+    // Before the store, which has something to measure as soon as it is open.
+    if let Some(listener) = metrics {
+        let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
+        let router = record_metrics(&config.storage).map_err(|error| format!("cannot record metrics: {error}"))?;
+        tokio::spawn(serve_metrics(router, listener, config.network.clone()));
+        tracing::info!("metrics on http://{address}/metrics");
+    }
     // A task of its own: opening may block, on a slow disk or a lock, where signals are still to be heard.
     let opening = (config.storage.clone(), clock.clone());
     let opening = tokio::spawn(async move { storage::open(&opening.0, opening.1).await });
@@ -171,16 +179,7 @@ async fn run(arguments: Arguments, mut config: Config, logs: Logs) -> Result<(),
             return Ok(());
         }
     };
-    let store = match metrics {
-        Some(listener) => {
-            let address = listener.local_addr().map_err(|error| format!("cannot listen: {error}"))?;
-            let router = record_metrics(&config.storage).map_err(|error| format!("cannot record metrics: {error}"))?;
-            tokio::spawn(serve_metrics(router, listener, config.network.clone()));
-            tracing::info!("metrics on http://{address}/metrics");
-            Arc::new(Metered::new(store))
-        }
-        None => store,
-    };
+    let store = if is_metered { Arc::new(Metered::new(store)) } else { store };
     let app = App::new(store, config, clock).await.map_err(|error| error.to_string())?;
     let read = move || {
         let mut found = read_config(&arguments)?;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use support::{
     Server, User,
     disk::{Disk, Image},
+    metrics::METERED,
     power_cuts::wrongs_in,
     small_disk::SmallDisk,
     town::{Outcome, Town},
@@ -21,7 +22,7 @@ use support::{
 
 const MIB: usize = 1024 * 1024;
 /// Texts of some length fill a disk sooner.
-const SETTINGS: &[(&str, &str)] = &[("DECENTCOM_CONTENT__MAX_MESSAGE_LENGTH", "100000")];
+const SETTINGS: &[(&str, &str)] = &[("DECENTCOM_CONTENT__MAX_MESSAGE_LENGTH", "100000"), METERED];
 /// What the log says when the mode begins and when it ends.
 const BEGINS: &str = "the disk is full; free some space";
 const ENDS: &str = "the disk has room again";
@@ -142,6 +143,20 @@ impl House {
         assert_eq!(self.logged(BEGINS), 1, "{}", self.server.log());
     }
 
+    /// What the metrics and the health say of the disk is so, at the latest when it was looked at once more.
+    async fn is_shown_as_full(&self, is_full: bool) {
+        let ready = reqwest::get(self.server.url("/health/ready")).await.unwrap();
+        let said = (ready.status() == StatusCode::OK, ready.text().await.unwrap());
+        assert_eq!((!said.0, said.1.contains("disk is full")), (is_full, is_full), "{}", said.1);
+        let is_free = |said: f64| (said - self.disk.free() as f64).abs() <= 64.0 * 1024.0;
+        self.server
+            .until(|it| {
+                it.value("decentcom_storage_full", &[]) == f64::from(u8::from(is_full))
+                    && is_free(it.value("decentcom_storage_free_bytes", &[]))
+            })
+            .await;
+    }
+
     /// How often a line of the log has this.
     fn logged(&self, text: &str) -> usize {
         self.server.log().lines().filter(|line| line.contains(text)).count()
@@ -184,11 +199,14 @@ async fn a_full_disk_is_a_mode_that_ends_by_itself(backend: &str) {
     assert_eq!(said.status, StatusCode::INSUFFICIENT_STORAGE, "{}", said.body);
     assert!(said.body["error"].as_str().unwrap().contains("disk is full"), "{}", said.body);
 
+    house.is_shown_as_full(true).await;
+    house.server.says("not ready").await;
     let lines = house.server.log().lines().count();
     let reads = house.median_read_beside_posts("beside", false).await;
     eprintln!("{backend}: reads beside posts that are taken {usual:?}, beside posts that are refused {reads:?}");
     assert!(reads < usual * 3 + Duration::from_millis(50), "reads take {reads:?}, before {usual:?}");
     house.post_until_refused("beside-large", 90_000).await;
+    house.is_shown_as_full(true).await;
     house.log_out_works(&guest).await;
     house.deleting_works(&unwanted, "unwanted-0").await;
     assert_eq!(house.server.log().lines().count(), lines, "no line for a request:\n{}", house.server.log());
@@ -196,6 +214,7 @@ async fn a_full_disk_is_a_mode_that_ends_by_itself(backend: &str) {
 
     house.disk.drop_ballast();
     house.post_until_taken("again").await;
+    house.is_shown_as_full(false).await;
     for number in 0..10 {
         assert!(house.post(&format!("space-{number}"), 50_000).await.done().is_some(), "{}", house.server.log());
     }

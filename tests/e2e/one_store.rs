@@ -192,7 +192,7 @@ async fn a_store_that_is_idle_notices_it_too(backend: &str) {
     user.history(&channel, 10).await;
     fs::rename(store.with_file_name("away"), &store).unwrap();
     user.post(&channel, "here again").await;
-    assert!(server.log().contains("changes are taken again"), "{}", server.log());
+    server.says("changes are taken again").await;
 }
 
 /// Of SQLite, the log and its index belong to the store.

@@ -234,9 +234,8 @@ async fn watch(backend: Backend) -> Vec<(String, Touches)> {
     };
     // The first thing that an open store does by itself is to look for unfinished purges.
     seen_once(|seen| {
-        seen.iter().any(|it| {
-            (it.table == "purges" && it.access == "read") || it.statement.starts_with("SELECT channel_id FROM purges")
-        })
+        seen.iter()
+            .any(|it| (it.table == "purges" && it.access == "read") || it.statement.contains("FROM purges ORDER BY"))
     })
     .await;
 

@@ -19,10 +19,14 @@ table! {
 const SCHEMA: Schema = Schema { catalogue: catalogue![Words], format: 1, oldest_reader: 1, migrations: &[] };
 
 fn add(store: &Store, keys: std::ops::Range<u64>) {
+    add_long(store, keys, 600);
+}
+
+fn add_long(store: &Store, keys: std::ops::Range<u64>, length: usize) {
     store
         .write(|batch| {
             batch.run(|operation| {
-                keys.map(|key| (key, Word { letters: "x".repeat(600) }))
+                keys.map(|key| (key, Word { letters: "x".repeat(length) }))
                     .try_for_each(|(key, word)| operation.insert::<Words>(&key, &word))
             })
         })
@@ -67,6 +71,19 @@ fn a_reader_in_steps_sees_what_the_store_has_and_what_is_written_meanwhile() {
     assert!(matches!(live.count("no such table"), Err(Error::Refused(_))));
     add(&store, 2500..2600);
     assert_eq!(live.count("words").unwrap(), 2600);
+}
+
+#[test]
+fn a_page_that_is_full_of_bytes_before_it_is_of_rows_is_not_the_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = a_store(&path);
+    add_long(&store, 2500..2510, wire::PAGE_BYTES / 3);
+    let _server = LiveServer::start(store.clone(), &path, "a test".into()).unwrap();
+    let live = Live::connect(&path, SCHEMA.catalogue).unwrap().unwrap();
+    for direction in [Direction::Forward, Direction::Reverse] {
+        assert_eq!(keys(&live, RawRange::ALL, direction).len(), 2510, "{direction:?}");
+    }
 }
 
 #[test]
@@ -180,6 +197,30 @@ fn a_store_that_stops_in_the_middle_of_a_scan_ends_it_with_an_error() {
     assert!(Live::connect(&path, SCHEMA.catalogue).unwrap().is_none());
     drop(store);
     drop(Options::default().open(&path, &SCHEMA).unwrap());
+}
+
+/// Its end of the socket takes in what fits; all of that moment's pages would wait with the rest.
+#[test]
+fn a_reader_that_sleeps_is_hung_up_on_and_holds_no_moment() {
+    use std::io::{Read as _, Write as _};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = a_store(&path);
+    let moment = Arc::downgrade(&store.snapshot().unwrap());
+    let _server = LiveServer::start(store.clone(), &path, "a test".into()).unwrap();
+    let (_directory, short) = short_name(&socket_path(&path)).unwrap();
+    let mut sleeping = std::os::unix::net::UnixStream::connect(short).unwrap();
+    sleeping.write_all(&[1, 0, 0, 0, 5]).unwrap(); // Spool
+    sleeping.read_exact(&mut [0; 5]).unwrap(); // that it follows
+    add(&store, 2500..2501);
+    assert!(moment.upgrade().is_some(), "it reads that moment, and gets no further");
+    let began = std::time::Instant::now();
+    while moment.upgrade().is_some() {
+        assert!(began.elapsed().as_secs() < 60, "the moment is held for a reader that sleeps");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    // Nobody is at the other end any more.
+    assert!((0..100).any(|_| sleeping.write_all(&[0]).is_err()));
 }
 
 #[test]

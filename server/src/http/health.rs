@@ -19,7 +19,7 @@ use tokio::{
 use utoipa::ToSchema;
 
 use super::{
-    App,
+    App, LoggedOnce,
     clock_watch::{ClockState, LONGEST_LEAP},
     error::ApiError,
 };
@@ -87,7 +87,11 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     let finding = tokio::spawn(async move { app.readiness.find(&app).await }).await;
     match finding {
         Ok(ready) if ready.reasons.is_empty() => Reply(ready).into_response(),
-        Ok(ready) => ApiError::retry_later(Reply(ready)),
+        Ok(ready) => {
+            let mut answer = ApiError::retry_later(Reply(ready));
+            answer.extensions_mut().insert(LoggedOnce);
+            answer
+        }
         Err(_) => ApiError::internal().into_response(),
     }
 }

@@ -7,6 +7,9 @@
 //! | `decentcom_storage_queue_commands` | commands waiting to be committed |
 //! | `decentcom_storage_batch_commands` | histogram of commands per commit |
 //! | `decentcom_storage_commit_seconds` | histogram of the time a commit takes |
+//! | `decentcom_storage_reclaim_channels` | deleted channels that still have messages in the file |
+//! | `decentcom_storage_reclaimed_messages_total` | messages of deleted channels reclaimed |
+//! | `decentcom_storage_reclaim_failures_total` | reclaiming steps that failed; they are tried again |
 //! | `decentcom_storage_newest_pages_total` | newest pages of channels asked for, by whether they were held in memory |
 //! | `decentcom_gateway_sockets` | open WebSockets |
 //! | `decentcom_gateway_closed_total` | WebSockets closed by the server, by close code |
@@ -17,6 +20,7 @@
 //! | `decentcom_in_flight_bytes` | bytes of answers and requests on their way, as charged to `in_flight_mib` |
 //! | `decentcom_in_flight_refused_total` | requests answered 503 because no room came free |
 //! | `decentcom_rate_limited_total` | requests answered 429, by limit |
+//! | `decentcom_log_lines_lost_total` | lines of the log that nobody took in time, see `program/lines.rs` |
 //! | `decentcom_sessions_swept_total` | expired sessions removed |
 //! | `decentcom_storage_full` | 1 while changes are refused for lack of room on the disk, else 0 |
 //! | `decentcom_storage_free_bytes` | bytes of the database's disk that the server may still use |

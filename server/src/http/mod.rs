@@ -23,7 +23,7 @@ mod serve;
 mod server_info;
 mod wire;
 
-use std::{any::Any, ops::Deref, sync::Arc, time::Duration};
+use std::{any::Any, fmt, ops::Deref, sync::Arc};
 
 use axum::{
     Router,
@@ -37,10 +37,10 @@ use tokio::sync::watch;
 use tower::{Layer, ServiceExt};
 use tower_http::{
     catch_panic::CatchPanicLayer,
-    classify::ServerErrorsFailureClass,
+    classify::{ClassifiedResponse, ClassifyResponse, NeverClassifyEos, ServerErrorsFailureClass, SharedClassifier},
     cors::{AllowOrigin, CorsLayer},
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
-    trace::{DefaultOnFailure, OnFailure as _, TraceLayer},
+    trace::TraceLayer,
 };
 use utoipa::{
     Modify, OpenApi,
@@ -176,7 +176,7 @@ impl App {
             .layer(middleware::from_fn(metrics::measured))
             .layer(middleware::from_fn_with_state(self.clone(), cross_origin))
             .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-            .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(log_failure))
+            .layer(TraceLayer::new(SharedClassifier::new(Failures)).make_span_with(span))
             .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
             .layer(middleware::map_request(without_strange_id))
             .with_state(self)
@@ -266,10 +266,33 @@ fn answer_panic(_: Box<dyn Any + Send>) -> Response {
     ApiError::internal().into_response()
 }
 
-/// A line for each failure, but none for a full disk, of which the store says when it begins and ends.
-fn log_failure(failure: ServerErrorsFailureClass, latency: Duration, span: &tracing::Span) {
-    if !matches!(failure, ServerErrorsFailureClass::StatusCode(StatusCode::INSUFFICIENT_STORAGE)) {
-        DefaultOnFailure::new().on_failure(failure, latency, span);
+/// Marks an answer that tells of a state whose beginning and end are logged, so that each answer is worth no line.
+#[derive(Clone, Copy)]
+struct LoggedOnce;
+
+/// Which answers get a line as failures: what went wrong here, but not a full disk, of which the store says when that begins
+/// and ends, and not what is [`LoggedOnce`]. Monitors ask again and again.
+#[derive(Clone, Copy)]
+struct Failures;
+
+impl ClassifyResponse for Failures {
+    type FailureClass = ServerErrorsFailureClass;
+    type ClassifyEos = NeverClassifyEos<ServerErrorsFailureClass>;
+
+    fn classify_response<B>(
+        self,
+        answer: &axum::http::Response<B>,
+    ) -> ClassifiedResponse<Self::FailureClass, Self::ClassifyEos> {
+        let status = answer.status();
+        let is_known = status == StatusCode::INSUFFICIENT_STORAGE || answer.extensions().get::<LoggedOnce>().is_some();
+        ClassifiedResponse::Ready(match status.is_server_error() && !is_known {
+            true => Err(ServerErrorsFailureClass::StatusCode(status)),
+            false => Ok(()),
+        })
+    }
+
+    fn classify_error<E: fmt::Display + 'static>(self, error: &E) -> Self::FailureClass {
+        ServerErrorsFailureClass::Error(error.to_string())
     }
 }
 

@@ -7,13 +7,19 @@ use std::{
 };
 
 use decentcom_server::config::{LogFormat, Logging};
-use tracing_subscriber::{EnvFilter, Registry, fmt, prelude::*, reload};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{EnvFilter, Registry, filter::filter_fn, fmt, prelude::*, reload};
 
 use super::lines::{Lines, Sink};
 
 const MIB: u64 = 1024 * 1024;
 /// How long the end of the process waits for lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// At its lowest level the WebSocket library logs whole frames, and with them what people write to each other.
+fn is_no_text_of_people(line: &Metadata<'_>) -> bool {
+    !(line.target().starts_with("tungstenite") && *line.level() == Level::TRACE)
+}
 
 /// The running log.
 #[derive(Clone)]
@@ -36,7 +42,7 @@ impl Logs {
             LogFormat::Text => layer.boxed(),
             LogFormat::Json => layer.json().boxed(),
         };
-        tracing_subscriber::registry().with(filter).with(layer).init();
+        tracing_subscriber::registry().with(filter).with(filter_fn(is_no_text_of_people)).with(layer).init();
         std::panic::set_hook(Box::new(|panic| {
             let backtrace = Backtrace::capture();
             match backtrace.status() {

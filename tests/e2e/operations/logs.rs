@@ -50,17 +50,24 @@ async fn a_reader_of_stderr_that_stands_still_holds_up_neither_requests_nor_the_
             }
         }
     };
-    flood().await;
-    // Somebody reads again, and hears that something is missing.
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        while !line.contains("log lines were lost") {
-            line.clear();
-            assert!(lines.read_line(&mut line).unwrap() > 0, "it ended early");
-        }
-        lines
-    });
-    let lines = tokio::time::timeout(2 * PATIENCE, reading).await.expect("the loss is said").unwrap();
+    let mut lost_before = 0.0;
+    for _ in 0..2 {
+        flood().await;
+        // Somebody reads again, and hears how much is missing.
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            while !line.contains("log lines were lost") {
+                line.clear();
+                assert!(lines.read_line(&mut line).unwrap() > 0, "it ended early");
+            }
+            (lines, line)
+        });
+        let said = tokio::time::timeout(2 * PATIENCE, reading).await.expect("the loss is said").unwrap();
+        lines = said.0;
+        let lost = metric(&metrics, LOST).await;
+        assert!(said.1.contains(&format!("lines={} since_start={lost}", lost - lost_before)), "{lost}: {}", said.1);
+        lost_before = lost;
+    }
     flood().await;
 
     let asked = Instant::now();

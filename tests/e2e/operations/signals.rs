@@ -95,13 +95,23 @@ async fn hangup_applies_what_can_change_and_names_what_needs_a_restart() {
     for key in ["[logging] format", "[network] idle_timeout", "[storage.redb] cache_mib"] {
         assert!(said(key, "needs a restart"), "{key}: {}", server.log());
     }
-    assert!(server.log().contains("DEBUG"), "the level is another: {}", server.log());
+    server.says("DEBUG").await; // the level is another
 
     configured(directory.path(), "[server]\nname = 'broken'\n[logging]\nlevel = 'warning'\n");
     server.signal(Signal::HUP);
     eventually("the refusal", async || server.log().contains("stays as it was").then_some(())).await;
     assert!(said("[logging] level has `warning`", "stays as it was"), "{}", server.log());
     assert_eq!(get(&server, "/api/v1/server/info").await.1["name"], "after");
+
+    // And one that can work is followed again.
+    configured(directory.path(), &config.replace("'after'", "'later'").replace(&other.pubkey(), &user.pubkey()));
+    server.signal(Signal::HUP);
+    eventually("the latest name", async || {
+        (get(&server, "/api/v1/server/info").await.1["name"] == "later").then_some(())
+    })
+    .await;
+    assert_eq!(other.call(Method::POST, "/channels", json!({ "name": "y" })).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(user.call(Method::POST, "/channels", json!({ "name": "y" })).await.0, StatusCode::OK);
 }
 
 /// Starts the program where every sync takes this long, and waits until it opens its database.

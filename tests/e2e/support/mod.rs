@@ -6,10 +6,12 @@ pub(crate) mod disk;
 pub(crate) mod files;
 pub(crate) mod gateway;
 pub(crate) mod ledger;
+pub(crate) mod metrics;
 pub(crate) mod posting;
 pub(crate) mod power_cuts;
 pub(crate) mod preload;
 pub(crate) mod process;
+pub(crate) mod rows;
 pub(crate) mod small_disk;
 pub(crate) mod town;
 
@@ -94,7 +96,10 @@ impl Server {
 
     /// Runs `command`, which is a [`program`], and waits until it listens; what it logged if it does not.
     pub(crate) fn launch(mut command: Command, backend: &str) -> Result<Self, String> {
-        command.env("DECENTCOM_STORAGE__BACKEND", backend).env("DECENTCOM_NETWORK__BIND_ADDRESS", "127.0.0.1:0");
+        command.env("DECENTCOM_STORAGE__BACKEND", backend);
+        if !command.get_envs().any(|(name, _)| name == "DECENTCOM_NETWORK__BIND_ADDRESS") {
+            command.env("DECENTCOM_NETWORK__BIND_ADDRESS", "127.0.0.1:0");
+        }
         let mut process = command.spawn().expect("the built program starts");
         let log = Arc::new(Mutex::new(String::new()));
         let (found, address) = std::sync::mpsc::channel();
@@ -103,7 +108,9 @@ impl Server {
         let reading = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if let Some((_, base)) = line.split_once("listening on http://") {
-                    let _ = found.send(base.trim().to_owned());
+                    let is_address = |it: char| it.is_ascii_hexdigit() || matches!(it, '.' | ':' | '[' | ']');
+                    let end = base.find(|it| !is_address(it)).unwrap_or(base.len()); // the line may be JSON
+                    let _ = found.send(base[..end].to_owned());
                 }
                 let mut log = writing.lock().unwrap();
                 log.push_str(&line);
@@ -134,6 +141,15 @@ impl Server {
 
     pub(crate) fn process_id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Waits until its log has this text: a line comes through a thread and a pipe, so it may be behind what it tells of.
+    pub(crate) async fn says(&self, text: &str) {
+        let began = std::time::Instant::now();
+        while !self.log().contains(text) {
+            assert!(began.elapsed() < PATIENCE, "`{text}` is not in\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// What it has logged so far.

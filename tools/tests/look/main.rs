@@ -6,6 +6,7 @@ mod copies;
 mod damage;
 mod help;
 mod ids;
+mod limits;
 mod looking;
 mod matrix;
 mod repair;

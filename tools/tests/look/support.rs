@@ -55,14 +55,20 @@ pub(crate) fn with_store<T>(place: &Place, work: impl AsyncFnOnce(&dyn Storage) 
 
 /// Runs the program to its end.
 pub(crate) fn dcstore(arguments: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dcstore"));
+    command.args(arguments);
+    ran(command)
+}
+
+/// Runs a command to its end; one that is killed has the code -1.
+pub(crate) fn ran(mut command: Command) -> Said {
     let started = {
         let _guard = nobody_starts();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dcstore"));
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     };
     let ran = started.unwrap().wait_with_output().unwrap();
     Said {
-        code: ran.status.code().unwrap(),
+        code: ran.status.code().unwrap_or(-1),
         out: String::from_utf8(ran.stdout).unwrap(),
         err: String::from_utf8(ran.stderr).unwrap(),
     }

@@ -175,34 +175,38 @@ fn who_has_open(path: &Path) -> Option<u32> {
 }
 
 /// Copies the files of the store at `path`, those with these suffixes that exist, to names beside them that are free;
-/// when this returns, the copies are on disk. Answers the name of the first. Nobody may write to the files meanwhile.
+/// when this returns, the copies are on disk. Answers the name of the first, the store's own, which is there when all
+/// are whole or not at all. Nobody may write to the files meanwhile.
 pub(super) fn keep_copy(path: &Path, suffixes: &[&str]) -> Result<PathBuf, OpenError> {
+    // A log without its store counts, too: a store that came beside it would be read with it.
+    let is_taken = |copy: &Path| suffixes.iter().any(|suffix| beside(copy, suffix).exists());
     let mut copy = beside(path, ".before-repair");
     let mut number = 2;
-    while copy.exists() {
+    while is_taken(&copy) {
         copy = beside(path, &format!(".before-repair-{number}"));
         number += 1;
     }
     // Under names of their own until all are whole: half a copy is nobody's backup.
     let partial = beside(path, ".before-repair.partial");
+    let clear = || suffixes.iter().for_each(|suffix| drop(fs::remove_file(beside(&partial, suffix))));
+    clear(); // what was cut short
     let there: Vec<_> = suffixes.iter().filter(|suffix| beside(path, suffix).exists()).collect();
     let copied = there.iter().try_for_each(|suffix| {
         let to = beside(&partial, suffix);
         let copied = Descriptor::read(&beside(path, suffix)).and_then(|from| from.copy_to(&to));
         copied.map_err(|error| path_error(&to, &error))
     });
-    if let Err(error) = copied {
-        for suffix in &there {
-            let _ = fs::remove_file(beside(&partial, suffix));
-        }
-        return Err(error);
+    if copied.is_err() {
+        clear(); // it takes space that may be what is missing
     }
+    copied?;
+    // The store's own name comes last.
     for suffix in there.iter().rev() {
         let to = beside(&copy, suffix);
         fs::rename(beside(&partial, suffix), &to).map_err(|error| path_error(&to, &error))?;
     }
     let directory = directory_of(path);
-    File::open(directory).and_then(|it| it.sync_all()).map_err(|error| path_error(directory, &error))?;
+    sync_directory(directory).map_err(|error| path_error(directory, &error))?;
     Ok(copy)
 }
 

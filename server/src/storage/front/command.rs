@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::engine::{StoredSession, Wants};
+use super::engine::{PurgeStep, StoredSession, Wants};
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, LogIn, Message, MessageId, SessionDigest, StorageError, Timestamp,
     UsedChallenge, User, UserId,
@@ -111,9 +111,7 @@ pub(super) enum Command {
         at_most: usize,
     },
     /// One bounded step of reclaiming deleted channels.
-    Purge {
-        at_most: usize,
-    },
+    Purge(PurgeStep),
 }
 
 impl InCategory {
@@ -179,7 +177,7 @@ impl Command {
             Self::SweepSessions { expired_at, at_most } => {
                 wants.expired = wants.expired.max(Some((*expired_at, *at_most)));
             }
-            Self::Purge { at_most } => wants.purge = Some(*at_most),
+            Self::Purge(step) => wants.purge = Some(*step),
             Self::CreateCategory { .. } | Self::Probe => {}
         }
     }
@@ -221,6 +219,7 @@ pub(super) enum Answer {
     LoggedIn(Arc<User>, StoredSession),
     Done,
     Step(Step),
+    Reclaimed(Reclaimed),
 }
 
 /// What a bounded step achieved.
@@ -230,6 +229,15 @@ pub(super) struct Step {
     pub(super) removed: u64,
     /// Whether there may be more to remove.
     pub(super) more: bool,
+}
+
+/// What a step of reclaiming achieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reclaimed {
+    /// Messages removed.
+    pub(super) messages: u64,
+    /// Deleted channels that still have some, or may have; `None` where the step found none to look at.
+    pub(super) channels_left: Option<u64>,
 }
 
 macro_rules! answers {

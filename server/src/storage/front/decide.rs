@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    command::{Answer, ChannelChange, Command, InCategory, Step},
-    engine::{Row, Rows, StoredSession, Wants, Write},
+    command::{Answer, ChannelChange, Command, InCategory, Reclaimed, Step},
+    engine::{PurgeSlice, Row, Rows, StoredSession, Wants, Write},
     mint::Mint,
 };
 use crate::storage::{
@@ -84,7 +84,7 @@ impl<'a> Batch<'a> {
             Command::EndSessions { user_id, at_most } => self.end_sessions(user_id, at_most),
             Command::SweepSessions { expired_at, at_most } => self.sweep_sessions(expired_at, at_most),
             Command::SweepChallenges { expired_at, at_most } => self.sweep_challenges(expired_at, at_most),
-            Command::Purge { at_most } => self.purge(at_most),
+            Command::Purge(step) => self.purge(step.at_most),
             Command::Probe => {
                 self.writes.push(Write::NoteProbe(self.now));
                 Ok(Answer::Done)
@@ -419,10 +419,10 @@ impl<'a> Batch<'a> {
 
     fn sweep_sessions(&mut self, expired_at: Timestamp, at_most: usize) -> Decision {
         let due = self.rows.expired.iter().filter(|(expires_at, _)| *expires_at <= expired_at);
-        let due: Vec<_> = due.map(|(_, digest)| *digest).collect();
         let mut removed = 0;
-        for digest in due {
-            if removed < at_most && self.end_session(digest) {
+        for &(expires_at, digest) in due {
+            if removed < at_most && self.ended_sessions.insert(digest) {
+                self.writes.push(Write::SweepSession { digest, expires_at });
                 removed += 1;
             }
         }
@@ -444,15 +444,17 @@ impl<'a> Batch<'a> {
 
     fn purge(&mut self, at_most: usize) -> Decision {
         let Some(slice) = self.rows.purge.take() else {
-            return Ok(Answer::Step(Step { removed: 0, more: false }));
+            return Ok(Answer::Reclaimed(Reclaimed { messages: 0, channels_left: None }));
         };
-        let removed = slice.messages.len();
-        let channel_id = slice.channel_id;
-        self.writes.extend(slice.messages.into_iter().map(|id| Write::PurgeMessage { id, channel_id }));
-        if removed < at_most {
+        let PurgeSlice { channel_id, messages, channels } = slice;
+        let removed = messages.len();
+        self.writes.extend(messages.into_iter().map(|id| Write::PurgeMessage { id, channel_id }));
+        let is_last = removed < at_most;
+        if is_last {
             self.writes.push(Write::EndPurge(channel_id));
         }
-        Ok(Answer::Step(Step { removed: removed as u64, more: true }))
+        let channels_left = Some(channels.saturating_sub(is_last.into()));
+        Ok(Answer::Reclaimed(Reclaimed { messages: removed as u64, channels_left }))
     }
 }
 
@@ -657,7 +659,8 @@ mod tests {
         let rows = Rows { expired, ..Rows::default() };
         let (answers, writes, _) = decide(rows, vec![Command::SweepSessions { expired_at: at(10), at_most: 9 }]);
         assert!(matches!(answers[0], Ok(Answer::Step(Step { removed: 1, more: false }))));
-        assert!(matches!(writes[..], [Write::RemoveSession(digest)] if digest == SessionDigest::of("a")));
+        let digest = SessionDigest::of("a");
+        assert!(matches!(writes[..], [Write::SweepSession { digest: swept, .. }] if swept == digest));
     }
 
     #[test]

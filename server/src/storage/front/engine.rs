@@ -69,8 +69,17 @@ pub struct Wants {
     pub challenges: BTreeSet<UsedChallenge>,
     /// At most this many used challenges that have expired by this time, the earliest first.
     pub expired_challenges: Option<(Timestamp, usize)>,
-    /// At most this many messages of one channel being purged.
-    pub purge: Option<usize>,
+    /// Some messages of one channel being purged.
+    pub purge: Option<PurgeStep>,
+}
+
+/// Which of the channels being purged is looked at, and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PurgeStep {
+    /// Messages at most.
+    pub at_most: usize,
+    /// Channels to pass over, in the order of their ids: those that a step failed for.
+    pub skipped: usize,
 }
 
 /// What is left of a channel being purged.
@@ -80,6 +89,8 @@ pub struct PurgeSlice {
     pub channel_id: ChannelId,
     /// Some of its messages, live or soft-deleted; fewer than asked for means there are no others.
     pub messages: Vec<MessageId>,
+    /// How many channels are being purged, this one among them.
+    pub channels: u64,
 }
 
 /// The rows asked for by [`Wants`], as of the batch's own transaction. What is absent does not exist.
@@ -167,16 +178,23 @@ pub enum Write {
     UseChallenge(UsedChallenge),
     /// Forgets a used challenge, which is remembered.
     ForgetChallenge(UsedChallenge),
+    /// Removes what is found of a session that has expired, also if its row is damaged or gone.
+    SweepSession {
+        /// The session.
+        digest: SessionDigest,
+        /// When it expired, as it was found.
+        expires_at: Timestamp,
+    },
     /// Hides a channel and all its messages from every read, and remembers to purge it.
     BeginPurge(ChannelId),
-    /// Removes a message of a channel being purged.
+    /// Removes what is found of a message of a channel being purged, also if its row is damaged or gone.
     PurgeMessage {
         /// The message.
         id: MessageId,
         /// Its channel.
         channel_id: ChannelId,
     },
-    /// Forgets a channel whose messages are all purged.
+    /// Forgets a channel whose messages are all purged, and what of its messages nobody could name.
     EndPurge(ChannelId),
     /// Notes in `meta` when it was last tried whether changes can be stored.
     NoteProbe(Timestamp),

@@ -19,9 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
 use ulid::Ulid;
 
 use super::{
-    command::{Answer, Command, Step},
+    command::{Answer, Command, Reclaimed},
     decide::Batch,
-    engine::{Presence, Rows, Staged, Wants, Write, Writer},
+    engine::{Presence, PurgeStep, Rows, Staged, Wants, Write, Writer},
     mint::Mint,
     recent::RecentPages,
     room::{Keeper, Room, no_room},
@@ -46,15 +46,22 @@ const PURGE_INTERVAL: Duration = Duration::from_millis(20);
 const LINGER: Duration = Duration::from_micros(30);
 /// Without traffic, the store's files are looked for this often.
 const LOOK_INTERVAL: Duration = Duration::from_millis(400);
-/// After a reclaiming step failed, the next try waits this long.
+/// After reclaiming failed for all that is left, or the store is busy or without room, the next try waits this long.
 const PURGE_RETRY: Duration = Duration::from_secs(10);
 
-/// Gauge of commands that wait to be committed, as of the last commit.
+/// Gauge of commands that wait for a commit; those that one is being made of are no longer among them.
 pub const QUEUE_COMMANDS: &str = "decentcom_storage_queue_commands";
 /// Histogram of commands per commit.
 pub const BATCH_COMMANDS: &str = "decentcom_storage_batch_commands";
 /// Histogram of the seconds a commit takes, from the first look at rows to its end on disk.
 pub const COMMIT_SECONDS: &str = "decentcom_storage_commit_seconds";
+
+/// Gauge of deleted channels that still have messages in the file.
+const RECLAIM_CHANNELS: &str = "decentcom_storage_reclaim_channels";
+/// Counter of messages reclaimed.
+const RECLAIMED_MESSAGES: &str = "decentcom_storage_reclaimed_messages_total";
+/// Counter of reclaiming steps that failed.
+const RECLAIM_FAILURES: &str = "decentcom_storage_reclaim_failures_total";
 
 type Response = oneshot::Sender<Result<Answer, StorageError>>;
 
@@ -92,9 +99,32 @@ pub(super) struct Queue {
     requests: Option<SyncSender<Request>>,
     memory: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
-    /// Commands queued and not yet taken into a batch.
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     room: Arc<Room>,
+}
+
+/// Commands queued and not yet taken into a batch, and the gauge that shows them: also while a commit takes long.
+struct Waiting {
+    commands: AtomicUsize,
+    gauge: metrics::Gauge,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        let gauge = metrics::gauge!(QUEUE_COMMANDS);
+        gauge.set(0.0);
+        Self { commands: AtomicUsize::new(0), gauge }
+    }
+
+    fn add(&self, commands: usize) {
+        self.commands.fetch_add(commands, Ordering::Relaxed);
+        self.gauge.increment(commands as f64);
+    }
+
+    fn take(&self, commands: usize) {
+        self.commands.fetch_sub(commands, Ordering::Relaxed);
+        self.gauge.decrement(commands as f64);
+    }
 }
 
 impl Queue {
@@ -109,7 +139,7 @@ impl Queue {
         feed: broadcast::Sender<Change>,
     ) -> Result<Self, StorageError> {
         let (sender, requests) = sync_channel(MAX_QUEUE_COMMANDS);
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(Waiting::new());
         let committer = Committer {
             presence: writer.presence(),
             requests,
@@ -123,6 +153,7 @@ impl Queue {
             stored_high_water: high_water,
             mint: Mint::after(high_water),
             next_purge: Some(Instant::now()),
+            skipped: 0,
         };
         let thread = std::thread::Builder::new()
             .name("storage-commit".into())
@@ -166,9 +197,9 @@ impl Queue {
 
     fn send(&self, request: Request) -> Result<(), StorageError> {
         let requests = self.requests.as_ref().ok_or_else(closed)?;
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.waiting.add(1);
         requests.try_send(request).map_err(|error| {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.waiting.take(1);
             match error {
                 TrySendError::Full(_) => overloaded(),
                 TrySendError::Disconnected(_) => closed(),
@@ -179,7 +210,7 @@ impl Queue {
     /// How many commands wait to be taken into a batch.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.commands.load(Ordering::Relaxed)
     }
 }
 
@@ -211,7 +242,7 @@ fn sole(answers: Vec<Result<Answer, StorageError>>) -> Result<Result<Answer, Sto
 /// The commit thread's state.
 struct Committer {
     requests: Receiver<Request>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     writer: Box<dyn Writer>,
     keeper: Keeper,
     /// Whether the store's files are where they were opened; as long as they are not, nothing is acknowledged.
@@ -224,6 +255,8 @@ struct Committer {
     stored_high_water: Ulid,
     /// When the next reclaiming step is due; `None` when no deleted channel is left to reclaim.
     next_purge: Option<Instant>,
+    /// Deleted channels that a step failed for, in this round through all of them.
+    skipped: usize,
 }
 
 impl Committer {
@@ -304,8 +337,7 @@ impl Committer {
     }
 
     fn commit_jobs(&mut self, jobs: Vec<Job>) {
-        let waiting = self.waiting.fetch_sub(jobs.len(), Ordering::Relaxed).saturating_sub(jobs.len());
-        metrics::gauge!(QUEUE_COMMANDS).set(waiting as f64);
+        self.waiting.take(jobs.len());
         metrics::histogram!(BATCH_COMMANDS).record(jobs.len() as f64);
         self.keeper.look(&mut *self.writer);
         let (jobs, refused): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| self.keeper.takes(&job.command));
@@ -431,29 +463,43 @@ impl Committer {
         Ok(answers)
     }
 
+    /// One step for the first channel that is left. Where it fails because of that channel, the next step is for the one
+    /// behind it, so that damage to one costs the others nothing; at the end of such a round it begins anew, later.
     fn purge_step(&mut self) {
-        let step = Command::Purge { at_most: PURGE_STEP };
+        let step = Command::Purge(PurgeStep { at_most: PURGE_STEP, skipped: self.skipped });
         let has_room = self.keeper.takes(&step);
-        let result = if has_room { self.commit(vec![step]) } else { Err(no_room()) };
-        if matches!(result, Err(StorageError::Full { .. })) {
-            if has_room {
-                self.keeper.refused(&mut *self.writer);
+        let answer = if has_room { self.commit(vec![step]).and_then(|answers| sole(answers)?) } else { Err(no_room()) };
+        let pause = match answer {
+            Ok(Answer::Reclaimed(Reclaimed { messages, channels_left: Some(left) })) => {
+                self.keeper.committed(&mut *self.writer);
+                metrics::counter!(RECLAIMED_MESSAGES).increment(messages);
+                metrics::gauge!(RECLAIM_CHANNELS).set(left as f64);
+                Some(PURGE_INTERVAL)
             }
-            self.next_purge = Some(Instant::now() + PURGE_INTERVAL + PURGE_RETRY);
-            return;
-        }
-        self.keeper.committed(&mut *self.writer);
-        self.next_purge = match result.map(|answers| answers.into_iter().next()) {
-            Ok(Some(Ok(Answer::Step(Step { more: true, .. })))) => Some(Instant::now() + PURGE_INTERVAL),
-            Ok(Some(Ok(_))) => None,
-            Ok(Some(Err(error))) | Err(error) => {
+            Ok(_) => {
+                let failed = std::mem::take(&mut self.skipped);
+                metrics::counter!(RECLAIMED_MESSAGES).increment(0); // so that it is there from the start
+                metrics::counter!(RECLAIM_FAILURES).increment(0);
+                metrics::gauge!(RECLAIM_CHANNELS).set(failed as f64);
+                (failed > 0).then_some(PURGE_INTERVAL + PURGE_RETRY)
+            }
+            Err(StorageError::Full { .. }) => {
+                if has_room {
+                    self.keeper.refused(&mut *self.writer);
+                }
+                Some(PURGE_INTERVAL + PURGE_RETRY)
+            }
+            Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "reclaiming a deleted channel failed; it stays hidden and is tried again"
                 );
-                Some(Instant::now() + PURGE_INTERVAL + PURGE_RETRY)
+                metrics::counter!(RECLAIM_FAILURES).increment(1);
+                let is_of_the_channel = !matches!(error, StorageError::Unavailable { .. });
+                self.skipped += usize::from(is_of_the_channel);
+                Some(if is_of_the_channel { PURGE_INTERVAL } else { PURGE_INTERVAL + PURGE_RETRY })
             }
-            Ok(None) => None,
         };
+        self.next_purge = pause.map(|pause| Instant::now() + pause);
     }
 }

@@ -335,3 +335,148 @@ pub fn wanted(look: &Look, has_reserve: bool) -> u64 {
     let reserve = if has_reserve { 0 } else { look.reserve + look.reserve / 2 };
     look.min_free.saturating_add(look.min_free / 8).saturating_add(reserve)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+    use ulid::Ulid;
+
+    use super::{
+        super::engine::{Rows, Staged, Wants},
+        *,
+    };
+
+    const MIN_FREE: u64 = 80;
+    const RESERVE: u64 = 20;
+
+    /// A disk of a few bytes, shared with the test.
+    #[derive(Clone, Default)]
+    struct FewBytes(Arc<Held>);
+
+    #[derive(Default)]
+    struct Held {
+        free: AtomicU64,
+        min_free: AtomicU64,
+        has_reserve: AtomicBool,
+        /// The reserve cannot be made, whatever is free: by a quota.
+        is_bounded: AtomicBool,
+    }
+
+    impl FewBytes {
+        fn with(free: u64, has_reserve: bool) -> Self {
+            let disk = Self::default();
+            disk.0.free.store(free, SeqCst);
+            disk.0.min_free.store(MIN_FREE, SeqCst);
+            disk.0.has_reserve.store(has_reserve, SeqCst);
+            disk
+        }
+    }
+
+    impl Disk for FewBytes {
+        fn look(&self) -> Option<Look> {
+            let (free, min_free) = (self.0.free.load(SeqCst), self.0.min_free.load(SeqCst));
+            Some(Look { free, min_free, reserve: RESERVE })
+        }
+        fn has_reserve(&self) -> bool {
+            self.0.has_reserve.load(SeqCst)
+        }
+        fn release_reserve(&self) -> bool {
+            self.0.has_reserve.swap(false, SeqCst)
+        }
+        fn take_reserve(&self) -> bool {
+            let is_taken = !self.0.is_bounded.load(SeqCst);
+            self.0.has_reserve.fetch_or(is_taken, SeqCst);
+            is_taken
+        }
+    }
+
+    /// Stores nothing; what it can give back of its files, it gives once.
+    struct Untidy(FewBytes, u64);
+
+    impl Writer for Untidy {
+        fn transact(&mut self, _: &Wants, _: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError> {
+            Ok(())
+        }
+        fn settle(&mut self) -> Result<(), StorageError> {
+            self.0.0.free.fetch_add(std::mem::take(&mut self.1), SeqCst);
+            Ok(())
+        }
+        fn store_high_water(&mut self, _: Ulid) -> Result<(), StorageError> {
+            Ok(())
+        }
+        fn close(self: Box<Self>) -> Result<(), StorageError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_commit_gets_the_reserve_only_where_the_disk_has_too_little() {
+        for (free, has_reserve, is_worth_a_try, keeps_it) in [
+            (200, true, true, true),
+            (MIN_FREE, true, true, true),
+            (MIN_FREE - 1, true, true, false),
+            (MIN_FREE - 1, false, false, false),
+            (200, false, true, false),
+        ] {
+            let disk = FewBytes::with(free, has_reserve);
+            let room = Room::on(disk.clone());
+            assert_eq!((room.make_room(), disk.has_reserve()), (is_worth_a_try, keeps_it), "{free} {has_reserve}");
+        }
+        // Where less is to stay free than the reserve takes, with less than that a commit may have found nothing.
+        for (free, keeps_it) in [(RESERVE, true), (RESERVE - 1, false)] {
+            let disk = FewBytes::with(free, true);
+            disk.0.min_free.store(0, SeqCst);
+            assert!(Room::on(disk.clone()).make_room());
+            assert_eq!(disk.has_reserve(), keeps_it, "{free}");
+        }
+    }
+
+    #[test]
+    fn the_mode_begins_and_ends_as_often_as_the_disk_fills_and_says_so_meanwhile() {
+        let disk = FewBytes::with(200, false);
+        let room = Room::on(disk.clone());
+        let (mut keeper, mut writer) = (Keeper::of(room.clone()), Untidy(disk.clone(), 0));
+        keeper.begin(&mut writer);
+        for _ in 0..3 {
+            assert!(!keeper.is_full() && room.condition().troubles.is_empty() && disk.has_reserve());
+            disk.0.free.store(MIN_FREE - 1, SeqCst);
+            keeper.look(&mut writer);
+            assert!(keeper.is_full());
+            let said = room.condition().troubles;
+            assert!(matches!(*said, [Trouble::Full { free: Some(79), min_free: Some(MIN_FREE) }]), "{said:?}");
+            // Somewhat more is to be free before it ends, so that the two do not alternate.
+            disk.0.free.store(MIN_FREE + MIN_FREE / 8 - 1, SeqCst);
+            keeper.look(&mut writer);
+            assert!(keeper.is_full());
+            disk.0.free.store(MIN_FREE + MIN_FREE / 8, SeqCst);
+            keeper.look(&mut writer);
+        }
+    }
+
+    #[test]
+    fn the_mode_goes_on_until_the_reserve_is_there_again() {
+        let disk = FewBytes::with(MIN_FREE - 1, true);
+        let (mut keeper, mut writer) = (Keeper::of(Room::on(disk.clone())), Untidy(disk.clone(), 0));
+        keeper.begin(&mut writer);
+        assert!(keeper.is_full() && keeper.refused(&mut writer), "the reserve is worth another try");
+        assert!(!disk.has_reserve());
+        let wanted = MIN_FREE + MIN_FREE / 8 + RESERVE + RESERVE / 2;
+        for (free, is_bounded, goes_on) in [(wanted - 1, false, true), (wanted, true, true), (wanted, false, false)] {
+            disk.0.free.store(free, SeqCst);
+            disk.0.is_bounded.store(is_bounded, SeqCst);
+            keeper.look(&mut writer);
+            assert_eq!((keeper.is_full(), disk.has_reserve()), (goes_on, !goes_on), "{free} {is_bounded}");
+        }
+    }
+
+    #[test]
+    fn a_mode_that_tidying_up_would_end_does_not_begin() {
+        for (untidy, begins) in [(30, false), (10, true)] {
+            let disk = FewBytes::with(MIN_FREE - 10, true);
+            let (mut keeper, mut writer) = (Keeper::of(Room::on(disk.clone())), Untidy(disk.clone(), untidy));
+            keeper.look(&mut writer);
+            assert_eq!(keeper.is_full(), begins, "{untidy}");
+        }
+    }
+}

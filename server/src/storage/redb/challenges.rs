@@ -40,9 +40,11 @@ pub(super) fn load_expired(
 ) -> Result<(), StorageError> {
     let attempt = "find expired challenges";
     let Some(last) = Challenge::last_expired_slot(expired_at) else { return Ok(()) };
-    let found = snapshot.rows::<UsedChallenges>(None, Direction::Forward).map_err(storage_error(attempt))?;
+    let found =
+        snapshot.scan(UsedChallenges::NAME, RawRange::ALL, Direction::Forward).map_err(storage_error(attempt))?;
     for row in found.take(at_most) {
-        let (key, _) = row.map_err(storage_error(attempt))?;
+        let (key, _) = row.map_err(storage_error(attempt))?; // all there is to a row is in its key
+        let Some(key) = ChallengeKey::decode(&key) else { continue };
         if key.0 > last {
             break;
         }
@@ -75,6 +77,7 @@ pub(super) fn put(operation: &mut Operation<'_>, used: &UsedChallenge) -> Result
     operation.insert::<UsedChallenges>(&challenge_key(used), &record)
 }
 
+/// Removes a used challenge without reading its row: one that is damaged must not keep the others from being swept.
 pub(super) fn forget(operation: &mut Operation<'_>, used: &UsedChallenge) -> Result<(), Error> {
-    operation.remove::<UsedChallenges>(&challenge_key(used))
+    operation.discard::<UsedChallenges>(&challenge_key(used))
 }

@@ -5,11 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot, decode_row};
+use decentcom_kvstore::{
+    Direction, Error, Key as _, KeyRange, Operation, RawRange, Snapshot, Table as _, decode_row, hex,
+};
 use ulid::Ulid;
 
 use super::{
-    error::storage_error,
+    error::{corrupt, storage_error},
     existing,
     schema::{
         Categories, CategoryRecord, ChannelRecord, Channels, MessagesByChannel, PurgeRecord, Purges,
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, MessageId, StorageError,
-    front::engine::{PurgeSlice, Rows},
+    front::engine::{PurgeSlice, PurgeStep, Rows},
 };
 
 fn decode(id: Ulid, record: ChannelRecord) -> Result<Channel, StorageError> {
@@ -139,17 +141,23 @@ pub(super) fn load_categories(
     Ok(())
 }
 
-/// Some messages of the channel that is to be purged next.
-pub(super) fn load_purge(snapshot: &Snapshot, at_most: usize, rows: &mut Rows) -> Result<(), StorageError> {
-    let find = || -> Result<Option<PurgeSlice>, Error> {
-        let Some(purge) = snapshot.rows::<Purges>(None, Direction::Forward)?.next() else { return Ok(None) };
-        let (channel, _) = purge?;
+/// Some messages of the channel that is to be purged next. What the record says of it does not matter, nor whether it
+/// decodes.
+pub(super) fn load_purge(snapshot: &Snapshot, step: PurgeStep, rows: &mut Rows) -> Result<(), StorageError> {
+    let attempt = "find what is left of a deleted channel";
+    let mut purges = snapshot.scan(Purges::NAME, RawRange::ALL, Direction::Forward).map_err(storage_error(attempt))?;
+    let Some(purge) = purges.nth(step.skipped) else { return Ok(()) };
+    let (key, _) = purge.map_err(storage_error(attempt))?;
+    let no_id = || corrupt(Purges::NAME, &hex(&key), "the key is no channel's id");
+    let channel = Ulid::decode(&key).ok_or_else(no_id)?;
+    let find = || -> Result<PurgeSlice, Error> {
         let live = snapshot.keys_of::<MessagesByChannel>(&channel, KeyRange::ALL, Direction::Forward)?;
         let deleted = snapshot.keys_of::<TombstonesByChannel>(&channel, KeyRange::ALL, Direction::Forward)?;
-        let messages = live.chain(deleted).take(at_most).map(|entry| entry.map(|(_, id)| MessageId::from(id)));
-        Ok(Some(PurgeSlice { channel_id: channel.into(), messages: messages.collect::<Result<_, _>>()? }))
+        let messages = live.chain(deleted).take(step.at_most).map(|entry| entry.map(|(_, id)| MessageId::from(id)));
+        let messages = messages.collect::<Result<_, _>>()?;
+        Ok(PurgeSlice { channel_id: channel.into(), messages, channels: snapshot.len::<Purges>()? })
     };
-    rows.purge = find().map_err(storage_error("find what is left of a deleted channel"))?;
+    rows.purge = Some(find().map_err(storage_error(attempt))?);
     Ok(())
 }
 
@@ -180,5 +188,5 @@ pub(super) fn begin_purge(operation: &mut Operation<'_>, id: ChannelId) -> Resul
 }
 
 pub(super) fn end_purge(operation: &mut Operation<'_>, id: ChannelId) -> Result<(), Error> {
-    operation.remove::<Purges>(&id.ulid())
+    operation.discard::<Purges>(&id.ulid())
 }

@@ -7,7 +7,7 @@ use ulid::Ulid;
 
 use super::{
     error::{corrupt, storage_error},
-    schema::{MessageRecord, Messages, MessagesByChannel, Purges},
+    schema::{MessageRecord, Messages, MessagesByChannel, Purges, TombstonesByChannel},
     time_of, timestamp,
 };
 use crate::storage::{
@@ -128,6 +128,19 @@ pub(super) fn replace(operation: &mut Operation<'_>, message: &Message) -> Resul
     operation.replace::<Messages>(&message.id.ulid(), &encode(message))
 }
 
-pub(super) fn remove(operation: &mut Operation<'_>, id: MessageId) -> Result<(), Error> {
-    operation.remove::<Messages>(&id.ulid())
+/// Removes what an index names as a message of a channel that is no more. Nothing that is wrong with it may keep it there,
+/// as everything behind it would stay, too: neither that its record does not decode, nor that there is none.
+pub(super) fn purge(operation: &mut Operation<'_>, channel: ChannelId, id: MessageId) -> Result<(), Error> {
+    let (channel, id) = (channel.ulid(), id.ulid());
+    match operation.get::<Messages>(&id) {
+        Ok(Some(record)) if record.channel_id == channel.to_bytes() => return operation.remove::<Messages>(&id),
+        Ok(Some(_)) => tracing::warn!(%id, "an index names a message of another channel; the entry is removed"),
+        Ok(None) | Err(Error::Corrupt { .. }) => {
+            tracing::warn!(%id, "a message of a deleted channel is damaged or missing; what there is of it is removed");
+            operation.discard::<Messages>(&id)?;
+        }
+        Err(error) => return Err(error),
+    }
+    operation.discard_entry::<MessagesByChannel>(&channel, &id)?;
+    operation.discard_entry::<TombstonesByChannel>(&channel, &id)
 }

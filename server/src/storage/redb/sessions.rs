@@ -101,6 +101,22 @@ pub(super) fn replace(operation: &mut Operation<'_>, session: &StoredSession) ->
     operation.replace::<Sessions>(session.digest.as_bytes(), &encode(session))
 }
 
+/// Removes what an index names as a session that expired. Nothing that is wrong with it may keep it there: the sweep begins
+/// with the earliest, so all that expire later would stay, too.
+pub(super) fn sweep(operation: &mut Operation<'_>, digest: SessionDigest, expires_at: Timestamp) -> Result<(), Error> {
+    let key = digest.as_bytes();
+    match operation.get::<Sessions>(key) {
+        Ok(Some(record)) if record.expires_at == expires_at.as_millis() => return operation.remove::<Sessions>(key),
+        Ok(Some(_)) => tracing::warn!("an index has another end of a session than its record; the entry is removed"),
+        Ok(None) | Err(Error::Corrupt { .. }) => {
+            tracing::warn!("an expired session is damaged or missing; what there is of it is removed");
+            operation.discard::<Sessions>(key)?;
+        }
+        Err(error) => return Err(error),
+    }
+    operation.discard_entry::<SessionsByExpiry>(&expires_at.as_millis(), key)
+}
+
 pub(super) fn remove(operation: &mut Operation<'_>, digest: SessionDigest) -> Result<(), Error> {
     operation.remove::<Sessions>(digest.as_bytes())
 }

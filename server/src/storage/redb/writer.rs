@@ -79,8 +79,8 @@ fn load(snapshot: &Snapshot, wants: &Wants) -> Result<Rows, StorageError> {
     if let Some((expired_at, at_most)) = wants.expired_challenges {
         challenges::load_expired(snapshot, expired_at, at_most, &mut rows)?;
     }
-    if let Some(at_most) = wants.purge {
-        channels::load_purge(snapshot, at_most, &mut rows)?;
+    if let Some(step) = wants.purge {
+        channels::load_purge(snapshot, step, &mut rows)?;
     }
     Ok(rows)
 }
@@ -102,8 +102,9 @@ fn store(operation: &mut Operation<'_>, staged: &Staged) -> Result<(), Error> {
             Write::RemoveSession(digest) => sessions::remove(operation, *digest),
             Write::UseChallenge(used) => challenges::put(operation, used),
             Write::ForgetChallenge(used) => challenges::forget(operation, used),
+            Write::SweepSession { digest, expires_at } => sessions::sweep(operation, *digest, *expires_at),
             Write::BeginPurge(id) => channels::begin_purge(operation, *id),
-            Write::PurgeMessage { id, .. } => messages::remove(operation, *id),
+            Write::PurgeMessage { id, channel_id } => messages::purge(operation, *channel_id, *id),
             Write::EndPurge(id) => channels::end_purge(operation, *id),
             Write::NoteProbe(at) => operation.set_meta(PROBED_AT, at.as_millis().to_string().as_bytes()),
         }?;

@@ -6,11 +6,11 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     error::storage_error,
-    sql::{Reading, bad_value, execute, key_list, rows_by_keys},
+    sql::{Reading, execute, key_list, rows_by_keys},
 };
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, StorageError,
-    front::engine::{PurgeSlice, Rows},
+    front::engine::{PurgeSlice, PurgeStep, Rows},
 };
 
 pub(super) fn decode(row: &SqliteRow) -> Result<Channel, StorageError> {
@@ -122,26 +122,33 @@ pub(super) async fn load_categories(
 /// Some messages of the channel that is to be purged next.
 pub(super) async fn load_purge(
     connection: &mut SqliteConnection,
-    at_most: usize,
+    step: PurgeStep,
     rows: &mut Rows,
 ) -> Result<(), StorageError> {
     let attempt = "find what is left of a deleted channel";
-    let channel: Option<String> = sqlx::query_scalar("SELECT channel_id FROM purges ORDER BY channel_id LIMIT 1")
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let statement = "SELECT channel_id, (SELECT count(*) FROM purges) AS channels
+        FROM purges ORDER BY channel_id LIMIT 1 OFFSET ?";
+    let purge = sqlx::query(statement)
+        .bind(number(step.skipped))
         .fetch_optional(&mut *connection)
         .await
         .map_err(|error| storage_error(attempt, error))?;
-    let Some(channel) = channel else { return Ok(()) };
-    let channel_id = ChannelId::parse(&channel).ok_or_else(|| bad_value(attempt, "purges.channel_id", &channel))?;
-    let messages = sqlx::query("SELECT id FROM messages WHERE channel_id = ? LIMIT ?")
+    let Some(purge) = purge else { return Ok(()) };
+    let purge = Reading { table: "purges", row: &purge };
+    let (channel_id, channels): (ChannelId, i64) = (purge.parse("channel_id")?, purge.get("channels")?);
+    // What has no id of ours cannot be named, and goes with the channel itself.
+    let statement = concat!("SELECT id FROM messages WHERE channel_id = ? AND ", is_id!(), " LIMIT ?");
+    let messages = sqlx::query(statement)
         .bind(channel_id.as_str())
-        .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
+        .bind(number(step.at_most))
         .fetch_all(connection)
         .await
         .map_err(|error| storage_error(attempt, error))?
         .iter()
         .map(|row| Reading { table: "messages", row }.parse("id"))
         .collect::<Result<_, _>>()?;
-    rows.purge = Some(PurgeSlice { channel_id, messages });
+    rows.purge = Some(PurgeSlice { channel_id, messages, channels: u64::try_from(channels).unwrap_or_default() });
     Ok(())
 }
 
@@ -185,6 +192,8 @@ pub(super) async fn begin_purge(connection: &mut SqliteConnection, id: ChannelId
 }
 
 pub(super) async fn end_purge(connection: &mut SqliteConnection, id: ChannelId) -> Result<(), StorageError> {
+    let unnamed = sqlx::query("DELETE FROM messages WHERE channel_id = ?").bind(id.as_str());
+    execute(connection, "reclaim what is left of a deleted channel", unnamed).await?;
     let channel = sqlx::query("DELETE FROM channels WHERE id = ?").bind(id.as_str());
     execute(connection, "forget a deleted channel", channel).await?;
     let purge = sqlx::query("DELETE FROM purges WHERE channel_id = ?").bind(id.as_str());

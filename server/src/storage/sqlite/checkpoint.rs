@@ -168,4 +168,44 @@ mod tests {
         assert!(size("store-wal") < 80 * MIB, "the log has {} bytes", size("store-wal"));
         store.close().await.unwrap();
     }
+
+    /// SQLite reuses the log only at a moment when nobody reads from it. Here there is none: each reader begins before the
+    /// one before it ends.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_log_is_bounded_although_somebody_is_always_reading() {
+        use sqlx::{ConnectOptions as _, Executor as _, sqlite::SqliteConnectOptions};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let options = StorageOptions {
+            backend: Backend::Sqlite,
+            path: path.clone(),
+            redb: RedbOptions::default(),
+            min_free: Default::default(),
+        };
+        let store = open(&options, Arc::new(SystemClock)).await.unwrap();
+        let user = store.create_user("key", None).await.unwrap().id;
+        let channel = store.create_channel("general", None, 0).await.unwrap().id;
+        let reading = tokio::spawn(async move {
+            let options = SqliteConnectOptions::new().filename(&path).read_only(true);
+            let mut readers = [options.connect().await.unwrap(), options.connect().await.unwrap()];
+            let begin = "BEGIN; SELECT count(*) FROM users";
+            readers[0].execute(begin).await.unwrap();
+            loop {
+                readers[1].execute(begin).await.unwrap();
+                readers[0].execute("COMMIT").await.unwrap();
+                readers.swap(0, 1);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        let text = "z".repeat(500_000);
+        let mut longest = 0;
+        for _ in 0..400 {
+            store.create_message(&channel, &user, &text).await.unwrap();
+            longest = longest.max(std::fs::metadata(directory.path().join("store-wal")).map_or(0, |file| file.len()));
+        }
+        assert!(!reading.is_finished());
+        reading.abort();
+        assert!(longest < 150 * MIB, "200 MB were written, and the log had {longest} bytes");
+        store.close().await.unwrap();
+    }
 }

@@ -43,14 +43,11 @@ pub(in crate::storage) async fn lower_high_water(path: &Path) -> Result<Option<U
     opening::refuse_doubtful(path, &held)?;
     let mut connection = connect(held.path()).await?;
     // A deleted channel's id is in use until its messages are gone. Text order is id order.
-    let largest: Option<String> = sqlx::query_scalar(
-        "SELECT max(id) FROM (
-            SELECT max(id) AS id FROM users
-            UNION ALL SELECT max(id) FROM channels
-            UNION ALL SELECT max(id) FROM categories
-            UNION ALL SELECT max(id) FROM messages
-            UNION ALL SELECT max(channel_id) FROM purges)",
-    )
+    let largest: Option<String> = sqlx::query_scalar(concat!(
+        "SELECT max(id) FROM (",
+        newest_ids!(),
+        " UNION ALL SELECT max(channel_id) FROM purges)"
+    ))
     .fetch_one(&mut connection)
     .await
     .map_err(|error| storage_error(attempt, error))?;
@@ -117,16 +114,10 @@ async fn raise_high_water(path: &Path, connection: &mut SqliteConnection) -> Res
         .fetch_optional(&mut *connection)
         .await
         .map_err(failed)?;
-    let largest: Option<String> = sqlx::query_scalar(
-        "SELECT max(id) FROM (
-            SELECT max(id) AS id FROM users
-            UNION ALL SELECT max(id) FROM channels
-            UNION ALL SELECT max(id) FROM categories
-            UNION ALL SELECT max(id) FROM messages)",
-    )
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(failed)?;
+    let largest: Option<String> = sqlx::query_scalar(concat!("SELECT max(id) FROM (", newest_ids!(), ")"))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
     let id_of = |text: Option<String>| text.as_deref().and_then(parse_ulid);
     let is_recorded = recorded.is_some();
     let (recorded, largest) = (id_of(recorded), id_of(largest));

@@ -3,6 +3,25 @@
 //! Durability: WAL with `synchronous=FULL` syncs the log at every commit, <https://www.sqlite.org/pragma.html#pragma_synchronous>.
 //! SQLite has no page checksums, so damage within a row goes unnoticed unless it breaks the file's structure.
 
+/// The condition that a column holds an id as this program writes it.
+macro_rules! is_id {
+    () => {
+        "typeof(id) = 'text' AND length(id) = 26 AND id NOT GLOB '*[^0-9A-HJKMNP-TV-Z]*' AND id < '8'"
+    };
+}
+
+/// The largest ids there are, a row for each table. What is damaged and no id any more must not be taken for the largest.
+macro_rules! newest_ids {
+    () => {
+        concat!(
+            newest_ids!(@of "users"), " UNION ALL ", newest_ids!(@of "channels"), " UNION ALL ",
+            newest_ids!(@of "categories"), " UNION ALL ", newest_ids!(@of "messages")
+        )
+    };
+    (@of $table:literal) => {
+        concat!("SELECT (SELECT id FROM ", $table, " WHERE ", is_id!(), " ORDER BY id DESC LIMIT 1) AS id")
+    };
+}
 mod challenges;
 mod channels;
 mod checkpoint;
@@ -239,14 +258,11 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), O
 
 /// The largest id ever given out: as recorded, or as found, should a tool have added rows.
 async fn high_water(connection: &mut SqliteConnection) -> Result<Ulid, StorageError> {
-    let newest: Option<String> = sqlx::query_scalar(
-        "SELECT max(id) FROM (
-            SELECT value AS id FROM meta WHERE name = 'high_water_id'
-            UNION ALL SELECT max(id) FROM users
-            UNION ALL SELECT max(id) FROM channels
-            UNION ALL SELECT max(id) FROM categories
-            UNION ALL SELECT max(id) FROM messages)",
-    )
+    let newest: Option<String> = sqlx::query_scalar(concat!(
+        "SELECT max(id) FROM (SELECT value AS id FROM meta WHERE name = 'high_water_id' UNION ALL ",
+        newest_ids!(),
+        ")"
+    ))
     .fetch_one(connection)
     .await
     .map_err(|error| storage_error("read the high-water id", error))?;

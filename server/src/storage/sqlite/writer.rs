@@ -246,8 +246,8 @@ async fn begin(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows,
     if let Some((expired_at, at_most)) = wants.expired_challenges {
         challenges::load_expired(connection, expired_at, at_most, &mut rows).await?;
     }
-    if let Some(at_most) = wants.purge {
-        channels::load_purge(connection, at_most, &mut rows).await?;
+    if let Some(step) = wants.purge {
+        channels::load_purge(connection, step, &mut rows).await?;
     }
     Ok(rows)
 }
@@ -288,7 +288,7 @@ async fn store(connection: &mut SqliteConnection, writes: &[Write]) -> Result<()
             [Write::PurgeMessage { .. }, ..] => {
                 messages::remove(connection, run.iter().filter_map(purged_message)).await?;
             }
-            [Write::RemoveSession(_), ..] => {
+            [Write::RemoveSession(_) | Write::SweepSession { .. }, ..] => {
                 sessions::remove(connection, run.iter().filter_map(removed_session)).await?;
             }
             [Write::ForgetChallenge(_), ..] => {
@@ -311,6 +311,7 @@ fn are_of_one_crowd(one: &Write, other: &Write) -> bool {
             | (Write::PurgeMessage { .. }, Write::PurgeMessage { .. })
             | (Write::RemoveSession(_), Write::RemoveSession(_))
             | (Write::ForgetChallenge(_), Write::ForgetChallenge(_))
+            | (Write::SweepSession { .. }, Write::SweepSession { .. })
     )
 }
 
@@ -323,7 +324,10 @@ fn purged_message(write: &Write) -> Option<MessageId> {
 }
 
 fn removed_session(write: &Write) -> Option<SessionDigest> {
-    if let Write::RemoveSession(digest) = write { Some(*digest) } else { None }
+    match write {
+        Write::RemoveSession(digest) | Write::SweepSession { digest, .. } => Some(*digest),
+        _ => None,
+    }
 }
 
 fn forgotten_challenge(write: &Write) -> Option<UsedChallenge> {
@@ -345,7 +349,9 @@ async fn store_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
             sessions::put(connection, session).await
         }
         Write::RemoveCategory(id) => channels::remove_category(connection, *id).await,
-        Write::RemoveSession(digest) => sessions::remove(connection, [*digest]).await,
+        Write::RemoveSession(digest) | Write::SweepSession { digest, .. } => {
+            sessions::remove(connection, [*digest]).await
+        }
         Write::UseChallenge(used) => challenges::put(connection, used).await,
         Write::ForgetChallenge(used) => challenges::forget(connection, [*used]).await,
         Write::BeginPurge(id) => channels::begin_purge(connection, *id).await,

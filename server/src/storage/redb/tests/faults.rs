@@ -42,6 +42,22 @@ fn is_honest(error: &StorageError) -> bool {
     matches!(error, StorageError::Unavailable { .. } | StorageError::Full { .. } | StorageError::Corrupt { .. })
 }
 
+/// Which calls of a run are to fail: of several in a row of one kind the first, the last, and by chance one between them,
+/// which fails like its neighbours. In a run of several rounds, all.
+fn chosen(calls: &[Kind], rounds: u64, random: &mut Random) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    let mut first = 0;
+    for row in calls.chunk_by(|one, other| one == other) {
+        let last = first + row.len() - 1;
+        match row.len() {
+            length if length <= 3 || rounds > 1 => chosen.extend(first..=last),
+            length => chosen.extend([first, first + 1 + random.below(length - 2), last]),
+        }
+        first = last + 1;
+    }
+    chosen
+}
+
 /// Runs one case on a thread of its own, so that one that hangs is a failure.
 fn within_patience(what: &str, case: impl Future<Output = ()> + Send + 'static) {
     let (done, is_done) = mpsc::channel();
@@ -188,8 +204,9 @@ fn every_call_fails_once(quick_repair: bool) {
     let calls = calls_of_a_run(quick_repair, seed);
     let mut random = Random(seed);
     for round in 0..rounds {
-        for (number, kind) in calls.iter().enumerate() {
-            let ways = failures(*kind);
+        for number in chosen(&calls, rounds, &mut random) {
+            let kind = calls[number];
+            let ways = failures(kind);
             let failure = ways[(number + usize::try_from(round).unwrap()) % ways.len()];
             let goes_on = random.coin();
             let what = format!("call {number}, {kind:?}: {failure:?}, goes on: {goes_on}, FAULT_SEED={seed}");
