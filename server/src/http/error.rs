@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
+    Extension, Json,
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::failures::LoggedOnce;
 use crate::storage::StorageError;
 
 /// How long a client is asked to wait after a 503.
@@ -68,9 +69,10 @@ impl ApiError {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
-    /// 503 with another body than that of errors.
+    /// 503 with another body than that of errors, for a state that is [`LoggedOnce`].
     pub(super) fn retry_later(body: impl IntoResponse) -> Response {
-        (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, HeaderValue::from(A_MOMENT.as_secs()))], body).into_response()
+        let retry_after = [(RETRY_AFTER, HeaderValue::from(A_MOMENT.as_secs()))];
+        (StatusCode::SERVICE_UNAVAILABLE, retry_after, Extension(LoggedOnce), body).into_response()
     }
 
     /// A failure whose details are for the log only.
@@ -94,7 +96,6 @@ impl From<StorageError> for ApiError {
             StorageError::NotFound { entity, .. } => Self::not_found(&entity.to_string()),
             StorageError::Conflict { .. } => Self::new(StatusCode::CONFLICT, error.to_string()),
             StorageError::InvalidInput { .. } => Self::bad_request(error.to_string()),
-            // Of a full disk the log has a line when it begins and one when it ends.
             StorageError::Full { .. } => Self::new(StatusCode::INSUFFICIENT_STORAGE, NO_ROOM),
             StorageError::Unavailable { .. } => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "storage is unavailable");
@@ -113,6 +114,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(ErrorBody { error: self.message })).into_response();
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(self.retry_after.as_secs()));
+        }
+        if self.status == StatusCode::INSUFFICIENT_STORAGE {
+            response.extensions_mut().insert(LoggedOnce);
         }
         response
     }

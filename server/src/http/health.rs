@@ -19,7 +19,7 @@ use tokio::{
 use utoipa::ToSchema;
 
 use super::{
-    App, LoggedOnce,
+    App,
     clock_watch::{ClockState, LONGEST_LEAP},
     error::ApiError,
 };
@@ -87,11 +87,7 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     let finding = tokio::spawn(async move { app.readiness.find(&app).await }).await;
     match finding {
         Ok(ready) if ready.reasons.is_empty() => Reply(ready).into_response(),
-        Ok(ready) => {
-            let mut answer = ApiError::retry_later(Reply(ready));
-            answer.extensions_mut().insert(LoggedOnce);
-            answer
-        }
+        Ok(ready) => ApiError::retry_later(Reply(ready)),
         Err(_) => ApiError::internal().into_response(),
     }
 }

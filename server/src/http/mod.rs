@@ -11,6 +11,7 @@ mod clock_watch;
 mod connections;
 mod error;
 mod extract;
+mod failures;
 mod gateway;
 mod health;
 mod limits;
@@ -23,7 +24,7 @@ mod serve;
 mod server_info;
 mod wire;
 
-use std::{any::Any, fmt, ops::Deref, sync::Arc};
+use std::{any::Any, ops::Deref, sync::Arc};
 
 use axum::{
     Router,
@@ -37,7 +38,7 @@ use tokio::sync::watch;
 use tower::{Layer, ServiceExt};
 use tower_http::{
     catch_panic::CatchPanicLayer,
-    classify::{ClassifiedResponse, ClassifyResponse, NeverClassifyEos, ServerErrorsFailureClass, SharedClassifier},
+    classify::SharedClassifier,
     cors::{AllowOrigin, CorsLayer},
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
     trace::TraceLayer,
@@ -49,7 +50,8 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
-    auth::Challenges, clock_watch::ClockWatch, error::ApiError, gateway::Hub, health::Readiness, limits::Limits,
+    auth::Challenges, clock_watch::ClockWatch, error::ApiError, failures::Failures, gateway::Hub, health::Readiness,
+    limits::Limits,
 };
 pub use self::{
     metrics::record as record_metrics,
@@ -264,36 +266,6 @@ async fn bounded_in_time(State(app): State<App>, request: Request, next: Next) -
 fn answer_panic(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a handler panicked; this is a bug");
     ApiError::internal().into_response()
-}
-
-/// Marks an answer that tells of a state whose beginning and end are logged, so that each answer is worth no line.
-#[derive(Clone, Copy)]
-struct LoggedOnce;
-
-/// Which answers get a line as failures: what went wrong here, but not a full disk, of which the store says when that begins
-/// and ends, and not what is [`LoggedOnce`]. Monitors ask again and again.
-#[derive(Clone, Copy)]
-struct Failures;
-
-impl ClassifyResponse for Failures {
-    type FailureClass = ServerErrorsFailureClass;
-    type ClassifyEos = NeverClassifyEos<ServerErrorsFailureClass>;
-
-    fn classify_response<B>(
-        self,
-        answer: &axum::http::Response<B>,
-    ) -> ClassifiedResponse<Self::FailureClass, Self::ClassifyEos> {
-        let status = answer.status();
-        let is_known = status == StatusCode::INSUFFICIENT_STORAGE || answer.extensions().get::<LoggedOnce>().is_some();
-        ClassifiedResponse::Ready(match status.is_server_error() && !is_known {
-            true => Err(ServerErrorsFailureClass::StatusCode(status)),
-            false => Ok(()),
-        })
-    }
-
-    fn classify_error<E: fmt::Display + 'static>(self, error: &E) -> Self::FailureClass {
-        ServerErrorsFailureClass::Error(error.to_string())
-    }
 }
 
 /// Takes away a request's id that is none: it goes into logs and answers. The request gets another.
