@@ -298,6 +298,21 @@ async fn a_stop_waits_for_what_is_under_way_and_says_when_it_waits_no_longer(bac
     }
 }
 
+async fn every_socket_hears_that_the_server_stops(backend: &str) {
+    let (_directory, server) = start(backend, &[]);
+    let mut sockets = Vec::new();
+    for seed in 1..=6 {
+        let user = server.log_in(seed).await;
+        for _ in 0..5 {
+            sockets.push(server.open_socket(&user).await);
+        }
+    }
+    server.signal(Signal::TERM);
+    for socket in &mut sockets {
+        assert_eq!(socket.end().await, 1001);
+    }
+}
+
 /// The disk fails while the store is being closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_that_could_not_close_its_store_says_so_and_loses_nothing() {
@@ -377,4 +392,5 @@ over_each_backend! {
     each_subscription_is_for_its_own_channel_and_holds_until_its_own_end
     a_flood_of_changes_closes_every_socket_rather_than_leave_one_with_a_gap
     a_stop_waits_for_what_is_under_way_and_says_when_it_waits_no_longer
+    every_socket_hears_that_the_server_stops
 }

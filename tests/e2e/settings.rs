@@ -536,9 +536,20 @@ async fn answers_that_nobody_takes_get_no_more_memory() {
 async fn one_user_gets_no_more_sockets() {
     let (_directory, server) = with("GATEWAY__MAX_SOCKETS_PER_USER", "2");
     let (user, other) = (server.log_in(1).await, server.log_in(2).await);
-    let _sockets = [server.open_socket(&user).await, server.open_socket(&user).await];
+    let (_first, second) = (server.open_socket(&user).await, server.open_socket(&user).await);
     assert_eq!(server.refused_socket(&user).await.status(), StatusCode::TOO_MANY_REQUESTS);
     drop(server.open_socket(&other).await);
+    // One that ends makes room for one.
+    drop(second);
+    let began = Instant::now();
+    let _third = loop {
+        let answer = server.refused_socket(&user).await;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            break answer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "the place of the socket that ended is not free");
+    };
+    assert_eq!(server.refused_socket(&user).await.status(), StatusCode::TOO_MANY_REQUESTS);
 }
 
 /// Asks until the server says that it is too often, or so many times; answers how many were let in.

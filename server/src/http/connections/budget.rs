@@ -352,9 +352,15 @@ mod tests {
         let (crowd, budget) = budget();
         let (stalled, _member) = somewhere(&crowd);
         let (busy, _other_member) = somewhere(&crowd);
+        let (empty, _third_member) = somewhere(&crowd);
+        for connection in [&busy, &empty] {
+            connection.is_due();
+        }
+        drop(budget.reserve(&empty, somebody(3), 100).await.unwrap()); // it holds nothing any more
         let all = budget.reserve(&stalled, somebody(1), 600).await.unwrap();
         let _more = budget.reserve(&busy, somebody(2), 400).await.unwrap();
-        stalled.is_due(); // `busy` is not: its request is being answered
+        stalled.is_due();
+        busy.is_done(); // its body has come, and is being answered
         tokio::time::sleep(Duration::from_millis(1200)).await;
         assert!(!stalled.is_cut_off());
         let holding = {
@@ -366,7 +372,8 @@ mod tests {
         };
         let began = Instant::now();
         assert!(budget.reserve(&busy, somebody(3), 100).await.is_some());
-        assert!(began.elapsed() < PATIENCE / 2 && !busy.is_cut_off());
+        assert!(began.elapsed() < PATIENCE / 2);
+        assert!(!busy.is_cut_off() && !empty.is_cut_off());
         holding.await.unwrap();
     }
 

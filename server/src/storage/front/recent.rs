@@ -474,9 +474,21 @@ mod tests {
     fn whoever_reads_for_too_long_or_across_a_failed_commit_fills_in_nothing() {
         let (pages, one) = (RecentPages::default(), message(10, channel(0), "one"));
         let slow = load(&pages, channel(0), 50);
-        let changes: Vec<_> = (0..=MAX_CHANGES as u128).map(|id| posted(&message(20 + id, channel(0), ""))).collect();
-        pages.begin(&changes);
-        pages.end(&changes);
+        let changes = |count: u128, content: &str| -> Vec<_> {
+            (0..count).map(|id| posted(&message(20 + id, channel(0), content))).collect()
+        };
+        let many = changes(MAX_CHANGES as u128 + 1, "");
+        pages.begin(&many);
+        pages.end(&many);
+        slow.fill(&whole(std::slice::from_ref(&one)));
+        assert!(!is_held(&pages, channel(0), 1));
+
+        let slow = load(&pages, channel(0), 50);
+        // They are small again in the end, but each change was kept until then.
+        let mut large = changes(3, &"x".repeat(MAX_PAGE_BYTES / 2));
+        large.extend((0..3).map(|id| Change::MessageUpdated(Arc::new(message(20 + id, channel(0), "")))));
+        pages.begin(&large);
+        pages.end(&large);
         slow.fill(&whole(std::slice::from_ref(&one)));
         assert!(!is_held(&pages, channel(0), 1));
 
