@@ -23,7 +23,7 @@ use decentcom_tests::context::{START, at};
 
 /// Damaged files per kind of store: `DAMAGES=100000 DAMAGE_SEED=7 cargo test -p decentcom-tests --test damaged_files` for a long
 /// run.
-const DAMAGES: u64 = 600;
+const DAMAGES: u64 = 300;
 const SEED: u64 = 1;
 /// Far more than any file takes: one that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -218,6 +218,7 @@ async fn a_full_disk_is_a_mode_that_ends_by_itself(backend: &str) {
     for number in 0..10 {
         assert!(house.post(&format!("space-{number}"), 50_000).await.done().is_some(), "{}", house.server.log());
     }
+    house.server.says(ENDS).await;
     assert_eq!((house.logged(BEGINS), house.logged(ENDS)), (1, 1), "{}", house.server.log());
     house.everything_acknowledged_is_there(backend).await;
 }

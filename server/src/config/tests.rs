@@ -35,6 +35,29 @@ fn assert_has_keys(example: &toml::Table, all: &toml::Table, within: &str) {
 }
 
 #[test]
+fn what_is_written_reads_back() {
+    for min_free in [MinFree::Auto, MinFree::Bytes(0), MinFree::Bytes(7 * MIB)] {
+        let file = File { storage: Storage { min_free, ..Storage::default() }, ..File::default() };
+        let written = toml::to_string(&file).unwrap();
+        assert_eq!(toml::from_str::<File>(&written).unwrap(), file, "{written}");
+    }
+}
+
+#[test]
+fn where_fewer_connections_can_be_open_each_address_gets_its_share_of_them() {
+    let lowered = |max_connections, max_connections_per_address, most| {
+        let mut network = Network { max_connections, max_connections_per_address, ..Network::default() };
+        network.lower_connections_to(most);
+        (network.max_connections, network.max_connections_per_address)
+    };
+    assert_eq!(lowered(1000, 300, 100), (100, 30));
+    assert_eq!(lowered(1000, 300, 1000), (1000, 300));
+    assert_eq!(lowered(1000, 300, 5000), (1000, 300));
+    assert_eq!(lowered(1000, 5000, 100), (100, 100), "a share of more than all is all");
+    assert_eq!(lowered(1000, 1, 100), (100, 1), "everybody gets one");
+}
+
+#[test]
 fn an_empty_file_is_the_default() {
     let mut config = load("", &[]).unwrap();
     config.storage.path = Config::default().storage.path;

@@ -20,6 +20,7 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc::RecvTimeoutError},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -54,6 +55,8 @@ pub(crate) struct Server {
     process: Child,
     base: String,
     log: Arc<Mutex<String>>,
+    /// What reads its log, until it ends.
+    reading: Option<JoinHandle<()>>,
 }
 
 /// The built program, to run in `directory` with nothing of this process's environment that configures it.
@@ -107,18 +110,19 @@ impl Server {
         let writing = log.clone();
         let reading = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
+                let mut log = writing.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+                drop(log);
                 if let Some((_, base)) = line.split_once("listening on http://") {
                     let is_address = |it: char| it.is_ascii_hexdigit() || matches!(it, '.' | ':' | '[' | ']');
                     let end = base.find(|it| !is_address(it)).unwrap_or(base.len()); // the line may be JSON
                     let _ = found.send(base[..end].to_owned());
                 }
-                let mut log = writing.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
             }
         });
         match address.recv_timeout(PATIENCE) {
-            Ok(address) => Ok(Self { process, base: format!("http://{address}"), log }),
+            Ok(address) => Ok(Self { process, base: format!("http://{address}"), log, reading: Some(reading) }),
             Err(RecvTimeoutError::Disconnected) => {
                 let status = wait_for(&mut process);
                 reading.join().unwrap();
@@ -136,7 +140,7 @@ impl Server {
     /// A server that somebody else started; what is at hand is where it listens.
     pub(crate) fn at(base: &str) -> Self {
         let process = Command::new("true").spawn().unwrap();
-        Self { process, base: base.to_owned(), log: Arc::default() }
+        Self { process, base: base.to_owned(), log: Arc::default(), reading: None }
     }
 
     pub(crate) fn process_id(&self) -> u32 {
@@ -145,9 +149,14 @@ impl Server {
 
     /// Waits until its log has this text: a line comes through a thread and a pipe, so it may be behind what it tells of.
     pub(crate) async fn says(&self, text: &str) {
-        let began = std::time::Instant::now();
-        while !self.log().contains(text) {
-            assert!(began.elapsed() < PATIENCE, "`{text}` is not in\n{}", self.log());
+        self.says_times(1, text).await;
+    }
+
+    /// The same, so often.
+    pub(crate) async fn says_times(&self, times: usize, text: &str) {
+        let began = Instant::now();
+        while self.log().matches(text).count() < times {
+            assert!(began.elapsed() < PATIENCE, "`{text}` is not {times} times in\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -178,9 +187,13 @@ impl Server {
         (status, self.log())
     }
 
-    /// The same, of a server that is still needed for its log.
+    /// The same, of a server that is still needed for its log, which is whole then.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        wait_for(&mut self.process)
+        let status = wait_for(&mut self.process);
+        if let Some(reading) = self.reading.take() {
+            reading.join().unwrap();
+        }
+        status
     }
 
     /// A user of this server with a key made from `seed`, logged in.

@@ -18,7 +18,7 @@ use super::{Observer, Step, calls_at_once, calls_in_turn, listing, run};
 use crate::{Place, Setup};
 
 /// Scripts that CI runs; `MODEL_CASES` replaces it for a long hunt.
-const CASES: u32 = 2_400;
+const CASES: u32 = 1_200;
 /// Attempts at making a shorter script of callers at once fail: what a race shows once, it does not show every time.
 const ATTEMPTS: usize = 20;
 /// A script over a store that never answers fails instead of hanging; the longest takes seconds.
