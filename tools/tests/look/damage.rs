@@ -131,6 +131,17 @@ fn references_to_nothing_are_found() {
     assert!(findings[0][3].contains(&format!("its author {}", content.ben.id)), "{findings:?}");
 }
 
+/// A channel is gone at once; its messages follow, and may still be there when the server was killed.
+#[test]
+fn what_is_still_to_be_reclaimed_refers_to_nothing_that_is_missing() {
+    let (place, _) = Place::filled(Backend::Sqlite);
+    place.sql("INSERT INTO purges (channel_id) SELECT id FROM channels WHERE name = 'hall'");
+    place.sql("DELETE FROM channels WHERE name = 'hall'");
+    assert_eq!(found(&place), Vec::<[String; 4]>::new());
+    place.sql("DELETE FROM purges");
+    assert_eq!(found(&place).len(), 4, "one for each of its messages");
+}
+
 #[test]
 fn a_creation_time_that_is_not_the_ids_is_found() {
     let (place, content) = Place::filled(Backend::Sqlite);
@@ -174,6 +185,8 @@ fn a_high_water_id_below_the_largest_id_is_found() {
     let (place, content) = Place::filled(Backend::Sqlite);
     place.sql(&format!("UPDATE meta SET value = '{}' WHERE name = 'high_water_id'", content.ann.id));
     only(&place, "times", "meta", "high_water_id", "largest id");
+    place.sql("UPDATE meta SET value = 'x' WHERE name = 'high_water_id'");
+    only(&place, "times", "meta", "high_water_id", "what is recorded is no id");
     place.sql("DELETE FROM meta WHERE name = 'high_water_id'");
     only(&place, "times", "meta", "high_water_id", "largest id");
 }
