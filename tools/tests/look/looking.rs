@@ -82,6 +82,21 @@ fn info_says_plainly_that_a_schema_is_not_that_of_this_program() {
 }
 
 #[test]
+fn a_store_of_a_newer_version_and_a_name_that_none_can_have_have_exit_codes_of_their_own() {
+    let (place, _) = Place::filled(Backend::Sqlite);
+    let columns = "(version, description, success, checksum, execution_time)";
+    place.sql(&format!("INSERT INTO _sqlx_migrations {columns} VALUES (999, 'of the future', 1, x'00', 0)"));
+    for command in ["info", "verify", "dump"] {
+        let said = place.run(command, &[]);
+        assert_eq!(said.code, 5, "{command}: {}{}", said.out, said.err);
+        assert!(said.err.contains("migration 999"), "{command}: {}", said.err);
+    }
+    let directory = format!("sqlite:{}/", place.directory.path().display());
+    let said = dcstore(&["info", &directory]);
+    assert!(said.code == 2 && said.err.contains("it names a directory"), "{} {}", said.code, said.err);
+}
+
+#[test]
 fn get_shows_a_record_in_full_or_says_that_there_is_none() {
     for backend in BOTH {
         let (place, content) = Place::filled(backend);
@@ -103,6 +118,10 @@ fn get_shows_a_record_in_full_or_says_that_there_is_none() {
         let several = place.run("get", &["messages", "01"]);
         assert_eq!(several.code, 2);
         assert!(several.err.contains("--prefix 01"), "{}", several.err);
+        // Made on a day of its own, so its time begins like no other.
+        let only = place.run("get", &["messages", &id[..7]]);
+        assert_eq!(only.code, 0, "{}", only.err);
+        assert!(only.out.contains("breakfast") && only.err.contains("one begins so"), "{}{}", only.out, only.err);
     }
     let (place, content) = Place::filled(Backend::Redb);
     let entry = place.run("get", &["users_by_pubkey", "key of ann", "--format", "json"]);

@@ -347,6 +347,8 @@ async fn where_only_members_may_log_in_the_sessions_of_others_end() {
     let (member, visitor) = (server.log_in(1).await, server.log_in(2).await);
     let closed = server.restarted_with(|config| config.membership.mode = MembershipMode::Closed).await;
     closed.get("/channels", &member).await.is(200);
+    let joined = closed.call(Method::POST, "/members/join", Some(&member), Value::Null).await.is(200);
+    assert_eq!(joined["member"]["pubkey"], member.pubkey, "who is one stays one");
     closed.get("/auth/me", &visitor).await.is(401);
     // An admin by configuration is always let in.
     let with_admin = closed

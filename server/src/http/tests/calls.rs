@@ -247,4 +247,9 @@ async fn a_closed_store_is_503_with_retry_after_and_without_its_words() {
     assert!(answer.headers.contains_key(header::RETRY_AFTER));
     let body = answer.is(503);
     assert_eq!(body["error"], "the server is busy or shutting down; try again");
+
+    let ready = server.send(Request::builder().uri("/health/ready").body(Body::empty()).unwrap()).await;
+    assert_eq!(ready.status, 503);
+    let reason = "changes cannot be stored at the moment: the store is busy, closed, or has no room";
+    assert_eq!((&ready.body["reasons"], &ready.body["error"]), (&json!([reason]), &json!(reason)));
 }

@@ -16,6 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
 
 use super::App;
 use crate::{
@@ -184,6 +185,17 @@ async fn health_tells_whether_the_store_answers() {
     let answer = server.send(ask()).await;
     assert!(answer.headers.contains_key(header::RETRY_AFTER));
     answer.is(503);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_costs_its_own_request_an_answer_like_any_other_error() {
+    let panics = axum::routing::get(async || -> StatusCode { panic!("the database's own words") });
+    let router = Router::new().route("/", panics).layer(CatchPanicLayer::custom(super::answer_panic));
+    let response = router.oneshot(Request::builder().uri("/").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert!(body["error"].is_string() && !body.to_string().contains("own words"), "{body}");
 }
 
 #[tokio::test]
