@@ -159,10 +159,18 @@ fn raw_text_names_every_byte() {
     for expected in ["key", "ULID, 16 bytes", "version", "CRC-32C", "right", "channel_id", "breakfast", "deleted"] {
         assert!(said.out.contains(expected), "{expected}: {}", said.out);
     }
-    let lengths = said.out.lines().filter_map(|line| line.split_whitespace().nth(2)?.strip_prefix('+'));
-    let parts: usize = lengths.map(|length| length.parse::<usize>().unwrap()).sum();
+    let mut ends = std::collections::BTreeMap::new();
+    for line in said.out.lines().skip(1) {
+        let mut words = line.split_whitespace();
+        let (Some(part), Some(offset), Some(length)) = (words.next(), words.next(), words.next()) else { continue };
+        let Some(length) = length.strip_prefix('+') else { continue };
+        let end: &mut usize = ends.entry(part.to_owned()).or_default();
+        assert_eq!(offset.parse(), Ok(*end), "each begins where the one before ends: {}", said.out);
+        *end += length.parse::<usize>().unwrap();
+    }
     let head = said.out.lines().next().unwrap();
-    assert!(head.ends_with(&format!("key 16 bytes, value {} bytes", parts - 16)), "{}", said.out);
+    let bytes = format!("key {} bytes, value {} bytes", ends["key"], ends["value"]);
+    assert!(ends["key"] == 16 && head.ends_with(&bytes), "{}", said.out);
 }
 
 #[test]
@@ -253,6 +261,12 @@ fn names_stand_beside_ids_and_times_are_of_the_zone_that_was_asked_for() {
         }
         let said = place.run("scan", &["sessions", "--tz", "Asia/Tokyo"]).out;
         assert!(said.contains("+09:00"), "{said}");
+        crate::support::with_store(&place, async |store| {
+            let wing = store.create_category("east wing", 0).await.unwrap();
+            store.create_channel("library", Some(&wing.id.to_string()), 0).await.unwrap();
+        });
+        let said = place.run("scan", &["channels"]).out;
+        assert_eq!(said.matches("(east wing)").count(), 1, "{said}");
         // A name that nothing has is none; the id stands alone.
         match backend {
             Backend::Redb => place.redb("channels", |channels| channels.retain(|_, _| false).unwrap()),
@@ -276,6 +290,8 @@ fn what_was_looked_for_stays_in_the_line() {
             assert!(said.contains("(775 characters before) …") && said.contains("the Needle straw"), "{said}");
             assert!(said.contains("characters more)"), "{said}");
         }
+        let whole = place.run("scan", &["messages", "--search", "breakfast"]).out;
+        assert!(!whole.contains("characters before") && !whole.contains("characters more"), "{whole}");
         let said = place.run("scan", &["messages", "--channel", "hall", "--reverse", "--limit", "1"]).out;
         assert!(!said.contains("Needle") && said.contains("characters more)"), "{said}");
     }

@@ -4,7 +4,7 @@ use clap::Parser as _;
 use dcstore::{Outcome, Session, cli::Cli, run};
 use decentcom_server::storage::Backend;
 
-use crate::support::{BOTH, Content, Place, dcstore};
+use crate::support::{BOTH, Content, Place, dcstore, with_store};
 
 /// Runs a command within this process, which is quicker; answers its exit code and its results.
 fn quick(arguments: &[&str]) -> (i32, String) {
@@ -187,6 +187,13 @@ fn two_stores_are_equal_only_if_no_value_differs_that_was_not_left_out() {
             }
         }
     }
+    let nothing = Place::new(Backend::Sqlite);
+    with_store(&nothing, async |_| {});
+    for (one, other) in [(&nothing.address(), &copy), (&copy, &nothing.address())] {
+        let (code, out) = quick(&["diff", one, other]);
+        let found = format!("meta high_water_id is only in {copy}");
+        assert!(code == 1 && out.contains(&found) && out.contains("11 only in"), "{out}");
+    }
     let refused = dcstore(&["diff", &address, &copy, "--exclude", "rooms"]);
     assert!(refused.code == 2 && refused.err.contains("users, channels"), "{}", refused.err);
 }
@@ -293,6 +300,7 @@ fn each_fault_is_the_only_finding_and_has_its_exit_code() {
         assert!(findings[0]["problem"].as_str().unwrap().contains(problem), "{plant}: {out}");
         let (code, text) = quick(&["verify", &address]);
         assert!(code == 1 && text.contains(&format!("{level} (1)")) && text.contains("1 problem;"), "{plant}: {text}");
+        assert!(!text.contains("more; --format json"), "{plant}: {text}");
         for rest in [&["--repair"][..], &["--repair", "--format", "json"]] {
             let (code, out) = quick(&[&["verify", &address], rest].concat());
             assert!(
@@ -358,6 +366,10 @@ fn every_option_of_dump_goes_with_every_other() {
                         assert_eq!(code, if is_wrong { 2 } else { 0 }, "{call:?}");
                         if is_wrong {
                             continue;
+                        }
+                        if format == "table" {
+                            let heads = out.matches("author_id").count();
+                            assert_eq!(heads, usize::from(in_it.contains(&"messages")), "one head for all rows: {out}");
                         }
                         if format == "ndjson" {
                             let header: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
