@@ -139,8 +139,10 @@ fn a_file_is_private_and_not_replaced_unasked() {
     expect(6, &["dump", &store, "-o", &place.text("nowhere/dump")]);
     expect(2, &["dump", &store, "-o", "/dev/null", "--force"]);
     expect(2, &["dump", &store, "-o", &place.text("store"), "--force"]);
+    let here = called(command(&["dump", &store, "-o", "here"]).current_dir(place.directory()).output().unwrap());
+    assert_eq!(here.code, 0, "{}", here.err);
     checksum(&store);
-    assert_eq!(place.names(), ["dump.zst", "store"]);
+    assert_eq!(place.names(), ["dump.zst", "here", "store"]);
 }
 
 #[test]

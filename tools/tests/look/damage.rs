@@ -131,6 +131,19 @@ fn references_to_nothing_are_found() {
     assert!(findings[0][3].contains(&format!("its author {}", content.ben.id)), "{findings:?}");
 }
 
+#[test]
+fn of_very_many_findings_text_shows_the_first_and_says_how_many_more_there_are() {
+    let (place, _) = Place::filled(Backend::Sqlite);
+    place.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1003)
+         INSERT INTO categories SELECT 'x' || i, 'c', 0, '2024-01-01T00:00:00.000Z' FROM n",
+    );
+    assert_eq!(found(&place).len(), 1003);
+    let said = place.run("verify", &[]).out;
+    assert!(said.contains("records (1003)") && said.contains("… and 3 more; --format json"), "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("  categories x")).count(), 1000, "{said}");
+}
+
 /// A channel is gone at once; its messages follow, and may still be there when the server was killed.
 #[test]
 fn what_is_still_to_be_reclaimed_refers_to_nothing_that_is_missing() {
