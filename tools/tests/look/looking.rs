@@ -263,7 +263,7 @@ fn names_stand_beside_ids_and_times_are_of_the_zone_that_was_asked_for() {
         assert!(said.contains("+09:00"), "{said}");
         crate::support::with_store(&place, async |store| {
             let wing = store.create_category("east wing", 0).await.unwrap();
-            store.create_channel("library", Some(&wing.id.to_string()), 0).await.unwrap();
+            store.create_channel("library", Some(wing.id.as_ref()), 0).await.unwrap();
         });
         let said = place.run("scan", &["channels"]).out;
         assert_eq!(said.matches("(east wing)").count(), 1, "{said}");
