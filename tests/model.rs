@@ -135,6 +135,6 @@ fn a_lie_shrinks_to_the_calls_it_takes() {
         .collect();
     let mut needed = ["CreateUser", "CreateChannel", "CreateMessage", "CreateMessage", "CreateMessage"].to_vec();
     assert!(calls.len() <= 12, "{calls:?}");
-    needed.retain(|call| !calls.iter().any(|it| it == call));
+    needed.retain(|call| !calls.iter().any(|it| it.starts_with(call))); // `CreateChannelIn` makes one too
     assert!(needed.is_empty(), "{calls:?}");
 }
