@@ -31,7 +31,11 @@ fn main() {
             }));
         }
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    let mut arguments = Arguments::from_args();
+    // Opening and closing waits for the disk about as long as it computes.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(2 * cores);
+    libtest_mimic::run(&arguments, trials).exit();
 }
 
 fn run(setup: Setup, test: fn(Context) -> futures::future::LocalBoxFuture<'static, ()>) {

@@ -22,7 +22,7 @@ fn text(path: &Path) -> &str {
 fn every_workload_is_measured_and_the_results_can_be_shown_and_compared_again() {
     let directory = tempfile::tempdir().unwrap();
     let output = directory.path().join("out");
-    let shortly = ["--quick", "--messages", "10000", "--seconds", "0.1"];
+    let shortly = ["--quick", "--messages", "10000", "--seconds", "0.2"];
     let ran = bench(&[&shortly[..], &["-d", text(directory.path()), "-o", text(&output)]].concat());
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{said}");
