@@ -257,4 +257,5 @@ fn the_log_of_a_store_that_is_gone_is_not_played_into_a_new_one() {
     let refused = expect(6, &["load", &place.store(Backend::Sqlite, "target"), &place.text("dump")]);
     assert!(refused.err.contains("target-wal"), "{}", refused.err);
     assert!(!place.path("target").exists());
+    assert_eq!(fs::read(place.path("target-wal")).unwrap(), b"something", "whoever moves it away still has it");
 }
