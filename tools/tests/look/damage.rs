@@ -96,6 +96,9 @@ fn damaged_is_shown(place: &Place, id: &str) {
     let scanned = place.run("scan", &["messages"]);
     assert_eq!(scanned.code, 1);
     assert_eq!(scanned.out.lines().count(), 5, "{}", scanned.out);
+    // Nobody can say whether it is one that was asked for.
+    let searched = place.run("scan", &["messages", "--search", "in no message"]);
+    assert!(searched.code == 1 && searched.out.lines().count() == 1 && searched.out.contains(id), "{}", searched.out);
     assert!(scanned.out.contains(&format!("{id}  DAMAGED: ")), "{}", scanned.out);
     let json = place.run("scan", &["messages", "--format", "json"]);
     assert_eq!(json.json().iter().filter(|line| line["damaged"].is_string()).count(), 1);

@@ -308,6 +308,7 @@ fn a_scan_that_makes_no_sense_is_refused_with_what_would() {
             (&["messages", "--since", "whenever"], "2024-12-31"),
             (&["messages", "--tz", "Europe/Nowhere"], "Europe/Berlin"),
             (&["messages", "--channel", "cellar"], "no channel has"),
+            (&["messages", "--channel", "hal"], "no channel has"),
             (&["messages", "--author", "nobody"], "no user has"),
             (&["nothing"], "it has users, "),
         ] {
