@@ -478,7 +478,7 @@ async fn an_answer_may_take_that_long() {
     assert_eq!(socket.event().await.0, "HEARTBEAT");
     let began = Instant::now();
     assert_eq!(socket.end().await, 4002);
-    assert!((2..20).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!((2..9).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
 async fn one_address_gets_no_more() {
