@@ -76,7 +76,6 @@ impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         let code = match error {
             StorageError::Corrupt { .. } => Code::Corrupt,
-            StorageError::InvalidInput { .. } | StorageError::NotFound { .. } => Code::Usage,
             _ => Code::Io,
         };
         let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();

@@ -142,27 +142,36 @@ async fn a_log_file_is_private_bounded_reopened_and_holds_no_secret() {
 async fn a_full_disk_for_logs_stops_nothing_and_is_said_when_there_is_room() {
     let disk = SmallDisk::of(4 << 20);
     let data = tempfile::tempdir().unwrap();
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free_address = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (address, metrics) = (free_address(), free_address());
     fs::write(disk.root().join("decentcom.toml"), "[logging]\nfile = 'log'\nlevel = 'debug'\nmax_size_mib = 2\n")
         .unwrap();
     let database = data.path().join("store").display().to_string();
     let mut child = disk.spawn(&[
         ("DECENTCOM_NETWORK__BIND_ADDRESS", &address.to_string()),
+        ("DECENTCOM_METRICS__BIND_ADDRESS", &metrics.to_string()),
         ("DECENTCOM_STORAGE__DATABASE_PATH", &database),
     ]);
     let written = || fs::read_to_string(disk.root().join("log")).unwrap_or_default();
     eventually("a start", async || written().contains("listening on").then_some(())).await;
     let server = Server::at(&format!("http://{address}"));
     disk.fill();
-    for _ in 0..200 {
-        assert_eq!(get(&server, "/health").await.0, StatusCode::OK);
+    for _ in 0..20 {
+        // Several at once, so that several are lost at once.
+        let asked = (0..10).map(|_| get(&server, "/health"));
+        for (status, _) in futures::future::join_all(asked).await {
+            assert_eq!(status, StatusCode::OK);
+        }
     }
     disk.drop_ballast();
-    eventually("the loss", async || {
+    let said: f64 = eventually("the loss", async || {
         assert_eq!(get(&server, "/health").await.0, StatusCode::OK);
-        written().contains("log lines were lost").then_some(())
+        let written = written();
+        let (_, lost) = written.rsplit_once("log lines were lost")?.1.split_once("since_start=")?;
+        lost.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok()
     })
     .await;
+    assert_eq!(metric(&format!("http://{metrics}/metrics"), LOST).await, said);
     let _ = child.kill();
     let _ = child.wait();
 }

@@ -11,7 +11,7 @@ use std::{
 
 use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{eventually, get};
 use crate::support::{Server, preload, program, wait_for};
@@ -112,6 +112,21 @@ async fn hangup_applies_what_can_change_and_names_what_needs_a_restart() {
     .await;
     assert_eq!(other.call(Method::POST, "/channels", json!({ "name": "y" })).await.0, StatusCode::FORBIDDEN);
     assert_eq!(user.call(Method::POST, "/channels", json!({ "name": "y" })).await.0, StatusCode::OK);
+
+    // Whom it no longer admits leaves, and is logged out.
+    let mut socket = server.connect(&other.token).await;
+    let allowlist = format!("[membership]\nmode = 'allowlist'\nallowed = ['{}']\n", user.pubkey());
+    configured(directory.path(), &allowlist);
+    server.signal(Signal::HUP);
+    assert_eq!(socket.end().await, 4001);
+    assert_eq!(user.get("/members").await["members"].as_array().unwrap().len(), 1);
+    configured(directory.path(), "[server]\nname = 'open again'\n");
+    server.signal(Signal::HUP);
+    eventually("an open server", async || {
+        (get(&server, "/api/v1/server/info").await.1["name"] == "open again").then_some(())
+    })
+    .await;
+    assert_eq!(other.call(Method::GET, "/auth/me", Value::Null).await.0, StatusCode::UNAUTHORIZED);
 }
 
 /// Starts the program where every sync takes this long, and waits until it opens its database.

@@ -94,6 +94,9 @@ fn a_store_of_a_newer_version_and_a_name_that_none_can_have_have_exit_codes_of_t
     let directory = format!("sqlite:{}/", place.directory.path().display());
     let said = dcstore(&["info", &directory]);
     assert!(said.code == 2 && said.err.contains("it names a directory"), "{} {}", said.code, said.err);
+    let (place, _) = Place::filled(Backend::Sqlite);
+    let said = place.run("scan", &["messages_by_channel"]);
+    assert!(said.code == 2 && said.err.contains("messages_by_channel"), "{} {}", said.code, said.err);
 }
 
 #[test]
