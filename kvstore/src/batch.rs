@@ -15,7 +15,7 @@ use crate::{
     error::{Error, hex},
     key::Key,
     record::Record,
-    slots::{META, Slots, TOUCHED},
+    slots::{META, Slots},
     snapshot::{PrimaryKey, Snapshot, definition},
     table::{Entry, Index, Table},
 };
@@ -80,12 +80,6 @@ impl Batch {
                     Some(value) => table.insert(key.as_slice(), value.as_slice())?,
                     None => table.remove(key.as_slice())?,
                 };
-                let access = match (value.value().is_some(), old.is_some()) {
-                    (true, false) => "insert",
-                    (true, true) => "update",
-                    (false, _) => "remove",
-                };
-                tracing::trace!(target: TOUCHED, table = self.slots.name(slot), access);
                 // redb answers the old value anyway: this check reads nothing.
                 if matches!(value, Staged::New(_)) && old.is_some() {
                     return Err(Error::exists(self.slots.name(slot), key));

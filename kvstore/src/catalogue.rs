@@ -32,7 +32,7 @@ pub struct TableInfo {
     /// The record version that is written.
     pub version: u8,
     /// The record's fields.
-    pub fields: &'static [Field],
+    pub fields: Vec<Field>,
     /// Its indexes.
     pub indexes: Vec<IndexInfo>,
 }
@@ -90,7 +90,7 @@ impl<T: Table> AnyTable for Declared<T> {
             key: T::Key::LAYOUT,
             record: T::Record::ABOUT.trim(),
             version: T::Record::VERSION,
-            fields: T::Record::FIELDS,
+            fields: T::Record::fields(),
             indexes: indexes.collect(),
         }
     }

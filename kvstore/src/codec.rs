@@ -48,30 +48,51 @@ fn configuration() -> impl config::Config {
     config::standard().with_limit::<MAX_PAYLOAD_BYTES>()
 }
 
+/// Most records have no more bytes, so that most are written without asking for memory twice.
+const USUAL_BYTES: usize = 256;
 /// Payloads from this length on are decoded once before they are stored: decoding counts what a value takes in memory,
 /// which for a long list of small numbers is more than its bytes, and what exceeds the limit could not be read back.
 /// Shorter ones stay below it unless an element takes 2,000 times its bytes.
 const TRIAL_BYTES: usize = 2 * 1024;
 
-/// The payload of `fields`, which is certain to decode again.
-pub fn encode_payload<F: Encode + Decode<()>>(fields: &F) -> Result<Vec<u8>, EncodeError> {
-    let payload = bincode::encode_to_vec(fields, configuration()).map_err(|error| EncodeError(error.to_string()))?;
-    if payload.len() > MAX_PAYLOAD_BYTES {
-        return Err(EncodeError(format!("{} bytes; at most {MAX_PAYLOAD_BYTES} are allowed", payload.len())));
+/// Appends the payload of `fields`, which is certain to decode again.
+pub fn encode_payload<F: Encode + Decode<()>>(fields: &F, payload: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let start = payload.len();
+    encode_field(fields, payload)?;
+    let written = payload.get(start..).unwrap_or_default();
+    if (TRIAL_BYTES..=MAX_PAYLOAD_BYTES).contains(&written.len()) {
+        decode_payload::<F>(written).map_err(|error| EncodeError(error.to_string()))?;
     }
-    if payload.len() >= TRIAL_BYTES {
-        decode_payload::<F>(&payload).map_err(|error| EncodeError(error.to_string()))?;
+    Ok(())
+}
+
+/// Appends one field to a payload.
+pub fn encode_field(field: &impl Encode, payload: &mut Vec<u8>) -> Result<(), EncodeError> {
+    bincode::encode_into_std_write(field, payload, configuration())
+        .map(drop)
+        .map_err(|error| EncodeError(error.to_string()))
+}
+
+/// Takes one field from the front of a payload.
+pub fn decode_field<F: Decode<()>>(payload: &mut &[u8]) -> Result<F, DecodeError> {
+    let (field, read) = decode_prefix(payload)?;
+    *payload = payload.get(read..).unwrap_or_default();
+    Ok(field)
+}
+
+/// Refuses what follows the last field of a payload.
+pub fn end_of_payload(payload: &[u8]) -> Result<(), DecodeError> {
+    match payload.len() {
+        0 => Ok(()),
+        bytes => Err(DecodeError::Payload(format!("{bytes} bytes follow the last field"))),
     }
-    Ok(payload)
 }
 
 /// The fields that all of `payload` encodes.
 pub fn decode_payload<F: Decode<()>>(payload: &[u8]) -> Result<F, DecodeError> {
-    let (fields, read) = decode_prefix(payload)?;
-    if read != payload.len() {
-        return Err(DecodeError::Payload(format!("{} bytes follow the last field", payload.len() - read)));
-    }
-    Ok(fields)
+    let mut rest = payload;
+    let fields = decode_field(&mut rest)?;
+    end_of_payload(rest).map(|()| fields)
 }
 
 /// The value at the front of `bytes`, and how many of them it is.
@@ -93,13 +114,22 @@ pub(crate) fn decode_frame<M: Decode<()>>(bytes: &[u8]) -> Result<M, DecodeError
         .map_err(|error| DecodeError::Payload(error.to_string()))
 }
 
-/// Wraps a payload for storage under `key`.
-pub(crate) fn seal(key: &[u8], version: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-    bytes.push(version);
-    bytes.extend_from_slice(&checksum(key, version, payload).to_le_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
+/// What is stored under `key`: the header, and the payload that `encode` appends, written once and in place.
+pub(crate) fn sealed(
+    key: &[u8],
+    version: u8,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.resize(HEADER_BYTES, 0);
+    encode(&mut bytes)?;
+    let (header, payload) = bytes.split_at_mut(HEADER_BYTES);
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        return Err(EncodeError(format!("{} bytes; at most {MAX_PAYLOAD_BYTES} are allowed", payload.len())));
+    }
+    let parts = std::iter::once(version).chain(checksum(key, version, payload).to_le_bytes());
+    header.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
+    Ok(bytes)
 }
 
 /// Unwraps what was stored under `key`: version and payload.

@@ -192,7 +192,11 @@ pub(crate) fn record<R: Record>(key: &[u8], bytes: &[u8]) -> Vec<Part> {
         Part { name: "checksum", layout: "CRC-32C, 4 bytes little-endian", bytes: 4, value: checksum },
     ];
     if version != R::VERSION {
-        match R::upgrade(version, payload).ok().and_then(|record| codec::encode_payload(&record).ok()) {
+        let upgraded = R::decode(key, version, payload).ok().and_then(|record| {
+            let mut payload = Vec::new();
+            record.encode(&mut payload).ok().map(|()| payload)
+        });
+        match upgraded {
             Some(upgraded) => parts.extend(upgraded_fields::<R>(payload, &upgraded)),
             None => parts.push(unreadable(payload, "a payload of another version")),
         }

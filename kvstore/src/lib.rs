@@ -96,7 +96,10 @@ mod verify;
 
 pub use batch::{Batch, Operation};
 pub use catalogue::{AnyTable, Catalogue, Declared, IndexInfo, TableInfo, checksum_text, fingerprint};
-pub use codec::{DecodeError, EncodeError, HEADER_BYTES, MAX_PAYLOAD_BYTES, decode_payload, encode_payload};
+pub use codec::{
+    DecodeError, EncodeError, HEADER_BYTES, MAX_PAYLOAD_BYTES, decode_field, decode_payload, encode_field,
+    encode_payload, end_of_payload,
+};
 pub use error::{Error, OpenError, hex};
 #[doc(hidden)]
 pub use explain::take_field;

@@ -1,7 +1,5 @@
 //! Records: the versions a row has had, and how an old one becomes the latest.
 
-use bincode::{Decode, Encode};
-
 use crate::{
     codec::{self, DecodeError, EncodeError},
     explain::Part,
@@ -21,35 +19,34 @@ pub struct Field {
 /// What a table keeps under a key. Read in any version ever shipped, always written as the latest.
 ///
 /// Declare one with [`record!`](crate::record). Once shipped, a version's fields never change: a change is a new
-/// version, and the old struct stays as what [`upgrade`](Self::upgrade) reads.
-pub trait Record: Encode + Decode<()> + Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
+/// version, and old ones are read for ever.
+pub trait Record: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
     /// The version that is written.
     const VERSION: u8;
     /// What it is, for people and tools.
     const ABOUT: &'static str;
-    /// The fields of that version, in the order they are written.
-    const FIELDS: &'static [Field];
 
-    /// Reads the payload of an older version.
-    fn upgrade(version: u8, payload: &[u8]) -> Result<Self, DecodeError> {
-        let _ = payload;
-        Err(DecodeError::UnknownVersion(version))
-    }
+    /// The fields of that version, in the order they are written.
+    fn fields() -> Vec<Field>;
+
+    /// Appends the fields to a payload.
+    fn encode(&self, payload: &mut Vec<u8>) -> Result<(), EncodeError>;
+
+    /// The record that lies under `key`, from its payload in any version.
+    fn decode(key: &[u8], version: u8, payload: &[u8]) -> Result<Self, DecodeError>;
 
     /// Takes the fields of a payload of the latest version from the front of `rest`, as far as they can be read.
     fn explain(rest: &mut &[u8]) -> Vec<Part>;
 
     /// The bytes to store under `key`.
     fn to_bytes(&self, key: &[u8]) -> Result<Vec<u8>, EncodeError> {
-        Ok(codec::seal(key, Self::VERSION, &codec::encode_payload(self)?))
+        codec::sealed(key, Self::VERSION, |payload| self.encode(payload))
     }
 
     /// The record that `bytes` are, when they lie under `key`.
     fn from_bytes(key: &[u8], bytes: &[u8]) -> Result<Self, DecodeError> {
-        match codec::open(key, bytes)? {
-            (version, payload) if version == Self::VERSION => codec::decode_payload(payload),
-            (version, payload) => Self::upgrade(version, payload),
-        }
+        let (version, payload) = codec::open(key, bytes)?;
+        Self::decode(key, version, payload)
     }
 }
 
@@ -139,24 +136,34 @@ macro_rules! record {
         impl $crate::Record for $name {
             const VERSION: u8 = $version;
             const ABOUT: &'static str = concat!($($about),+);
-            const FIELDS: &'static [$crate::Field] = &[$(
-                $crate::Field {
-                    name: stringify!($field),
-                    kind: stringify!($kind),
-                    meaning: concat!($($meaning),+),
-                },
-            )+];
+
+            fn fields() -> Vec<$crate::Field> {
+                vec![$(
+                    $crate::Field {
+                        name: stringify!($field),
+                        kind: stringify!($kind),
+                        meaning: concat!($($meaning),+),
+                    },
+                )+]
+            }
+
+            fn encode(&self, payload: &mut Vec<u8>) -> Result<(), $crate::EncodeError> {
+                $crate::encode_payload(self, payload)
+            }
+
+            fn decode(_key: &[u8], version: u8, payload: &[u8]) -> Result<Self, $crate::DecodeError> {
+                match version {
+                    $version => $crate::decode_payload(payload),
+                    $(other => $upgrade(other, payload),)?
+                    #[allow(unreachable_patterns)] // of a record with a past
+                    other => Err($crate::DecodeError::UnknownVersion(other)),
+                }
+            }
 
             fn explain(rest: &mut &[u8]) -> Vec<$crate::Part> {
-                let mut fields = Self::FIELDS.iter();
                 let take = [$($crate::take_field::<$kind>),+];
-                take.iter().map_while(|take| take(fields.next()?, rest)).collect()
+                take.iter().zip(Self::fields()).map_while(|(take, field)| take(&field, rest)).collect()
             }
-            $(
-                fn upgrade(version: u8, payload: &[u8]) -> Result<Self, $crate::DecodeError> {
-                    $upgrade(version, payload)
-                }
-            )?
         }
     };
 }
@@ -210,7 +217,7 @@ mod tests {
 
     #[test]
     fn versions_from_the_future_are_refused() {
-        let bytes = codec::seal(b"key", 3, &[]);
+        let bytes = codec::sealed(b"key", 3, |_| Ok(())).unwrap();
         assert_eq!(Note::from_bytes(b"key", &bytes), Err(DecodeError::UnknownVersion(3)));
     }
 
@@ -222,8 +229,14 @@ mod tests {
 
     #[test]
     fn bytes_after_the_last_field_are_refused() {
-        let payload = [encode_payload(&NoteV1 { text: "hi".into() }).unwrap(), vec![0]].concat();
-        let bytes = codec::seal(b"key", 1, &payload);
+        let mut payload = Vec::new();
+        encode_payload(&NoteV1 { text: "hi".into() }, &mut payload).unwrap();
+        payload.push(0);
+        let append = |bytes: &mut Vec<u8>| {
+            bytes.extend(&payload);
+            Ok(())
+        };
+        let bytes = codec::sealed(b"key", 1, append).unwrap();
         assert!(matches!(NoteV1::from_bytes(b"key", &bytes), Err(DecodeError::Payload(_))));
     }
 
@@ -232,7 +245,7 @@ mod tests {
         let mut payload = vec![253];
         payload.extend_from_slice(&(1_u64 << 40).to_le_bytes());
         assert!(matches!(decode_payload::<NoteV1>(&payload), Err(DecodeError::Payload(_))));
-        assert!(encode_payload(&NoteV1 { text: "x".repeat(MAX_PAYLOAD_BYTES) }).is_err());
+        assert!(NoteV1 { text: "x".repeat(MAX_PAYLOAD_BYTES) }.to_bytes(b"key").is_err());
     }
 
     proptest! {

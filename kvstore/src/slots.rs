@@ -5,10 +5,6 @@ use crate::catalogue::Catalogue;
 /// The table of facts about the store itself, by name.
 pub(crate) const META: &str = "meta";
 
-/// The target of trace events that say what is touched: `table`, and `access` (read, insert, update, remove; of the whole
-/// store, commit). The matrix of calls in `schema-docs/` is made from them.
-pub(crate) const TOUCHED: &str = "decentcom_kvstore::touched";
-
 /// The names of all redb tables in a fixed order, so that a table is known by its position.
 pub(crate) struct Slots(Vec<&'static str>);
 

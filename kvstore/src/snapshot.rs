@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     key::{Key, after_prefix},
     record::Record,
-    slots::{Slots, TOUCHED},
+    slots::Slots,
     source::{DecodedRow, RawRange, RawRow, Tree},
     table::{Index, Table},
 };
@@ -66,7 +66,6 @@ impl Snapshot {
         let undeclared = || Error::Damaged(format!("table `{name}` is not in the catalogue"));
         let reading = self.reading.get()?;
         let opened = self.slots.position(name).and_then(|slot| reading.tables.get(slot)).ok_or_else(undeclared)?;
-        tracing::trace!(target: TOUCHED, table = name, access = "read");
         if let Some(table) = opened.get() {
             return Ok(table);
         }
@@ -169,6 +168,11 @@ impl Snapshot {
             |key| Bound::Excluded([prefix.clone(), key.to_bytes()].concat()),
         );
         Ok(Keys { raw: self.scan(I::NAME, RawRange { start, end }, direction)?, index: PhantomData })
+    }
+
+    /// The entries of an index whose keys, as they lie in the file, are in a range.
+    pub fn entries<I: Index>(&self, range: RawRange, direction: Direction) -> Result<Keys<I>, Error> {
+        Ok(Keys { raw: self.scan(I::NAME, range, direction)?, index: PhantomData })
     }
 
     /// The entries of an index with fields up to and including `last`, from the smallest on.

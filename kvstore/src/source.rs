@@ -32,6 +32,11 @@ impl RawRange {
     /// Every key.
     pub const ALL: Self = Self { start: Bound::Unbounded, end: Bound::Unbounded };
 
+    /// This key alone.
+    pub fn exactly(key: Vec<u8>) -> Self {
+        Self { start: Bound::Included(key.clone()), end: Bound::Included(key) }
+    }
+
     /// Every key above this one.
     pub fn above(key: Vec<u8>) -> Self {
         Self { start: Bound::Excluded(key), ..Self::ALL }

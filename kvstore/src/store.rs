@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     medium::Medium,
     open::{CLOSED_AT, Options, Progress, now},
-    slots::{FINGERPRINT, META, Slots, TOUCHED, UNFINISHED},
+    slots::{FINGERPRINT, META, Slots, UNFINISHED},
     snapshot::{Snapshot, definition},
     verify::Finding,
 };
@@ -252,7 +252,6 @@ impl Store {
         // On an error the transaction is dropped, which undoes it.
         guarded(|| change(transaction.get()?))?;
         transaction.end(WriteTransaction::commit)?;
-        tracing::trace!(target: TOUCHED, access = "commit");
         self.publish(Some(self.read(database)?));
         Ok(())
     }

@@ -14,7 +14,8 @@ use crate::{
 
 pub(crate) fn run(options: &cli::Checksum, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let mut store = session.open(&options.store, Moment::One)?;
-    let progress = session.progress("reading", Some(contents::count(store.as_mut(), &Entity::ALL)?));
+    let progress =
+        session.progress("reading", Some(contents::count(store.as_mut(), &Entity::dumped().collect::<Vec<_>>())?));
     let sums = contents::sums(store.as_mut(), &progress)?;
     drop(progress);
     match options.format {

@@ -59,7 +59,7 @@ pub(crate) fn run(options: &cli::Copy, session: &Session, out: &mut dyn Write) -
 
 /// Makes the copy beside its place, from where an interrupted one stopped.
 fn make(place: &Place, source: &mut Store, high_water: Option<Ulid>, session: &Session) -> Result<Vec<Sum>, Failure> {
-    let total = contents::count(source, &Entity::ALL)?;
+    let total = contents::count(source, &Entity::dumped().collect::<Vec<_>>())?;
     let mut may_go_on = true;
     loop {
         let progress = session.progress("copying", Some(total));

@@ -21,7 +21,7 @@ use crate::{
 
 pub(crate) fn run(options: &cli::Diff, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let excluded = options.exclude.iter().map(|name| table_named(name)).collect::<Result<Vec<_>, _>>()?;
-    let entities: Vec<_> = Entity::ALL.into_iter().filter(|entity| !excluded.contains(&entity.table())).collect();
+    let entities: Vec<_> = Entity::dumped().filter(|entity| !excluded.contains(&entity.table())).collect();
     let mut one = session.open(&options.one, Moment::One)?;
     let mut other = session.open(&options.other, Moment::One)?;
     let total = contents::count(one.as_mut(), &entities)?.max(contents::count(other.as_mut(), &entities)?);
@@ -41,9 +41,11 @@ pub(crate) fn run(options: &cli::Diff, session: &Session, out: &mut dyn Write) -
     let mut rows = Merge::new(Contents::of(one.as_mut(), entities.clone()), Contents::of(other.as_mut(), entities));
     while let Some(pair) = rows.next()? {
         match pair {
-            Pair::Left(row) => report.only_in_one(&row.key(), &record(&row))?,
-            Pair::Right(row) => report.only_in_other(&row.key(), &record(&row))?,
-            Pair::Both(one, other) if one != other => report.compare(&one.key(), &record(&one), &record(&other))?,
+            Pair::Left(row) => report.only_in_one(&row.key().to_string(), &record(&row))?,
+            Pair::Right(row) => report.only_in_other(&row.key().to_string(), &record(&row))?,
+            Pair::Both(one, other) if one != other => {
+                report.compare(&one.key().to_string(), &record(&one), &record(&other))?;
+            }
             Pair::Both(..) => {}
         }
         progress.step()?;
@@ -97,7 +99,7 @@ impl Report<'_> {
 
     fn compare(&mut self, key: &str, one: &Record, other: &Record) -> Result<(), Failure> {
         let table = one.table();
-        let fields = one.fields().into_iter().zip(other.fields());
+        let fields = one.fields().iter().zip(other.fields());
         let different: Vec<_> = fields.filter(|((_, one), (_, other))| one != other).collect();
         if different.is_empty() {
             return Ok(());
@@ -114,7 +116,7 @@ impl Report<'_> {
             TextOrJson::Json => {
                 let fields: Map<String, Value> = different
                     .into_iter()
-                    .map(|((name, one), (_, other))| (name.to_owned(), json!({ "one": one, "other": other })))
+                    .map(|((name, one), (_, other))| ((*name).to_owned(), json!({ "one": one, "other": other })))
                     .collect();
                 json_line(&json!({ "table": table, "key": key, "fields": fields }), self.out)?;
             }

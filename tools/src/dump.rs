@@ -94,7 +94,7 @@ fn write(
             Err(problem) => leave_out(format!("the high_water_id of {META} cannot be loaded: {problem}"))?,
         }
     }
-    let entities: Vec<_> = Entity::ALL.into_iter().filter(|entity| tables.contains(&entity.table())).collect();
+    let entities: Vec<_> = Entity::dumped().filter(|entity| tables.contains(&entity.table())).collect();
     let progress = session.progress("dumping", Some(contents::count(store, &entities)?));
     let mut redactor = Redactor::new(options.redact_content);
     let mut rows = Contents::of(store, entities);

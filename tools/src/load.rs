@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, io::Write, path::Path};
 
 use decentcom_server::storage::{
-    Entity, MessageId,
+    Entity,
+    contract::field::Value,
     inspect::{Moment, Place, Row, is_there},
 };
 use ulid::Ulid;
@@ -126,9 +127,9 @@ impl Plan {
     }
 
     fn say(&self, did: &str, out: &mut dyn Write) -> Result<(), Failure> {
-        let tables = Entity::ALL.map(Entity::table);
+        let tables = Entity::dumped().map(Entity::table);
         let counts = tables.map(|table| format!("{} {table}", self.new.get(table).copied().unwrap_or_default()));
-        write!(out, "{did} {}", counts.join(", "))?; // names of tables and numbers
+        write!(out, "{did} {}", counts.collect::<Vec<_>>().join(", "))?; // names of tables and numbers
         if self.skipped > 0 {
             write!(out, "; {} records were there already", self.skipped)?;
         }
@@ -170,8 +171,5 @@ fn refuse(reader: &Reader, row: &Row, problem: &str) -> Failure {
 
 /// The id of a record that has one.
 fn id_of(row: &Row) -> Option<Ulid> {
-    match row {
-        Row::Session(_) => None,
-        other => MessageId::parse(&other.key()).map(|id| id.ulid()),
-    }
+    if let Value::Id(id) = row.key().value() { Some(id) } else { None }
 }

@@ -7,12 +7,14 @@ use std::{
 
 use decentcom_kvstore::hex;
 use decentcom_server::storage::{
-    Backend, SessionDigest, StorageError, Timestamp, UserId,
+    Backend, StorageError, Timestamp,
+    contract::field::{Role, Value},
     inspect::{Cell, CellValue, Explained, Inspection, Row, Stored},
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
+    format::redact::Redactor,
     phrase::{Excerpt, Phrase},
     safe::{Results, json_line, one_line},
     times::Zone,
@@ -113,14 +115,13 @@ pub(crate) struct Looked {
 impl Looked {
     /// When a record was created, where that is kept in its key alone.
     fn time_in_key(&self) -> Option<Timestamp> {
-        let created_at = match self.record.as_ref()? {
-            Row::User(user) => user.created_at,
-            Row::Channel(channel) => channel.created_at,
-            Row::Category(category) => category.created_at,
-            Row::Message(message) => message.created_at,
-            Row::Session(session) => session.created_at,
-        };
-        self.explained.value.iter().all(|cell| cell.name != "created_at").then_some(created_at)
+        let mut created_at = None;
+        self.record.as_ref()?.visit(&mut |field, value| {
+            if let (Role::CreatedAt, Value::Time(time)) = (field.role, value) {
+                created_at = Some(time);
+            }
+        });
+        self.explained.value.iter().all(|cell| cell.name != "created_at").then_some(created_at)?
     }
 
     /// The name that goes with a field, with a space before it, if there is one.
@@ -238,19 +239,7 @@ pub(crate) fn json(table: &str, looked: &Looked, stored: &Stored, out: &mut dyn 
         return json_line(&Damaged { table, key: hex(&stored.key), damaged: problem }, out);
     }
     match &looked.record {
-        Some(Row::User(user)) => json_line(&Record { table, fields: &**user }, out),
-        Some(Row::Channel(channel)) => json_line(&Record { table, fields: &**channel }, out),
-        Some(Row::Category(category)) => json_line(&Record { table, fields: &**category }, out),
-        Some(Row::Message(message)) => json_line(&Record { table, fields: &**message }, out),
-        Some(Row::Session(session)) => {
-            let fields = SessionFields {
-                id: session.digest,
-                user_id: session.user_id,
-                created_at: session.created_at,
-                expires_at: session.expires_at,
-            };
-            json_line(&Record { table, fields: &fields }, out)
-        }
+        Some(row) => json_line(&Record { table, row }, out),
         None => json_line(&Parts { table, explained: &looked.explained }, out),
     }
 }
@@ -272,25 +261,25 @@ pub(crate) fn raw_json(
     }
 }
 
-#[derive(Serialize)]
-struct Record<'a, T> {
+/// A record with the contract's fields; its key is `id`, whatever it is.
+struct Record<'a> {
     table: &'a str,
-    #[serde(flatten)]
-    fields: &'a T,
+    row: &'a Row,
 }
 
-/// A log-in without its token, which no store has.
-#[derive(Serialize)]
-struct SessionFields {
-    #[serde(serialize_with = "digest")]
-    id: SessionDigest,
-    user_id: UserId,
-    created_at: Timestamp,
-    expires_at: Timestamp,
-}
-
-fn digest<S: Serializer>(digest: &SessionDigest, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&digest.to_hex())
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("table", self.table)?;
+        let mut result = Ok(());
+        self.row.visit(&mut |field, value| {
+            let name = if field.role == Role::Key { "id" } else { field.name };
+            if result.is_ok() {
+                result = object.serialize_entry(name, &Redactor::Open.show(field, value));
+            }
+        });
+        result.and_then(|()| object.end())
+    }
 }
 
 #[derive(Serialize)]

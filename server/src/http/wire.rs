@@ -1,71 +1,70 @@
 //! Records as clients see them: the superset of fields that three generations of clients read.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat,
+        schema::{SchemaType, Type},
+    },
+};
 
 use super::admins::Admins;
-use crate::storage::{self, CategoryId, ChannelId, MessageId, Timestamp, UserId};
+use crate::storage::{
+    self, Timestamp, UserId,
+    contract::{
+        field::{Field, Kind},
+        model::Model,
+    },
+};
+
+/// A record of the contract with all its fields, and what clients read beside them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown<M, B> {
+    #[serde(flatten)]
+    record: M,
+    #[serde(flatten)]
+    beside: B,
+}
 
 /// A channel. Newer clients read the name of its category, `category`, older ones its id, `category_id`.
+pub(crate) type Channel = Shown<storage::Channel, BesideChannel>;
+
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Channel {
-    #[schema(value_type = String)]
-    id: ChannelId,
-    name: String,
-    topic: Option<String>,
+pub(crate) struct BesideChannel {
+    /// The name of its category.
     category: Option<String>,
-    #[schema(value_type = Option<String>)]
-    category_id: Option<CategoryId>,
-    position: i32,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    #[schema(value_type = String, format = DateTime)]
-    updated_at: Timestamp,
     r#type: &'static str,
 }
 
 impl Channel {
     /// A channel and its category. What it notes of one that does not exist is not shown.
     pub(crate) fn new(channel: storage::Channel, category: Option<&storage::Category>) -> Self {
-        let storage::Channel { id, name, topic, category_id: _, position, created_at, updated_at } = channel;
-        let (category, category_id) = category.map(|it| (it.name.clone(), it.id)).unzip();
-        Self { id, name, topic, category, category_id, position, created_at, updated_at, r#type: "text" }
+        let category_id = category.map(|category| category.id.to_string());
+        let beside = BesideChannel { category: category.map(|category| category.name.clone()), r#type: "text" };
+        Self { record: storage::Channel { category_id, ..channel }, beside }
     }
 }
 
 /// A category.
+pub(crate) type Category = Shown<storage::Category, Nothing>;
+
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Category {
-    #[schema(value_type = String)]
-    id: CategoryId,
-    name: String,
-    position: i32,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-}
+pub(crate) struct Nothing {}
 
 impl From<storage::Category> for Category {
-    fn from(category: storage::Category) -> Self {
-        let storage::Category { id, name, position, created_at } = category;
-        Self { id, name, position, created_at }
+    fn from(record: storage::Category) -> Self {
+        Self { record, beside: Nothing {} }
     }
 }
 
 /// A message; of a deleted one nothing of the text is left.
+pub(crate) type Message = Shown<storage::Message, BesideMessage>;
+
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Message {
-    #[schema(value_type = String)]
-    id: MessageId,
-    #[schema(value_type = String)]
-    channel_id: ChannelId,
-    #[schema(value_type = String)]
-    author_id: UserId,
-    content: String,
-    #[schema(value_type = String, format = DateTime)]
-    created_at: Timestamp,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    edited_at: Option<Timestamp>,
-    deleted: bool,
+pub(crate) struct BesideMessage {
     /// Always empty: this server keeps no attachments.
     #[schema(value_type = Vec<Object>)]
     attachments: [(); 0],
@@ -78,21 +77,51 @@ pub(crate) struct Message {
 }
 
 impl From<storage::Message> for Message {
-    fn from(message: storage::Message) -> Self {
-        let storage::Message { id, channel_id, author_id, content, edited_at, deleted, created_at } = message;
-        let content = if deleted { String::new() } else { content };
-        Self {
-            id,
-            channel_id,
-            author_id,
-            content,
-            created_at,
-            edited_at,
-            deleted,
-            attachments: [],
-            reactions: [],
-            thread: None,
+    fn from(mut record: storage::Message) -> Self {
+        if record.deleted {
+            record.content.clear();
         }
+        Self { record, beside: BesideMessage { attachments: [], reactions: [], thread: None } }
+    }
+}
+
+/// One object of the fields of both.
+impl<M: Model, B: PartialSchema> PartialSchema for Shown<M, B> {
+    fn schema() -> RefOr<Schema> {
+        let mut object = ObjectBuilder::new().description(Some(M::ABOUT.trim()));
+        for field in M::FIELDS {
+            object = object.property(field.name, described(field)).required(field.name);
+        }
+        if let RefOr::T(Schema::Object(beside)) = B::schema() {
+            object = beside.properties.into_iter().fold(object, |object, (name, schema)| object.property(name, schema));
+            object = beside.required.into_iter().fold(object, ObjectBuilder::required);
+        }
+        RefOr::T(Schema::Object(object.build()))
+    }
+}
+
+impl<M: Model, B: PartialSchema> ToSchema for Shown<M, B> {
+    fn name() -> Cow<'static, str> {
+        let name = M::ENTITY.to_string();
+        let mut letters = name.chars();
+        let first = letters.next().map(|first| first.to_ascii_uppercase());
+        first.into_iter().chain(letters).collect::<String>().into()
+    }
+}
+
+/// How JSON has a field.
+fn described(field: &Field) -> ObjectBuilder {
+    let (kind, format) = match field.kind {
+        Kind::Flag => (Type::Boolean, None),
+        Kind::Number => (Type::Integer, Some(KnownFormat::Int32)),
+        Kind::Time => (Type::String, Some(KnownFormat::DateTime)),
+        Kind::Text | Kind::Id | Kind::Digest | Kind::Challenge => (Type::String, None),
+    };
+    let object =
+        ObjectBuilder::new().description(Some(field.meaning.trim())).format(format.map(SchemaFormat::KnownFormat));
+    match field.is_optional {
+        true => object.schema_type(SchemaType::from_iter([kind, Type::Null])),
+        false => object.schema_type(kind),
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::space::in_words;
-
 /// What stands in the way of a store's work; nothing, as a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
@@ -59,5 +57,15 @@ impl fmt::Display for Trouble {
             Self::Full { .. } => f.write_str("the disk is full; free some space"),
             Self::Away { problem } => f.write_str(problem),
         }
+    }
+}
+
+const MIB: u64 = 1024 * 1024;
+
+/// Bytes for people.
+pub(super) fn in_words(bytes: u64) -> String {
+    match bytes {
+        0..MIB => format!("{} KiB", bytes / 1024),
+        _ => format!("{} MiB", bytes / MIB),
     }
 }

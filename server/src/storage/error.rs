@@ -1,62 +1,8 @@
 //! What can go wrong, in terms of the contract: every backend maps its native errors to these in one place.
 
-use std::{error::Error, fmt, path::PathBuf, sync::Arc};
+use std::{error::Error, path::PathBuf, sync::Arc};
 
-use super::{Timestamp, limits::ELLIPSIS_AFTER};
-
-/// The kinds of record the store holds; names what a [`StorageError`] is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Entity {
-    /// A person, known by a public key.
-    User,
-    /// A place where messages are posted.
-    Channel,
-    /// A heading that groups channels.
-    Category,
-    /// One posted text.
-    Message,
-    /// A log-in.
-    Session,
-    /// A challenge that was answered. Transient: only the store itself has it, never a dump, a checksum, a comparison or
-    /// the change feed.
-    Challenge,
-}
-
-impl Entity {
-    /// Every kind that can be taken out of the store, such as into a dump, in the order in which they may refer to each
-    /// other.
-    pub const ALL: [Self; 5] = [Self::User, Self::Channel, Self::Category, Self::Message, Self::Session];
-
-    /// The table that holds records of this kind, in every backend and, of those in [`ALL`](Self::ALL), in a dump.
-    pub fn table(self) -> &'static str {
-        match self {
-            Self::User => "users",
-            Self::Channel => "channels",
-            Self::Category => "categories",
-            Self::Message => "messages",
-            Self::Session => "sessions",
-            Self::Challenge => "used_challenges",
-        }
-    }
-
-    /// The kind of record that a table holds; `None` for tables that hold none of those in [`ALL`](Self::ALL).
-    pub fn of_table(table: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|entity| entity.table() == table)
-    }
-}
-
-impl fmt::Display for Entity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::User => "user",
-            Self::Channel => "channel",
-            Self::Category => "category",
-            Self::Message => "message",
-            Self::Session => "session",
-            Self::Challenge => "challenge",
-        })
-    }
-}
+use super::{Entity, Timestamp, limits::ELLIPSIS_AFTER};
 
 /// A native error kept for the log; shared, because one failed commit is reported to every caller in it.
 pub type Source = Arc<dyn Error + Send + Sync>;

@@ -5,7 +5,10 @@ use std::{fmt, ops::Deref};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ulid::Ulid;
 
-use super::Timestamp;
+use super::{
+    Timestamp,
+    contract::field::{Kind, Value, field_types},
+};
 
 /// The ULID in `text`, in either case; `None` unless it is 26 Crockford characters of which the first is at most `7`.
 ///
@@ -13,6 +16,12 @@ use super::Timestamp;
 /// bits above instead, and two texts would name one record.
 pub(crate) fn parse_ulid(text: &str) -> Option<Ulid> {
     matches!(text.as_bytes().first(), Some(b'0'..=b'7')).then(|| Ulid::from_string(text).ok()).flatten()
+}
+
+/// The id after this one; `None` where there is none that could be given out.
+pub(super) fn successor(id: Ulid) -> Option<Ulid> {
+    let next = Ulid(id.0.checked_add(1)?);
+    Timestamp::from_millis(next.timestamp_ms()).map(|_| next)
 }
 
 macro_rules! ids {
@@ -96,6 +105,8 @@ macro_rules! ids {
                 serializer.serialize_str(self.as_str())
             }
         }
+
+        field_types! { $name: Id, Ulid::nil().into(), |id| Value::Id(id.ulid()), Value::Id(id) => Some(id.into()); }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -109,6 +109,9 @@ pub struct UsedChallenge {
 }
 
 impl UsedChallenge {
+    /// Bytes that its parts take together.
+    pub const BYTES: usize = 8 + 32 + 4;
+
     /// That of a public key's challenge.
     pub fn of(pubkey: &str, challenge: Challenge) -> Self {
         Self { slot: challenge.slot, key_digest: Self::digest_of(pubkey), number: challenge.number }
@@ -124,9 +127,25 @@ impl UsedChallenge {
         Challenge { slot: self.slot, number: self.number }.expires_at().unwrap_or(Timestamp::MAX)
     }
 
-    /// 88 hexadecimal digits, as stored by SQL backends: they sort as the parts do.
+    /// Its parts one after the other, numbers big-endian: they sort as the parts do.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let parts = self.slot.to_be_bytes().into_iter().chain(self.key_digest).chain(self.number.to_be_bytes());
+        bytes.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
+        bytes
+    }
+
+    /// The one that these bytes are.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        let (mut slot, mut key_digest, mut number) = ([0; 8], [0; 32], [0; 4]);
+        let parts = slot.iter_mut().chain(&mut key_digest).chain(&mut number);
+        parts.zip(bytes).for_each(|(part, byte)| *part = byte);
+        Self { slot: u64::from_be_bytes(slot), key_digest, number: u32::from_be_bytes(number) }
+    }
+
+    /// Its bytes in hexadecimal, as stored by SQL backends.
     pub fn to_hex(&self) -> String {
-        format!("{:016x}{}{:08x}", self.slot, hex(&self.key_digest), self.number)
+        hex(&self.to_bytes())
     }
 
     /// What every number of a key and slot begins with: the first 80 digits.
@@ -134,15 +153,9 @@ impl UsedChallenge {
         format!("{slot:016x}{}", hex(key_digest))
     }
 
-    /// The row with this key, as [`to_hex`](Self::to_hex) writes it.
+    /// The one that [`to_hex`](Self::to_hex) writes so.
     pub fn from_hex(text: &str) -> Option<Self> {
-        let (slot, rest) = text.split_at_checked(16)?;
-        let (digest, number) = rest.split_at_checked(64)?;
-        Some(Self {
-            slot: u64::from_be_bytes(bytes_of_hex(slot)?),
-            key_digest: bytes_of_hex(digest)?,
-            number: u32::from_be_bytes(bytes_of_hex(number)?),
-        })
+        bytes_of_hex(text).map(Self::from_bytes)
     }
 }
 

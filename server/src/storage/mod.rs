@@ -2,30 +2,40 @@
 //!
 //! ```text
 //!  handlers ── Arc<dyn Storage> ──> front ── Batch, one at a time ──> Writer ┐
-//!  (traits.rs)                       │                                       ├ sqlite/, redb/
+//!  (traits.rs)                       │                    port.rs            ├ sqlite/, redb/
 //!                                    └────── reads, concurrently ──> Reader ┘
+//!  contract: traits.rs, models.rs, error.rs, contract/, ids, times, limits, changes ── names nothing else
 //! ```
 //!
 //! [`traits`] is the contract. [`front`] gives it its meaning, once: parsing, limits, ids, the commit queue, the
-//! rules of every call, the change feed. A backend only keeps rows (`front/engine.rs`).
+//! rules of every call, the change feed. A backend only keeps rows (`port.rs`). Only [`open`] knows all of them.
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
-use self::{front::Room, space::Space};
+use self::{
+    front::{Front, Room},
+    port::{Opened, Reader},
+    space::Space,
+};
 
 mod changes;
 mod clock;
 mod condition;
+pub mod contract;
+mod disk;
 mod error;
+mod example;
 mod files;
 mod finding;
 pub mod front;
 mod id;
 pub mod inspect;
+mod inspection;
 pub mod limits;
 mod login;
 mod metered;
 mod models;
+pub mod port;
 mod redb;
 mod space;
 mod sqlite;
@@ -38,16 +48,17 @@ pub mod verify;
 pub use changes::{Change, ChangeFeed, FeedError};
 pub use clock::{CautiousClock, Clock, ManualClock, SystemClock, check_system_clock};
 pub use condition::{Condition, Trouble};
-pub use error::{Entity, OpenError, Source, StorageError};
+pub use disk::{Disk, Look, wanted};
+pub use error::{OpenError, Source, StorageError};
 pub use front::{BATCH_COMMANDS, COMMIT_SECONDS, FREE_BYTES, FULL, NEWEST_PAGES, QUEUE_COMMANDS};
-pub use id::{CategoryId, ChannelId, MessageId, UserId};
+pub use id::*;
 pub use login::{ANSWERABLE_SLOTS, Admission, Challenge, LogIn, LoggedIn, LoginKey, MAX_SLOTS, SLOT, UsedChallenge};
 pub use metered::{CALL_SECONDS, Metered};
-pub use models::{Category, Channel, MediaMetadata, Message, Session, User};
+pub use models::*;
 pub use space::MinFree;
 pub use text::shows_something;
 pub use timestamp::{ParseTimestampError, Timestamp};
-pub use token::SessionDigest;
+pub use token::{SessionDigest, bytes_of_hex};
 pub use traits::{
     CategoryChoice, CategoryStore, ChannelEdit, ChannelStore, MediaStore, MessagePage, MessageStore, PageAt,
     SessionStore, Storage, UserStore,
@@ -103,12 +114,11 @@ pub fn open(options: &StorageOptions, clock: Arc<dyn Clock>) -> Opening<'_> {
         space.prepare(&options.path)?;
         let room = Room::on(space);
         match options.backend {
-            Backend::Sqlite => sqlite::open(&options.path, room, clock).await,
+            Backend::Sqlite => start(sqlite::open(&options.path).await?, room, clock),
             Backend::Redb => {
-                let (path, redb) = (options.path.clone(), options.redb);
-                tokio::task::spawn_blocking(move || redb::open_in(&path, redb, room, clock))
-                    .await
-                    .map_err(|error| StorageError::internal("open the database", error))?
+                let (path, redb, reserve) = (options.path.clone(), options.redb, room.clone());
+                let opened = tokio::task::spawn_blocking(move || redb::open(&path, redb, move || reserve.make_room()));
+                start(opened.await.map_err(|error| StorageError::internal("open the database", error))??, room, clock)
             }
         }
     })
@@ -135,10 +145,17 @@ pub fn place_warning(path: &std::path::Path) -> Option<String> {
 
 /// Opens an empty store that lives in memory and is gone when dropped; for tests and trials.
 pub fn open_in_memory(backend: Backend, clock: Arc<dyn Clock>) -> Opening<'static> {
-    match backend {
-        Backend::Sqlite => Box::pin(sqlite::open_in_memory(clock)),
-        Backend::Redb => Box::pin(async move { redb::open_in_memory(clock) }),
-    }
+    Box::pin(async move {
+        match backend {
+            Backend::Sqlite => start(sqlite::open_in_memory().await?, Room::unbounded(), clock),
+            Backend::Redb => start(redb::open_in_memory()?, Room::unbounded(), clock),
+        }
+    })
+}
+
+/// Puts the contract in front of a backend: only here are the parts put together.
+fn start<R: Reader>(opened: Opened<R>, room: Arc<Room>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+    Ok(Arc::new(Front::start(opened, room, clock)?))
 }
 
 /// The storage engines there are.

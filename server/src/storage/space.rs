@@ -15,8 +15,9 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 use super::{
     OpenError,
+    condition::in_words,
+    disk::{Disk, Look, wanted},
     files::{beside, directory_of, path_error, target},
-    front::{Disk, Look, wanted},
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -220,14 +221,6 @@ pub(super) fn full_disk(path: &Path) -> Option<OpenError> {
         _ => return None,
     };
     Some(path_error(path, &error.into()))
-}
-
-/// Bytes for people.
-pub(super) fn in_words(bytes: u64) -> String {
-    match bytes {
-        0..MIB => format!("{} KiB", bytes / 1024),
-        _ => format!("{} MiB", bytes / MIB),
-    }
 }
 
 #[cfg(test)]

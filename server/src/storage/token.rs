@@ -65,7 +65,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// The bytes that exactly so many lower-case hexadecimal digits are.
-pub(super) fn bytes_of_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub fn bytes_of_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
         return None;

@@ -1,7 +1,7 @@
 //! The format of dumps, as `schema-docs/dump-format.md` has it.
 //!
 //! ```text
-//!  redact.rs   the types of what is private, and the one place that decides what a redacted dump shows of it
+//!  redact.rs   the one place that decides what a redacted dump shows of what is private
 //!  record.rs   a line ⟷ a record
 //!  frame.rs    the first and the last line
 //!  sums.rs     rows and hash per table, over the lines of a whole dump
@@ -37,7 +37,7 @@ pub(crate) const META: &str = "meta";
 
 /// Every table, in the order of a dump.
 pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
-    std::iter::once(META).chain(Entity::ALL.map(Entity::table))
+    std::iter::once(META).chain(Entity::dumped().map(Entity::table))
 }
 
 /// The table with this name.

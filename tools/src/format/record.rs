@@ -1,22 +1,29 @@
-//! A line of a dump and the record it is.
+//! A line of a dump and the record it is, as the contract describes its fields.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
 
 use decentcom_server::storage::{
-    CategoryId, ChannelId, Entity, MessageId, Timestamp, UserId,
-    inspect::{Row, StoredSession},
+    Entity, MessageId,
+    contract::{
+        field::{Field, FieldType, Kind, Value},
+        model::{ForModel, Model, Source},
+    },
+    inspect::Row,
 };
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeSeed, Error as _, MapAccess, Visitor},
+    ser::SerializeMap as _,
+};
+use serde_json::Value as Json;
 use ulid::Ulid;
 
-use super::{
-    META,
-    redact::{Digest, PublicKey, Redactor, Reference, Text},
-};
+use super::{META, redact::Redactor};
 
 /// The only fact about a store that belongs to its records.
 const HIGH_WATER: &str = "high_water_id";
+/// The fields of a fact.
+const FACT: [&str; 2] = ["name", "value"];
 
 /// What a line of a dump says.
 pub(crate) enum Line {
@@ -26,173 +33,55 @@ pub(crate) enum Line {
     Row(Row),
 }
 
-/// A record as a dump has it. The order of its fields is the order in the line.
-#[derive(Clone, Serialize)]
-#[serde(untagged)]
-pub(crate) enum Record {
-    Meta(Fact),
-    User(User),
-    Channel(Channel),
-    Category(Category),
-    Message(Message),
-    Session(Session),
-}
-
-macro_rules! records {
-    ($($name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* })*) => {$(
-        #[derive(Clone, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub(crate) struct $name {
-            table: Cow<'static, str>,
-            $($(#[$attribute])* $field: $type,)*
-        }
-
-        impl $name {
-            const FIELDS: &[&str] = &[$(stringify!($field)),*];
-        }
-    )*};
-}
-
-records! {
-    Fact { name: String, value: MessageId, }
-    User {
-        id: UserId,
-        pubkey: PublicKey,
-        #[serde(deserialize_with = "present")]
-        display_name: Option<Text>,
-        #[serde(deserialize_with = "present")]
-        avatar_hash: Option<Text>,
-        /// Dumps made before users had this leave it out.
-        #[serde(default)]
-        is_bot: bool,
-        /// The same.
-        #[serde(default = "yes")]
-        is_member: bool,
-        created_at: Timestamp,
-        updated_at: Timestamp,
-    }
-    Channel {
-        id: ChannelId,
-        name: Text,
-        #[serde(deserialize_with = "present")]
-        topic: Option<Text>,
-        #[serde(deserialize_with = "present")]
-        category_id: Option<Reference>,
-        position: i32,
-        created_at: Timestamp,
-        updated_at: Timestamp,
-    }
-    Category { id: CategoryId, name: Text, position: i32, created_at: Timestamp, }
-    Message {
-        id: MessageId,
-        channel_id: ChannelId,
-        author_id: UserId,
-        content: Text,
-        #[serde(deserialize_with = "present")]
-        edited_at: Option<Timestamp>,
-        deleted: bool,
-        created_at: Timestamp,
-    }
-    Session { digest: Digest, user_id: UserId, created_at: Timestamp, expires_at: Timestamp, }
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// A field that may be `null` and may not be left out.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    Option::deserialize(deserializer)
+/// A record as a dump has it.
+#[derive(Clone)]
+pub(crate) struct Record {
+    table: &'static str,
+    /// In the order in which they are in the line.
+    fields: Vec<(&'static str, Json)>,
 }
 
 impl Record {
     /// The line of the largest id ever given out.
     pub(crate) fn high_water(id: Ulid) -> Self {
-        Self::Meta(Fact { table: META.into(), name: HIGH_WATER.into(), value: id.into() })
+        let [name, value] = FACT;
+        Self { table: META, fields: vec![(name, HIGH_WATER.into()), (value, id.to_string().into())] }
     }
 
     /// The line of a record.
     pub(crate) fn of(row: &Row, redactor: &mut Redactor) -> Self {
-        let table = Cow::Borrowed(row.entity().table());
-        let mut text = |text: &Option<String>| text.as_deref().map(|text| redactor.text(text));
-        match row {
-            Row::User(user) => Self::User(User {
-                table,
-                id: user.id,
-                display_name: text(&user.display_name),
-                avatar_hash: text(&user.avatar_hash),
-                is_bot: user.is_bot,
-                is_member: user.is_member,
-                pubkey: redactor.public_key(&user.pubkey),
-                created_at: user.created_at,
-                updated_at: user.updated_at,
-            }),
-            Row::Channel(channel) => Self::Channel(Channel {
-                table,
-                id: channel.id,
-                topic: text(&channel.topic),
-                name: redactor.text(&channel.name),
-                category_id: channel.category_id.as_deref().map(|id| redactor.reference(id)),
-                position: channel.position,
-                created_at: channel.created_at,
-                updated_at: channel.updated_at,
-            }),
-            Row::Category(category) => Self::Category(Category {
-                table,
-                id: category.id,
-                name: redactor.text(&category.name),
-                position: category.position,
-                created_at: category.created_at,
-            }),
-            Row::Message(message) => Self::Message(Message {
-                table,
-                id: message.id,
-                channel_id: message.channel_id,
-                author_id: message.author_id,
-                content: redactor.text(&message.content),
-                edited_at: message.edited_at,
-                deleted: message.deleted,
-                created_at: message.created_at,
-            }),
-            Row::Session(session) => Self::Session(Session {
-                table,
-                digest: redactor.digest(session.digest),
-                user_id: session.user_id,
-                created_at: session.created_at,
-                expires_at: session.expires_at,
-            }),
-        }
+        let mut fields = Vec::new();
+        row.visit(&mut |field, value| fields.push((field.name, redactor.show(field, value))));
+        Self { table: row.entity().table(), fields }
     }
 
     /// The table it is in.
     pub(crate) fn table(&self) -> &'static str {
-        match self {
-            Self::Meta(_) => META,
-            Self::User(_) => Entity::User.table(),
-            Self::Channel(_) => Entity::Channel.table(),
-            Self::Category(_) => Entity::Category.table(),
-            Self::Message(_) => Entity::Message.table(),
-            Self::Session(_) => Entity::Session.table(),
-        }
+        self.table
     }
 
     /// The names and values of its fields, in order.
-    pub(crate) fn fields(&self) -> Vec<(&'static str, Value)> {
-        let mut object = serde_json::to_value(self).unwrap_or_default();
-        let mut take = |name: &str| object.get_mut(name).map(Value::take).unwrap_or_default();
-        columns(self.table()).iter().map(|name| (*name, take(name))).collect()
+    pub(crate) fn fields(&self) -> &[(&'static str, Json)] {
+        &self.fields
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_map(Some(1 + self.fields.len()))?;
+        line.serialize_entry("table", self.table)?;
+        for (name, value) in &self.fields {
+            line.serialize_entry(name, value)?;
+        }
+        line.end()
     }
 }
 
 /// The names of a table's fields, in order.
-pub(crate) fn columns(table: &str) -> &'static [&'static str] {
-    match table {
-        "users" => User::FIELDS,
-        "channels" => Channel::FIELDS,
-        "categories" => Category::FIELDS,
-        "messages" => Message::FIELDS,
-        "sessions" => Session::FIELDS,
-        _ => Fact::FIELDS,
+pub(crate) fn columns(table: &str) -> Vec<&'static str> {
+    match Entity::of_table(table) {
+        Some(entity) => entity.fields().iter().map(|field| field.name).collect(),
+        None => FACT.to_vec(),
     }
 }
 
@@ -200,19 +89,15 @@ pub(crate) fn columns(table: &str) -> &'static [&'static str] {
 pub(crate) fn parse(line: &str) -> Result<Line, String> {
     /// Looks at nothing but the table, so that the rest is read as what it is to be.
     #[derive(Deserialize)]
-    struct Kind<'a> {
+    struct Table<'a> {
         #[serde(borrow)]
         table: Cow<'a, str>,
     }
-    let kind: Kind<'_> = serde_json::from_str(line).map_err(problem)?;
-    match kind.table.as_ref() {
-        META => meta(line),
-        "users" => serde_json::from_str(line).map(user).map_err(problem),
-        "channels" => serde_json::from_str(line).map(channel).map_err(problem),
-        "categories" => serde_json::from_str(line).map(category).map_err(problem),
-        "messages" => serde_json::from_str(line).map(message).map_err(problem),
-        "sessions" => serde_json::from_str(line).map(session).map_err(problem),
-        other => Err(format!("there is no table `{other:.40}`")),
+    let Table { table } = serde_json::from_str(line).map_err(problem)?;
+    match Entity::of_table(&table) {
+        Some(entity) => entity.with(Parse(line)).map(Line::Row),
+        None if table == META => meta(line),
+        None => Err(format!("there is no table `{table:.40}`")),
     }
 }
 
@@ -222,70 +107,142 @@ fn problem(error: serde_json::Error) -> String {
 }
 
 fn meta(line: &str) -> Result<Line, String> {
-    let fact: Fact = serde_json::from_str(line).map_err(problem)?;
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Fact<'a> {
+        #[serde(borrow, rename = "table")]
+        _table: Cow<'a, str>,
+        name: String,
+        value: MessageId, // ids of all kinds look alike
+    }
+    let fact: Fact<'_> = serde_json::from_str(line).map_err(problem)?;
     match fact.name.as_str() {
         HIGH_WATER => Ok(Line::HighWater(fact.value.ulid())),
         other => Err(format!("there is no fact `{other:.40}`")),
     }
 }
 
-fn user(user: User) -> Line {
-    Line::Row(Row::User(Arc::new(decentcom_server::storage::User {
-        id: user.id,
-        pubkey: user.pubkey.into_inner(),
-        display_name: user.display_name.map(Text::into_inner),
-        avatar_hash: user.avatar_hash.map(Text::into_inner),
-        is_bot: user.is_bot,
-        is_member: user.is_member,
-        created_at: user.created_at,
-        updated_at: user.updated_at,
-    })))
+struct Parse<'a>(&'a str);
+
+impl ForModel for Parse<'_> {
+    type Answer = Result<Row, String>;
+
+    fn run<M: Model>(self) -> Self::Answer {
+        let Parsed(record) = serde_json::from_str::<Parsed<M>>(self.0).map_err(problem)?;
+        Ok(Arc::new(record).into_row())
+    }
 }
 
-fn channel(channel: Channel) -> Line {
-    Line::Row(Row::Channel(Arc::new(decentcom_server::storage::Channel {
-        id: channel.id,
-        name: channel.name.into_inner(),
-        topic: channel.topic.map(Text::into_inner),
-        category_id: channel.category_id.map(Reference::into_inner),
-        position: channel.position,
-        created_at: channel.created_at,
-        updated_at: channel.updated_at,
-    })))
+/// A record read from a line that has exactly its fields.
+struct Parsed<M>(M);
+
+impl<'de, M: Model> Deserialize<'de> for Parsed<M> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
 }
 
-fn category(category: Category) -> Line {
-    Line::Row(Row::Category(Arc::new(decentcom_server::storage::Category {
-        id: category.id,
-        name: category.name.into_inner(),
-        position: category.position,
-        created_at: category.created_at,
-    })))
+struct Fields<M>(PhantomData<M>);
+
+impl<'de, M: Model> Visitor<'de> for Fields<M> {
+    type Value = Parsed<M>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a record of `{}`", M::TABLE)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut line: A) -> Result<Parsed<M>, A::Error> {
+        let mut values = Values { found: vec![None; M::FIELDS.len()], error: PhantomData };
+        let mut has_table = false;
+        while let Some(name) = line.next_key::<Cow<'de, str>>()? {
+            let twice = || A::Error::custom(format!("duplicate field `{name:.40}`"));
+            if name == "table" {
+                let _: Cow<'de, str> = line.next_value()?;
+                if std::mem::replace(&mut has_table, true) {
+                    return Err(twice());
+                }
+                continue;
+            }
+            let unknown = || A::Error::custom(format!("unknown field `{name:.40}` of `{}`", M::TABLE));
+            let field = M::FIELDS.iter().find(|field| field.name == name).ok_or_else(unknown)?;
+            let value = line.next_value_seed(Of(field))?;
+            match values.found.get_mut(field.position) {
+                Some(slot @ None) => *slot = Some(value),
+                _ => return Err(twice()),
+            }
+        }
+        M::from_source(&mut values).map(Parsed)
+    }
 }
 
-fn message(message: Message) -> Line {
-    Line::Row(Row::Message(Arc::new(decentcom_server::storage::Message {
-        id: message.id,
-        channel_id: message.channel_id,
-        author_id: message.author_id,
-        content: message.content.into_inner(),
-        edited_at: message.edited_at,
-        deleted: message.deleted,
-        created_at: message.created_at,
-    })))
+/// The values of a line.
+struct Values<E> {
+    found: Vec<Option<Value<'static>>>,
+    error: PhantomData<E>,
 }
 
-fn session(session: Session) -> Line {
-    Line::Row(Row::Session(StoredSession {
-        digest: session.digest.into_inner(),
-        user_id: session.user_id,
-        created_at: session.created_at,
-        expires_at: session.expires_at,
-    }))
+impl<E: serde::de::Error> Source for Values<E> {
+    type Error = E;
+
+    fn take<T: FieldType>(&mut self, field: &'static Field) -> Result<T, E> {
+        let value = match self.found.get_mut(field.position).and_then(Option::take) {
+            Some(value) => value,
+            // Dumps made before records had this leave it out.
+            None if field.since > 1 => field.before.value(),
+            None => return Err(E::missing_field(field.name)),
+        };
+        T::from_value(value).ok_or_else(|| E::custom(format!("the field `{}` cannot be that", field.name)))
+    }
+}
+
+/// Reads the value of a field.
+struct Of(&'static Field);
+
+impl<'de> DeserializeSeed<'de> for Of {
+    type Value = Value<'static>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'static>, D::Error> {
+        let value = match self.0.kind {
+            Kind::Flag => self.read(deserializer, Value::Flag)?,
+            Kind::Number => self.read(deserializer, Value::Number)?,
+            Kind::Time => self.read(deserializer, Value::Time)?,
+            Kind::Text => self.read(deserializer, |text: String| Value::Text(text.into()))?,
+            Kind::Id => self.read(deserializer, |id: MessageId| Value::Id(id.ulid()))?, // ids of all kinds look alike
+            Kind::Digest => self.read(deserializer, |Hex(bytes): Hex<32>| Value::Bytes(bytes.to_vec().into()))?,
+            Kind::Challenge => self.read(deserializer, |Hex(bytes): Hex<44>| Value::Bytes(bytes.to_vec().into()))?,
+        };
+        Ok(value)
+    }
+}
+
+impl Of {
+    fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        &self,
+        deserializer: D,
+        value: impl FnOnce(T) -> Value<'static>,
+    ) -> Result<Value<'static>, D::Error> {
+        match self.0.is_optional {
+            true => Ok(Option::deserialize(deserializer)?.map_or(Value::Nothing, value)),
+            false => T::deserialize(deserializer).map(value),
+        }
+    }
+}
+
+/// Bytes written in lower-case hexadecimal.
+struct Hex<const N: usize>([u8; N]);
+
+impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let bytes = decentcom_server::storage::bytes_of_hex(&text);
+        bytes.map(Self).ok_or_else(|| D::Error::custom(format!("not {} lower-case hexadecimal digits", 2 * N)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use decentcom_server::storage::contract::field::Role;
+
     use super::*;
 
     const MESSAGE: &str = r#"{"table":"messages","id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","channel_id":"01ARZ3NDEKTSV4RRFFQ69G5FAA","author_id":"01ARZ3NDEKTSV4RRFFQ69G5FAB","content":"a\n\"b\"","edited_at":null,"deleted":false,"created_at":"2016-07-30T23:54:10.259Z"}"#;
@@ -327,19 +284,66 @@ mod tests {
     #[test]
     fn the_columns_are_the_fields() {
         let Ok(Line::Row(row)) = parse(MESSAGE) else { panic!("not a row") };
-        let fields = Record::of(&row, &mut Redactor::Open).fields();
+        let record = Record::of(&row, &mut Redactor::Open);
+        let fields = record.fields();
         assert_eq!(fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), columns("messages"));
         assert_eq!(fields[3].1, "a\n\"b\"");
     }
 
+    /// The table of fields of a kind of record, as the page has it.
+    fn described(entity: Entity) -> String {
+        let mut table = String::from("| field | type | meaning |\n|---|---|---|\n");
+        for field in entity.fields() {
+            let optional = if field.is_optional { "?" } else { "" };
+            let kind = match field.kind {
+                Kind::Flag => format!("boolean{optional}"),
+                Kind::Number => format!("whole number{optional}"),
+                Kind::Time => format!("time{optional}"),
+                Kind::Text => format!("text{optional}, {} to {} bytes", field.least, field.most),
+                Kind::Id => format!("id{optional}"),
+                Kind::Digest | Kind::Challenge => format!("digest{optional}"),
+            };
+            let mut meaning = field.meaning.trim().to_owned();
+            if field.role == Role::CreatedAt {
+                meaning.push_str(" The time within `id`, always.");
+            }
+            if let Some(entity) = field.refers_to {
+                meaning.push_str(&format!(" A {entity} of the file."));
+            }
+            if field.since > 1 {
+                meaning.push_str(&format!(
+                    " Older dumps leave it out: `{}`.",
+                    Redactor::Open.show(field, field.before.value())
+                ));
+            }
+            table.push_str(&format!("| `{}` | {kind} | {meaning} |\n", field.name));
+        }
+        table
+    }
+
     #[test]
     fn the_page_about_the_format_has_every_field_in_order() {
-        let page = include_str!("../../../schema-docs/dump-format.md");
-        for table in crate::format::tables() {
-            let (_, section) = page.split_once(&format!("\n### `{table}`")).unwrap();
-            let section = section.split("\n#").next().unwrap();
-            let names = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-            assert_eq!(names.collect::<Vec<_>>(), columns(table), "{table}");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../schema-docs/dump-format.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let mut made = String::new();
+        let mut rest = page.as_str();
+        for entity in Entity::dumped() {
+            let (before, section) = rest.split_once(&format!("\n### `{}`", entity.table())).unwrap_or_else(|| {
+                panic!("schema-docs/dump-format.md needs a section `{}`, with an empty table of fields", entity.table())
+            });
+            let (title, table) = section.split_once("| field |").unwrap();
+            let end = table.find("\n\n").unwrap() + 1;
+            made.push_str(&format!("{before}\n### `{}`{title}{}", entity.table(), described(entity)));
+            rest = &table[end..];
+        }
+        made.push_str(rest);
+        if std::env::var_os("UPDATE_SCHEMA_DOCS").is_some() {
+            std::fs::write(path, made).unwrap();
+        } else {
+            assert!(
+                made == page,
+                "schema-docs/dump-format.md is not what the code says. To make it anew: bash schema-docs/update.sh"
+            );
         }
     }
 }

@@ -1,69 +1,16 @@
-//! What is private, by type, and the one place that decides how a redacted dump shows it.
+//! What a redacted dump shows of private values: the one place that decides it.
 //!
-//! The fields of a record have these types, and only a [`Redactor`] makes them from what a store holds: no field can
-//! forget to be redacted.
+//! Which values are private, the contract's description of each field says; every value of a record goes through a
+//! [`Redactor`], so no field can be forgotten.
 
 use std::collections::HashMap;
 
-use decentcom_server::storage::{ChannelId, SessionDigest};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-/// What somebody wrote: texts, names, topics, the hash of a picture.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Text(String);
-
-/// Who somebody is. Redacted keys stay different from each other.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct PublicKey(String);
-
-/// The SHA-256 of a session's token, in hexadecimal. Redacted digests stay different, and in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Digest(SessionDigest);
-
-/// A name of a row elsewhere that the store takes as it comes: private unless it is an id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Reference(String);
-
-impl Text {
-    pub(crate) fn into_inner(self) -> String {
-        self.0
-    }
-}
-
-impl PublicKey {
-    pub(crate) fn into_inner(self) -> String {
-        self.0
-    }
-}
-
-impl Reference {
-    pub(crate) fn into_inner(self) -> String {
-        self.0
-    }
-}
-
-impl Digest {
-    pub(crate) fn into_inner(self) -> SessionDigest {
-        self.0
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.to_hex())
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let digest = SessionDigest::from_hex(&text).map(Self);
-        digest.ok_or_else(|| serde::de::Error::custom("not 64 lower-case hexadecimal digits"))
-    }
-}
+use decentcom_kvstore::hex;
+use decentcom_server::storage::{
+    ChannelId,
+    contract::field::{Field, Privacy, Value},
+};
+use serde_json::Value as Json;
 
 /// Decides what is shown of private values.
 pub(crate) enum Redactor {
@@ -86,35 +33,40 @@ impl Redactor {
         if redact { Self::Fillers(Fillers::default()) } else { Self::Open }
     }
 
-    pub(crate) fn text(&mut self, text: &str) -> Text {
-        Text(match self {
-            Self::Open => text.into(),
-            Self::Fillers(_) => text.chars().map(filler).collect(),
-        })
+    /// A value of a record, as a dump shows it.
+    pub(crate) fn show(&mut self, field: &Field, value: Value<'_>) -> Json {
+        match value {
+            Value::Nothing => Json::Null,
+            Value::Flag(flag) => flag.into(),
+            Value::Number(number) => number.into(),
+            Value::Time(time) => time.to_string().into(),
+            Value::Id(id) => id.to_string().into(),
+            Value::Text(text) => self.text(field.privacy, &text).into(),
+            Value::Bytes(bytes) => hex(&self.bytes(field.privacy, &bytes)).into(),
+        }
     }
 
-    pub(crate) fn reference(&mut self, text: &str) -> Reference {
-        let is_id = ChannelId::parse(text).is_some(); // ids of all kinds look alike
-        Reference(if is_id { text.into() } else { self.text(text).0 })
+    fn text(&mut self, privacy: Privacy, text: &str) -> String {
+        match (self, privacy) {
+            (Self::Open, _) | (_, Privacy::Open) => text.into(),
+            (_, Privacy::Reference) if ChannelId::parse(text).is_some() => text.into(), // ids of all kinds look alike
+            (_, Privacy::Private | Privacy::Reference) => text.chars().map(filler).collect(),
+            (Self::Fillers(fillers), Privacy::Distinct) => fillers.distinct_text(text),
+        }
     }
 
-    pub(crate) fn public_key(&mut self, key: &str) -> PublicKey {
-        PublicKey(match self {
-            Self::Open => key.into(),
-            Self::Fillers(fillers) => fillers.public_key(key),
-        })
-    }
-
-    pub(crate) fn digest(&mut self, digest: SessionDigest) -> Digest {
-        Digest(match self {
-            Self::Open => digest,
-            Self::Fillers(fillers) => {
+    /// Fillers stay different, and in order.
+    fn bytes(&mut self, privacy: Privacy, bytes: &[u8]) -> Vec<u8> {
+        match (self, privacy) {
+            (Self::Open, _) | (_, Privacy::Open) => bytes.to_vec(),
+            (Self::Fillers(fillers), _) => {
                 fillers.digests += 1;
-                let mut bytes = [0; 32];
-                bytes[24..].copy_from_slice(&fillers.digests.to_be_bytes());
-                SessionDigest::from_bytes(bytes)
+                let number = fillers.digests.to_be_bytes();
+                let mut filler = vec![0; bytes.len().saturating_sub(number.len())];
+                filler.extend(number);
+                filler
             }
-        })
+        }
     }
 }
 
@@ -131,7 +83,7 @@ fn filler(char: char) -> char {
 impl Fillers {
     /// A number, padded with zeros to the key's characters and bytes. Each place has as many digits as there are characters
     /// of its width, so there are enough for all keys of a shape.
-    fn public_key(&mut self, key: &str) -> String {
+    fn distinct_text(&mut self, key: &str) -> String {
         let widths: Vec<u8> = key.chars().map(|char| char.len_utf8() as u8).collect();
         let number = self.keys.entry(widths.clone()).or_default();
         let mut rest = *number;
@@ -172,25 +124,41 @@ fn digit(width: u8, value: u32) -> char {
 mod tests {
     use std::collections::HashSet;
 
+    use decentcom_server::storage::{Entity, contract::field::Kind};
+
     use super::*;
+
+    const PRIVACIES: [Privacy; 3] = [Privacy::Private, Privacy::Distinct, Privacy::Reference];
 
     #[test]
     fn a_filler_has_the_length_of_what_it_stands_for() {
         let mut redactor = Redactor::new(true);
         for text in ["", "a secret", "zwölf", "日本語\n", "👩‍👩‍👧", "\u{7f}\u{80}\u{7ff}\u{800}\u{ffff}\u{10000}"]
         {
-            for filler in [redactor.text(text).0, redactor.public_key(text).0, redactor.reference(text).0] {
+            for filler in PRIVACIES.map(|privacy| redactor.text(privacy, text)) {
                 assert_eq!((filler.len(), filler.chars().count()), (text.len(), text.chars().count()), "{text:?}");
             }
         }
-        assert_eq!(redactor.reference("01ARZ3NDEKTSV4RRFFQ69G5FAV").0, "01ARZ3NDEKTSV4RRFFQ69G5FAV");
+        let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+        assert_eq!(redactor.text(Privacy::Reference, id), id);
+        assert_ne!(redactor.text(Privacy::Private, id), id);
+        assert_eq!(redactor.text(Privacy::Open, "a"), "a");
+    }
+
+    #[test]
+    fn every_text_of_a_record_is_private_unless_its_description_says_otherwise() {
+        for field in Entity::dumped().flat_map(|entity| entity.fields()) {
+            let is_shown = field.privacy == Privacy::Open;
+            assert!(!is_shown || !matches!(field.kind, Kind::Text | Kind::Digest), "{}: is it nobody's?", field.name);
+        }
     }
 
     #[test]
     fn every_key_of_one_character_gets_a_filler_of_its_own() {
         for (first, last) in [('\0', '\u{7f}'), ('\u{80}', '\u{7ff}'), ('\u{800}', '\u{ffff}')] {
             let mut redactor = Redactor::new(true);
-            let fillers: HashSet<_> = (first..=last).map(|key| redactor.public_key(&key.to_string()).0).collect();
+            let fillers: HashSet<_> =
+                (first..=last).map(|key| redactor.text(Privacy::Distinct, &key.to_string())).collect();
             assert_eq!(fillers.len(), (first..=last).count());
             assert!(fillers.iter().all(|filler| filler.len() == first.len_utf8()));
         }
@@ -199,15 +167,15 @@ mod tests {
     #[test]
     fn fillers_of_keys_count() {
         let mut redactor = Redactor::new(true);
-        let fillers: Vec<_> = (0..3).map(|_| redactor.public_key("key").0).collect();
+        let fillers: Vec<_> = (0..3).map(|_| redactor.text(Privacy::Distinct, "key")).collect();
         assert_eq!(fillers, ["000", "001", "002"]);
     }
 
     #[test]
     fn digests_stay_different_and_in_order() {
         let mut redactor = Redactor::new(true);
-        let digest = SessionDigest::of("secret");
-        let (one, two) = (redactor.digest(digest).0, redactor.digest(digest).0);
-        assert!(one < two && one != digest);
+        let digest = [7; 32];
+        let (one, two) = (redactor.bytes(Privacy::Distinct, &digest), redactor.bytes(Privacy::Distinct, &digest));
+        assert!(one < two && one != digest && one.len() == 32);
     }
 }

@@ -4,18 +4,17 @@
 use std::collections::HashSet;
 
 use decentcom_server::storage::{
-    Entity,
+    Entity, Key,
     inspect::{self, Row},
 };
 use ulid::Ulid;
 
 /// Where a record stands in a dump.
-pub(crate) type Position = (usize, String);
+pub(crate) type Position = Key;
 
 /// Where a record stands: by table, then by key.
 pub(crate) fn position(row: &Row) -> Position {
-    let entity = row.entity();
-    (Entity::ALL.iter().position(|it| *it == entity).unwrap_or_default(), row.key())
+    row.key()
 }
 
 /// Checks records as they come. Memory grows with users and channels only.
@@ -30,7 +29,7 @@ impl Rules {
     /// For records of these tables.
     pub(crate) fn new(tables: &[&str]) -> Self {
         let mut of_records = inspect::Rules::default();
-        for entity in Entity::ALL.into_iter().filter(|entity| !tables.contains(&entity.table())) {
+        for entity in Entity::dumped().filter(|entity| !tables.contains(&entity.table())) {
             of_records.cannot_know(entity);
         }
         Self { last: None, pubkeys: HashSet::new(), of_records }
@@ -38,15 +37,14 @@ impl Rules {
 
     /// For records of a store by itself.
     pub(crate) fn of_a_whole_store() -> Self {
-        Self::new(&Entity::ALL.map(Entity::table))
+        Self::new(&Entity::dumped().map(Entity::table).collect::<Vec<_>>())
     }
 
     /// Whether a record by itself is what the contract allows, and in its place.
     pub(crate) fn check_form(&mut self, row: &Row) -> Result<(), String> {
         let position = position(row);
-        if let Some(last) = self.last.as_ref().filter(|last| **last >= position) {
-            let last = &last.1;
-            return Err(if last == row.key().as_str() {
+        if let Some(last) = self.last.filter(|last| *last >= position) {
+            return Err(if last == position {
                 "there is another one with the same key".into()
             } else {
                 format!("it is out of order, after {last}: tables come in a fixed order, records by key")

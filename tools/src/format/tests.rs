@@ -173,7 +173,7 @@ impl Drawn {
             Row::Channel(Arc::new(self.channel.clone())),
             Row::Category(Arc::new(self.category.clone())),
             Row::Message(Arc::new(self.message.clone())),
-            Row::Session(self.session.clone()),
+            Row::Session(Arc::new(self.session.clone())),
         ]
     }
 

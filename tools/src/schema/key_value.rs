@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
-use decentcom_kvstore::{HEADER_BYTES, IndexInfo, TableInfo};
+use decentcom_kvstore::{Field, HEADER_BYTES, IndexInfo, TableInfo};
 use decentcom_server::storage::{
-    Backend,
+    self, Backend,
+    contract::field::Kind,
     inspect::{Cell, Explained},
     verify::{ShippedVersion, redb_tables, redb_versions},
 };
 
 use super::{
     Example,
-    calls::Calls,
     diagram::{Entity, diagram},
     markdown,
 };
@@ -22,33 +22,17 @@ const META: &str = "meta";
 
 pub(super) fn page() -> Result<String, Failure> {
     let (tables, versions) = (redb_tables(), redb_versions());
-    let calls = Calls::of(Backend::Redb.name());
     let mut example = Example::of(Backend::Redb)?;
     let mut page = head();
     page.push_str(&map(&tables, &mut example)?);
     for table in &tables {
-        page.push_str(&about(table, &versions, &calls, &mut example)?);
+        page.push_str(&about(table, &versions, &mut example)?);
     }
-    page.push_str(&meta(&calls, &mut example)?);
-    let names: Vec<&str> = tables.iter().map(|table| table.name).chain([META]).collect();
-    let indexes: Vec<&str> = tables.iter().flat_map(|table| &table.indexes).map(|index| index.name).collect();
-    let _ = write!(
-        page,
-        "\n## Who refers to whom\n\n{}\n## What each call touches\n\n{}\n{}\n{}",
-        diagram(&tables.iter().map(Entity::from).collect::<Vec<_>>())?,
-        LETTERS,
-        calls.matrix(&names),
-        calls.matrix(&indexes)
-    );
+    page.push_str(&meta(&mut example)?);
+    let _ =
+        write!(page, "\n## Who refers to whom\n\n{}", diagram(&tables.iter().map(Entity::from).collect::<Vec<_>>())?,);
     Ok(page)
 }
-
-/// What the letters of a matrix say.
-pub(super) const LETTERS: &str = "\
-R reads, I inserts, U updates, D removes; watched while it happens, on a store in which every call finds something to
-do (`tests/schema_docs/touches.rs`). A call that is refused, or changes nothing, touches less. `(reclaiming)` is what
-follows a `delete_channel` in steps of its own.
-";
 
 fn head() -> String {
     let types = [
@@ -180,19 +164,16 @@ fn subject(index: &str) -> &str {
 }
 
 /// The section of one table.
-fn about(
-    table: &TableInfo,
-    versions: &[ShippedVersion],
-    calls: &Calls,
-    example: &mut Example,
-) -> Result<String, Failure> {
+fn about(table: &TableInfo, versions: &[ShippedVersion], example: &mut Example) -> Result<String, Failure> {
     let about = markdown::wrapped(&format!("{} Each row: {}", table.purpose, lower_first(table.record)), "");
     let mut text = format!("\n## `{}`\n\n{about}\n\nKey: {}.\n", table.name, table.key);
     let fields = |fields: &mut dyn Iterator<Item = (&str, &str, &str)>| {
         let cells = fields.map(|(name, kind, meaning)| vec![format!("`{name}`"), format!("`{kind}`"), meaning.into()]);
         markdown::table(&["field", "type", "meaning"], cells.collect::<Vec<_>>())
     };
-    let mut latest = table.fields.iter().map(|field| (field.name, field.kind, field.meaning.trim()));
+    let meanings: Vec<_> = table.fields.iter().map(|field| meaning(table.name, field)).collect();
+    let latest = table.fields.iter().zip(&meanings);
+    let mut latest = latest.map(|(field, meaning)| (field.name, field.kind, meaning.as_str()));
     let _ = write!(text, "\nRecord version {}, which is what is written:\n\n{}", table.version, fields(&mut latest));
     let mut older: Vec<_> =
         versions.iter().filter(|it| it.table == table.name && it.version != table.version).collect();
@@ -209,26 +190,32 @@ fn about(
         let row = raw_line(version.table, version.key, version.value);
         let _ = write!(text, "\nA row of it:\n\n```json\n{row}\n```\n");
     }
-    let _ = writeln!(text, "\nBy which calls a row is:\n\n{}", calls.life(table.name));
     text.push_str(&shown(table.name, example)?);
     for index in &table.indexes {
-        text.push_str(&about_index(table, index, calls, example)?);
+        text.push_str(&about_index(table, index, example)?);
     }
     Ok(text)
 }
 
-fn about_index(table: &TableInfo, index: &IndexInfo, calls: &Calls, example: &mut Example) -> Result<String, Failure> {
+/// What a field holds: of the contract's records, with its limits and its unit.
+fn meaning(table: &str, field: &Field) -> String {
+    let entity = storage::Entity::EVERY.iter().find(|entity| entity.table() == table);
+    let described = entity.and_then(|entity| entity.fields().iter().find(|it| it.name == field.name));
+    match described {
+        Some(it) if it.kind == Kind::Time => format!("{} In milliseconds since 1970.", it.described()),
+        Some(it) => it.described(),
+        None => field.meaning.trim().to_owned(),
+    }
+}
+
+fn about_index(table: &TableInfo, index: &IndexInfo, example: &mut Example) -> Result<String, Failure> {
     let (kind, entry) = match index.unique {
         true => ("Unique index", format!("{} ↦ key of `{}`", subject(index.name), table.name)),
         false => ("Index", format!("{} ‖ key of `{}` ↦ nothing", subject(index.name), table.name)),
     };
     let mut text = format!(
-        "\n### `{}`\n\n{}\n\n{kind} of `{}`. Entry: {entry}; the field is: {}.\n\n{}\n",
-        index.name,
-        index.purpose,
-        table.name,
-        index.fields,
-        calls.life(index.name)
+        "\n### `{}`\n\n{}\n\n{kind} of `{}`. Entry: {entry}; the field is: {}.\n",
+        index.name, index.purpose, table.name, index.fields
     );
     text.push_str(&shown(index.name, example)?);
     Ok(text)
@@ -256,7 +243,7 @@ fn raw_line(table: &str, key: &str, value: &str) -> String {
 }
 
 /// The section of the facts about the store itself.
-fn meta(calls: &Calls, example: &mut Example) -> Result<String, Failure> {
+fn meta(example: &mut Example) -> Result<String, Failure> {
     let facts = [
         ("format", "text", "The format of the file, a decimal number."),
         ("oldest_reader", "text", "The oldest format whose programs may read this file, a decimal number."),
@@ -295,11 +282,8 @@ fn meta(calls: &Calls, example: &mut Example) -> Result<String, Failure> {
     let facts = facts.map(|(name, kind, meaning)| vec![format!("`{name}`"), kind.into(), meaning.into()]);
     let mut text = format!(
         "\n## `{META}`\n\nFacts about the store itself, by name. Values have no version and no checksum.\n\n{}\n\
-         What is not listed here is written when the store is created, opened or migrated. By which calls a row \
-         is:\n\n{}\n\n\
          All rows of the example, raw and as they read:\n\n```text\n",
-        markdown::table(&["name", "value", "what it says"], facts),
-        calls.life(META)
+        markdown::table(&["name", "value", "what it says"], facts)
     );
     for row in example.rows(META)? {
         let explained = example.0.explain(META, &row);

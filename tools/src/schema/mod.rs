@@ -3,12 +3,10 @@
 //!
 //! ```text
 //!  key_value.rs  the redb page       sql.rs      the SQLite page
-//!  calls.rs      what each call touches, as watched by tests/schema_docs/touches.rs
 //!  markdown.rs   tables that line up, rows byte by byte
 //!  diagram.rs    who refers to whom
 //! ```
 
-mod calls;
 mod diagram;
 mod key_value;
 mod markdown;
@@ -54,7 +52,7 @@ fn write_text(table: &TableInfo, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}  {}", table.name, table.purpose)?;
     writeln!(out, "  key     {}", table.key)?;
     writeln!(out, "  record  version {}", table.version)?;
-    for field in table.fields {
+    for field in &table.fields {
         writeln!(out, "    {:<14} {:<15} {}", field.name, field.kind, field.meaning.trim())?;
     }
     for index in &table.indexes {

@@ -9,16 +9,13 @@ use decentcom_server::storage::{
 
 use super::{
     Example,
-    calls::Calls,
     diagram::{Entity, diagram},
-    key_value::LETTERS,
     markdown,
 };
 use crate::Failure;
 
 pub(super) fn page() -> Result<String, Failure> {
     let tables = sqlite_tables()?;
-    let calls = Calls::of(Backend::Sqlite.name());
     let mut example = Example::of(Backend::Sqlite)?;
     let mut page = String::from(
         "<!-- Made by `dcstore schema sqlite --markdown`. To make it anew: bash schema-docs/update.sh -->\n\
@@ -45,32 +42,19 @@ pub(super) fn page() -> Result<String, Failure> {
          `rowid`. SQLite's own catalogue, `sqlite_master`, is the first tree of the file.\n",
     );
     for table in &tables {
-        page.push_str(&about(table, &calls, &mut example)?);
+        page.push_str(&about(table, &mut example)?);
     }
     let ours: Vec<&SqlTable> = tables.iter().filter(|table| !table.name.starts_with("_sqlx")).collect();
-    let names: Vec<&str> = ours.iter().map(|table| table.name.as_str()).collect();
     let entities: Vec<Entity> = ours.iter().map(|table| Entity::from(*table)).collect();
-    let indexes = tables.iter().flat_map(|table| &table.indexes).filter(|index| !index.is_primary);
-    let indexes: Vec<&str> = indexes.map(|index| index.name.as_str()).collect();
-    let _ = write!(
-        page,
-        "\n## Who refers to whom\n\n{}\n## What each call touches\n\n{}\n\
-         Here reading counts where SQLite's program for a statement opens a tree to read it, so also where a \
-         foreign key is\n\
-         looked up; the index of a primary key counts as its table.\n\n{}\n{}",
-        diagram(&entities)?,
-        LETTERS,
-        calls.matrix(&names),
-        calls.matrix(&indexes)
-    );
+    let _ = write!(page, "\n## Who refers to whom\n\n{}", diagram(&entities)?);
     Ok(page)
 }
 
-fn about(table: &SqlTable, calls: &Calls, example: &mut Example) -> Result<String, Failure> {
+fn about(table: &SqlTable, example: &mut Example) -> Result<String, Failure> {
     let columns = table.columns.iter().map(|column| {
         let references = column.references.as_ref();
         let references = references.map(|(table, column)| format!(" REFERENCES {table}({column})")).unwrap_or_default();
-        vec![format!("`{}`", column.name), format!("`{}{references}`", column.declaration), column.meaning.into()]
+        vec![format!("`{}`", column.name), format!("`{}{references}`", column.declaration), column.meaning.clone()]
     });
     let mut text = format!(
         "\n## `{}`\n\n{}\n\n{}",
@@ -98,9 +82,6 @@ fn about(table: &SqlTable, calls: &Calls, example: &mut Example) -> Result<Strin
         let facts = facts.map(|(name, meaning)| vec![format!("`{name}`"), meaning.to_owned()]);
         let _ = write!(text, "\n{}", markdown::table(&["name", "value"], facts));
     }
-    if !table.name.starts_with("_sqlx") {
-        let _ = writeln!(text, "\nBy which calls a row is:\n\n{}", calls.life(&table.name));
-    }
     let known = example.0.tables().into_iter().find(|known| known.name == table.name);
     let rows = if known.is_some() { example.rows(&table.name)? } else { Vec::new() };
     if let Some(row) = rows.first() {
@@ -111,14 +92,7 @@ fn about(table: &SqlTable, calls: &Calls, example: &mut Example) -> Result<Strin
             write!(text, "\nA row: column, storage class, value, and the bytes of a text:\n\n```text\n{cells}```\n");
     }
     for index in table.indexes.iter().filter(|index| !index.is_primary) {
-        let _ = writeln!(
-            text,
-            "\n### `{}`\n\nOn `{}`. {}\n\n{}",
-            index.name,
-            index.on,
-            index.purpose,
-            calls.life(&index.name)
-        );
+        let _ = writeln!(text, "\n### `{}`\n\nOn `{}`. {}", index.name, index.on, index.purpose);
     }
     Ok(text)
 }

@@ -2,6 +2,7 @@
 
 use decentcom_server::storage::{
     StorageError,
+    contract::field::Value,
     inspect::{Import, Place, Row},
 };
 use ulid::Ulid;
@@ -69,7 +70,13 @@ fn not_stored(place: &Place, error: StorageError) -> Failure {
 
 /// Bytes of what is long in a record.
 fn size(row: &Row) -> usize {
-    decentcom_server::storage::inspect::texts(row).iter().map(|(_, text, ..)| text.len()).sum()
+    let mut bytes = 0;
+    row.visit(&mut |_, value| {
+        if let Value::Text(text) = value {
+            bytes += text.len();
+        }
+    });
+    bytes
 }
 
 /// Reads the unfinished store back.

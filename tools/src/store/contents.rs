@@ -33,7 +33,7 @@ pub(crate) struct Contents<'a> {
 impl<'a> Contents<'a> {
     /// All of them.
     pub(crate) fn all(store: &'a mut Store) -> Self {
-        Self::of(store, Entity::ALL.to_vec())
+        Self::of(store, Entity::dumped().collect())
     }
 
     /// Those of some kinds.

@@ -1,54 +1,144 @@
-//! `schema-docs/fields.md` against the database, the records and the API.
+//! `schema-docs/fields.md`: made from the contract's descriptions, the migrations, the records and the API.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
 use super::*;
-use crate::storage::verify::{redb_tables, sqlite_tables};
+use crate::storage::{
+    Entity,
+    contract::{
+        field::{Field, Kind, Role},
+        model::Class,
+    },
+    verify::{redb_tables, sqlite_tables},
+};
 
 const PAGE: &str = include_str!("../../../../schema-docs/fields.md");
 
-/// The names in a column of the table under a heading of the page.
-fn named(section: &str, column: usize) -> BTreeSet<String> {
-    let text = PAGE.split("\n## ").find(|text| text.starts_with(&format!("{section}\n")));
-    let lines = text.unwrap_or_else(|| panic!("no section {section}")).lines().filter(|line| line.starts_with("| "));
-    lines
-        .skip(1)
-        .filter_map(|line| line.split('|').nth(column + 1))
-        .filter_map(|cell| cell.trim().strip_prefix('`')?.strip_suffix('`').map(str::to_owned))
-        .collect()
+const HEAD: &str = "\
+<!-- Made by the test that holds it to the code. To make it anew: bash schema-docs/update.sh -->
+# Where every field lives
+
+One line per thing that is stored or shown: the column of SQLite ([sql.md](sql.md)), the field of the redb record
+([key-value.md](key-value.md)), the field of a line of a dump, the field of the HTTP API. `—`: it is not there, and the
+last column says where it comes from.
+
+Times: SQL, dump and HTTP have text (`2024-01-01T00:00:00.000Z`), records have milliseconds since 1970. Ids: text of 26
+characters there, 16 bytes here. Yes and no: 1 and 0 in SQL, `true` and `false` in a dump and over HTTP.
+";
+
+/// A table, what it is called over HTTP, the names of its fields there that are others, and those that are not shown.
+type Shown = (&'static str, Option<&'static str>, &'static [(&'static str, &'static str)], &'static [&'static str]);
+
+const SHOWN: [Shown; 6] = [
+    ("users", Some("Member"), &[("id", "user_id"), ("created_at", "joined_at")], &["is_member", "updated_at"]),
+    ("channels", Some("Channel"), &[], &[]),
+    ("categories", Some("Category"), &[], &[]),
+    ("messages", Some("Message"), &[], &[]),
+    ("sessions", Some("VerifyReply"), &[], &["digest", "created_at"]),
+    ("used_challenges", None, &[], &[]),
+];
+
+/// A name in its cell.
+fn cell(name: Option<&str>) -> String {
+    name.map_or("—".into(), |name| format!("`{name}`"))
 }
 
-fn assert_named(section: &str, column: usize, expected: BTreeSet<String>, what: &str) {
-    assert_eq!(
-        named(section, column),
-        expected,
-        "schema-docs/fields.md, {section}: on the left what it says of {what}"
-    );
+fn note(field: &Field) -> &'static str {
+    match (field.role, field.kind) {
+        (Role::CreatedAt, _) => "record: the time within the key",
+        (Role::Key, Kind::Digest | Kind::Challenge) => "SQL and dump: in hexadecimal",
+        _ => "",
+    }
+}
+
+fn section(entity: Entity, schemas: &Value) -> String {
+    let table = entity.table();
+    let (_, schema, others, hidden) = SHOWN
+        .into_iter()
+        .find(|(name, ..)| *name == table)
+        .unwrap_or_else(|| panic!("say in SHOWN how {table} is shown"));
+    let properties = schema.map(|schema| schemas[schema]["properties"].as_object().unwrap());
+    let mut beside: BTreeSet<&str> = properties.into_iter().flat_map(|it| it.keys().map(String::as_str)).collect();
+    let mut rows = Vec::new();
+    for field in entity.fields() {
+        let name = others.iter().find(|(name, _)| *name == field.name).map_or(field.name, |(_, other)| other);
+        let is_shown = beside.remove(name);
+        assert_eq!(is_shown, properties.is_some() && !hidden.contains(&field.name), "{table}.{}", field.name);
+        let record = match field.role {
+            Role::Key => "key".into(),
+            Role::CreatedAt => cell(None),
+            Role::Content => cell(Some(field.name)),
+        };
+        let dump = cell((entity.class() != Class::Transient).then_some(field.name));
+        let http = cell(is_shown.then_some(name));
+        rows.push([cell(Some(field.column())), record, dump, http, note(field).into()]);
+    }
+    for name in beside {
+        let about = schemas[schema.unwrap()]["properties"][name]["description"].as_str().unwrap_or_default();
+        rows.push([cell(None), cell(None), cell(None), cell(Some(name)), about.replace('\n', " ")]);
+    }
+    let what = match (schema, entity.class()) {
+        (Some(schema), Class::Secret) => format!("Over HTTP: `{schema}`. In a dump only when it is asked for.\n\n"),
+        (Some(schema), _) => format!("Over HTTP: `{schema}`.\n\n"),
+        (None, Class::Transient) => "Transient: in no dump.\n\n".into(),
+        (None, _) => String::new(),
+    };
+    format!("\n## {table}\n\n{what}{}", table_of(&rows))
+}
+
+fn table_of(rows: &[[String; 5]]) -> String {
+    let head = ["SQL", "record", "dump", "HTTP", ""].map(str::to_owned);
+    let mut widths = [0; 5];
+    for row in rows.iter().chain([&head]) {
+        widths.iter_mut().zip(row).for_each(|(width, cell)| *width = (*width).max(cell.chars().count()));
+    }
+    let mut text = String::new();
+    let mut line = |cells: &[String; 5], fill: char| {
+        for (cell, width) in cells.iter().zip(widths) {
+            let padding: String = std::iter::repeat_n(fill, width + 1 - cell.chars().count()).collect();
+            let _ = write!(text, "|{}{cell}{padding}", if fill == '-' { '-' } else { ' ' });
+        }
+        text.push_str("|\n");
+    };
+    line(&head, ' ');
+    line(&Default::default(), '-');
+    rows.iter().for_each(|row| line(row, ' '));
+    text
 }
 
 #[tokio::test]
-async fn the_page_of_fields_names_every_column_record_field_and_api_field_and_no_other() {
-    let records = redb_tables();
-    let tables = tokio::task::spawn_blocking(sqlite_tables).await.unwrap().unwrap();
+async fn the_page_of_fields_is_what_the_descriptions_and_the_api_say() {
     let server = Server::start().await;
     let document = server.call(Method::GET, "/openapi.json", None, Value::Null).await.is(200);
-    let shown = [
-        ("users", Some("Member")),
-        ("channels", Some("Channel")),
-        ("categories", Some("Category")),
-        ("messages", Some("Message")),
-        ("sessions", Some("VerifyReply")),
-        ("purges", None),
-        ("used_challenges", None),
+    let schemas = &document["components"]["schemas"];
+    let sections: String = Entity::EVERY.iter().map(|entity| section(*entity, schemas)).collect();
+    let purges = [
+        ["`channel_id`", "key", "—", "—", "a dump leaves out what is being reclaimed"].map(str::to_owned),
+        ["—", "`name`", "—", "—", "SQL: the row in `channels` is still there"].map(str::to_owned),
     ];
-    assert_eq!(records.len(), shown.len(), "a table without a section");
-    for (name, schema) in shown {
-        let table = tables.iter().find(|table| table.name == name).unwrap();
-        assert_named(name, 0, table.columns.iter().map(|it| it.name.clone()).collect(), "columns");
-        let record = records.iter().find(|table| table.name == name).unwrap();
-        assert_named(name, 1, record.fields.iter().map(|it| it.name.to_owned()).collect(), "record fields");
-        let properties = schema.map(|it| document["components"]["schemas"][it]["properties"].as_object().unwrap());
-        let properties = properties.into_iter().flat_map(|it| it.keys().cloned());
-        assert_named(name, 3, properties.collect(), "the HTTP API");
+    let page = format!("{HEAD}{sections}\n## purges\n\n{}", table_of(&purges));
+    if std::env::var_os("UPDATE_SCHEMA_DOCS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schema-docs/fields.md");
+        std::fs::write(path, &page).unwrap();
+    } else {
+        assert!(
+            page == PAGE,
+            "schema-docs/fields.md is not what the code says any more. To make it anew: bash schema-docs/update.sh"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_field_is_a_column_and_a_field_of_the_record() {
+    let (records, tables) = (redb_tables(), tokio::task::spawn_blocking(sqlite_tables).await.unwrap().unwrap());
+    for entity in Entity::EVERY {
+        let columns = &tables.iter().find(|table| table.name == entity.table()).unwrap().columns;
+        let columns: BTreeSet<_> = columns.iter().map(|column| column.name.as_str()).collect();
+        let described = entity.fields().iter().map(Field::column).collect();
+        assert_eq!(columns, described, "{entity}: on the left the columns; a field needs a migration");
+        let record = records.iter().find(|table| table.name == entity.table()).unwrap();
+        let record: BTreeSet<_> = record.fields.iter().map(|field| field.name).collect();
+        let content = entity.fields().iter().filter(|field| field.role == Role::Content);
+        assert_eq!(record, content.map(|field| field.name).collect(), "{entity}");
     }
 }

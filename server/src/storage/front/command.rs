@@ -1,288 +1,110 @@
-//! A mutating call as data: parsed, within the limits, ready to queue.
+//! What a mutating call is on the commit thread: a command, and the caller who waits for its answer.
 
-use std::{sync::Arc, time::Duration};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::engine::{PurgeStep, StoredSession, Wants};
-use crate::storage::{
-    Category, CategoryId, Channel, ChannelId, LogIn, Message, MessageId, SessionDigest, StorageError, Timestamp,
-    UsedChallenge, User, UserId,
-};
+use super::batch::Batch;
+use crate::storage::{StorageError, port::Wants};
 
-/// Which category a channel is put into.
-#[derive(Clone, Debug)]
-pub(super) enum InCategory {
-    Uncategorised,
-    /// As the specification's `create_channel` has it: any text.
-    AsGiven(String),
-    Existing(CategoryId),
-    Named(String),
-}
+/// A mutating call that passed every check that needs no row. Those of users are in `users.rs`, and so on.
+pub(super) trait Command: Send + 'static {
+    /// What the caller gets.
+    type Answer: Send + 'static;
 
-/// What changes of a channel.
-#[derive(Clone, Debug)]
-pub(super) struct ChannelChange {
-    pub(super) name: Option<String>,
-    pub(super) topic: Option<String>,
-    pub(super) category: Option<InCategory>,
-    pub(super) position: Option<i32>,
-}
+    /// Names the records that deciding it looks at.
+    fn wants(&self, wants: &mut Wants);
 
-/// A mutating call that passed every check that needs no row. In edits, `None` keeps a field and an empty text clears
-/// an optional one.
-#[derive(Clone, Debug)]
-pub(super) enum Command {
-    CreateUser {
-        pubkey: String,
-        display_name: Option<String>,
-    },
-    UpdateUser {
-        id: UserId,
-        display_name: Option<String>,
-        avatar_hash: Option<String>,
-    },
-    SetMembership {
-        id: UserId,
-        is_member: bool,
-    },
-    CreateChannel {
-        name: String,
-        category: InCategory,
-        position: i32,
-    },
-    UpdateChannel {
-        id: ChannelId,
-        change: ChannelChange,
-    },
-    DeleteChannel {
-        id: ChannelId,
-    },
-    CreateCategory {
-        name: String,
-        position: i32,
-    },
-    UpdateCategory {
-        id: CategoryId,
-        name: Option<String>,
-        position: Option<i32>,
-    },
-    DeleteCategory {
-        id: CategoryId,
-    },
-    CreateMessage {
-        channel_id: ChannelId,
-        author_id: UserId,
-        content: String,
-    },
-    UpdateMessage {
-        id: MessageId,
-        content: String,
-    },
-    DeleteMessage {
-        id: MessageId,
-    },
-    CreateSession {
-        user_id: UserId,
-        digest: SessionDigest,
-        duration: Duration,
-    },
-    /// Notes the time and nothing else: shows that changes can be stored.
-    Probe,
-    LogIn {
-        log_in: LogIn,
-        used: UsedChallenge,
-        digest: SessionDigest,
-    },
-    DeleteSession {
-        digest: SessionDigest,
-    },
-    /// One bounded step of logging a user out everywhere.
-    EndSessions {
-        user_id: UserId,
-        at_most: usize,
-    },
-    /// One bounded step of a sweep.
-    SweepSessions {
-        expired_at: Timestamp,
-        at_most: usize,
-    },
-    /// One bounded step of forgetting used challenges.
-    SweepChallenges {
-        expired_at: Timestamp,
-        at_most: usize,
-    },
-    /// One bounded step of reclaiming deleted channels.
-    Purge(PurgeStep),
-}
-
-impl InCategory {
-    fn add_wants(&self, wants: &mut Wants) {
-        match self {
-            Self::Existing(id) => {
-                wants.categories.insert(*id);
-            }
-            Self::Named(_) => wants.all_categories = true,
-            Self::Uncategorised | Self::AsGiven(_) => {}
-        }
-    }
-}
-
-impl Command {
-    /// Names the rows that deciding this command looks at.
-    pub(super) fn add_wants(&self, wants: &mut Wants) {
-        match self {
-            Self::CreateUser { pubkey, .. } => {
-                wants.pubkeys.insert(pubkey.clone());
-            }
-            Self::UpdateUser { id, .. } | Self::SetMembership { id, .. } => {
-                wants.users.insert(*id);
-            }
-            Self::LogIn { log_in, used, .. } => {
-                wants.pubkeys.insert(log_in.pubkey.clone());
-                wants.challenges.insert(*used);
-            }
-            Self::EndSessions { user_id, at_most } => {
-                wants.sessions_of.insert(*user_id, *at_most);
-            }
-            Self::SweepChallenges { expired_at, at_most } => {
-                wants.expired_challenges = wants.expired_challenges.max(Some((*expired_at, *at_most)));
-            }
-            Self::CreateSession { user_id, .. } => {
-                wants.user_references.insert(*user_id);
-            }
-            Self::CreateChannel { category, .. } => category.add_wants(wants),
-            Self::UpdateChannel { id, change } => {
-                wants.channels.insert(*id);
-                change.category.iter().for_each(|category| category.add_wants(wants));
-            }
-            Self::DeleteChannel { id } => {
-                wants.channels.insert(*id);
-            }
-            Self::UpdateCategory { id, .. } => {
-                wants.categories.insert(*id);
-            }
-            Self::DeleteCategory { id } => {
-                wants.categories.insert(*id);
-                wants.channels_of.insert(*id);
-            }
-            Self::CreateMessage { channel_id, author_id, .. } => {
-                wants.channel_references.insert(*channel_id);
-                wants.user_references.insert(*author_id);
-            }
-            Self::UpdateMessage { id, .. } | Self::DeleteMessage { id } => {
-                wants.messages.insert(*id);
-            }
-            Self::DeleteSession { digest } => {
-                wants.sessions.insert(*digest);
-            }
-            Self::SweepSessions { expired_at, at_most } => {
-                wants.expired = wants.expired.max(Some((*expired_at, *at_most)));
-            }
-            Self::Purge(step) => wants.purge = Some(*step),
-            Self::CreateCategory { .. } | Self::Probe => {}
-        }
-    }
+    /// The rules: what it writes, and what it answers. One that is refused has written nothing. It may be decided again, as
+    /// if for the first time, when the batch could not be stored.
+    fn decide(&self, batch: &mut Batch<'_>) -> Result<Self::Answer, StorageError>;
 
     /// Whether it frees room, or will once deleted channels are reclaimed: such commands go on while the disk is full.
-    pub(super) fn frees_room(&self) -> bool {
-        matches!(
-            self,
-            Self::DeleteChannel { .. }
-                | Self::DeleteCategory { .. }
-                | Self::DeleteMessage { .. }
-                | Self::DeleteSession { .. }
-                | Self::EndSessions { .. }
-                | Self::SetMembership { is_member: false, .. }
-                | Self::SweepSessions { .. }
-                | Self::SweepChallenges { .. }
-                | Self::Purge { .. }
-        )
+    fn frees_room(&self) -> bool {
+        false
     }
 
-    /// Bytes of memory the command holds while it waits, about.
-    pub(super) fn weight(&self) -> usize {
-        std::mem::size_of::<Self>()
-            + match self {
-                Self::CreateMessage { content, .. } | Self::UpdateMessage { content, .. } => content.len(),
-                _ => 0, // names and topics: a few KiB at most
-            }
+    /// Bytes of the texts it holds, where they may be long: a name or topic is a few KiB at most.
+    fn text_bytes(&self) -> usize {
+        0
+    }
+
+    /// Bytes of memory it holds while it waits, about.
+    fn weight(&self) -> usize
+    where
+        Self: Sized,
+    {
+        size_of::<Asked<Self>>() + self.text_bytes()
     }
 }
 
-/// The answer to a [`Command`]; each kind of command has one kind of answer.
-#[derive(Clone, Debug)]
-pub(super) enum Answer {
-    User(Arc<User>),
-    Channel(Arc<Channel>),
-    Category(Arc<Category>),
-    Message(Arc<Message>),
-    Session(StoredSession),
-    LoggedIn(Arc<User>, StoredSession),
-    Done,
-    Step(Step),
-    Reclaimed(Reclaimed),
+/// A command of any kind on its way through a commit.
+pub(super) trait Job: Send {
+    fn wants(&self, wants: &mut Wants);
+    fn frees_room(&self) -> bool;
+    fn weight(&self) -> usize;
+    /// Decides it; the answer is kept until it is known whether the batch was stored.
+    fn decide(&mut self, batch: &mut Batch<'_>);
+    /// Gives up what was decided: this is the answer.
+    fn fail(&mut self, error: StorageError);
+    /// Tells the caller.
+    fn answer(self: Box<Self>);
 }
 
-/// What a bounded step achieved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
-    /// Rows removed.
-    pub(super) removed: u64,
-    /// Whether there may be more to remove.
-    pub(super) more: bool,
+/// A command, and where its answer goes.
+pub(super) struct Asked<C: Command> {
+    command: C,
+    decision: Option<Result<C::Answer, StorageError>>,
+    /// `None` where the committer itself asked.
+    response: Option<oneshot::Sender<Result<C::Answer, StorageError>>>,
+    /// Held until the answer is sent: it bounds what waits and what is being committed.
+    _memory: Option<OwnedSemaphorePermit>,
 }
 
-/// What a step of reclaiming achieved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reclaimed {
-    /// Messages removed.
-    pub(super) messages: u64,
-    /// Deleted channels that still have some, or may have; `None` where the step found none to look at.
-    pub(super) channels_left: Option<u64>,
-}
+impl<C: Command> Asked<C> {
+    /// A call, and where its caller waits.
+    pub(super) fn by_a_caller(
+        command: C,
+        memory: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<Result<C::Answer, StorageError>>) {
+        let (response, answer) = oneshot::channel();
+        (Self { command, decision: None, response: Some(response), _memory: Some(memory) }, answer)
+    }
 
-macro_rules! answers {
-    ($($variant:ident($from:ty) => $to:ty, $convert:expr;)*) => {$(
-        impl TryFrom<Answer> for $to {
-            type Error = StorageError;
-            fn try_from(answer: Answer) -> Result<Self, StorageError> {
-                match answer {
-                    Answer::$variant(value) => Ok(($convert as fn($from) -> $to)(value)),
-                    other => Err(mismatch(&other)),
-                }
-            }
-        }
-    )*};
-}
+    /// A step of the committer's own.
+    pub(super) fn by_the_committer(command: C) -> Self {
+        Self { command, decision: None, response: None, _memory: None }
+    }
 
-answers! {
-    User(Arc<User>) => User, Arc::unwrap_or_clone;
-    Channel(Arc<Channel>) => Channel, Arc::unwrap_or_clone;
-    Category(Arc<Category>) => Category, Arc::unwrap_or_clone;
-    Message(Arc<Message>) => Message, Arc::unwrap_or_clone;
-    Session(StoredSession) => StoredSession, std::convert::identity;
-    Step(Step) => Step, std::convert::identity;
-}
-
-impl TryFrom<Answer> for () {
-    type Error = StorageError;
-    fn try_from(answer: Answer) -> Result<Self, StorageError> {
-        match answer {
-            Answer::Done => Ok(()),
-            other => Err(mismatch(&other)),
-        }
+    /// What was decided.
+    pub(super) fn into_decision(self) -> Result<C::Answer, StorageError> {
+        let undecided = || StorageError::Internal { attempt: "find the answer to a command".into(), source: None };
+        self.decision.unwrap_or_else(|| Err(undecided()))
     }
 }
 
-impl TryFrom<Answer> for (User, StoredSession) {
-    type Error = StorageError;
-    fn try_from(answer: Answer) -> Result<Self, StorageError> {
-        match answer {
-            Answer::LoggedIn(user, session) => Ok((Arc::unwrap_or_clone(user), session)),
-            other => Err(mismatch(&other)),
+impl<C: Command> Job for Asked<C> {
+    fn wants(&self, wants: &mut Wants) {
+        self.command.wants(wants);
+    }
+
+    fn frees_room(&self) -> bool {
+        self.command.frees_room()
+    }
+
+    fn weight(&self) -> usize {
+        self.command.weight()
+    }
+
+    fn decide(&mut self, batch: &mut Batch<'_>) {
+        self.decision = Some(self.command.decide(batch));
+    }
+
+    fn fail(&mut self, error: StorageError) {
+        self.decision = Some(Err(error));
+    }
+
+    fn answer(mut self: Box<Self>) {
+        if let Some(response) = self.response.take() {
+            let _ = response.send(self.into_decision()); // who no longer waits is not told
         }
     }
-}
-
-fn mismatch(answer: &Answer) -> StorageError {
-    StorageError::Internal { attempt: format!("match a command with its answer, which was {answer:?}"), source: None }
 }

@@ -2,7 +2,7 @@
 
 use ulid::Ulid;
 
-use crate::storage::{StorageError, Timestamp};
+use crate::storage::{StorageError, Timestamp, id::successor};
 
 /// Bits of a ULID below its time.
 const RANDOM_BITS: u32 = 80;
@@ -38,12 +38,6 @@ impl Mint {
         self.high_water = id;
         Ok((id, created_at))
     }
-}
-
-/// The id after this one; `None` where there is none that could be given out.
-pub(in crate::storage) fn successor(id: Ulid) -> Option<Ulid> {
-    let next = Ulid(id.0.checked_add(1)?);
-    Timestamp::from_millis(next.timestamp_ms()).map(|_| next)
 }
 
 fn random() -> Result<u128, StorageError> {

@@ -25,8 +25,7 @@ use std::{
 use hashlink::LruCache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::engine::Bounds;
-use crate::storage::{Change, ChannelId, Entity, Message, MessageId, MessagePage};
+use crate::storage::{Change, ChannelId, Entity, Message, MessageId, MessagePage, port::Bounds};
 
 /// Memory that held pages may take, in bytes: the newest 50 messages of about a thousand channels.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -385,7 +384,7 @@ mod tests {
     use ulid::Ulid;
 
     use super::*;
-    use crate::storage::Timestamp;
+    use crate::storage::{Timestamp, contract::model::Model as _};
 
     fn channel(number: u8) -> ChannelId {
         Ulid(u128::from(number) + 1).into()
@@ -393,13 +392,11 @@ mod tests {
 
     fn message(number: u128, channel_id: ChannelId, content: &str) -> Message {
         Message {
-            id: Ulid(number).into(),
             channel_id,
             author_id: Ulid(1).into(),
             content: content.to_owned(),
-            edited_at: None,
-            deleted: false,
             created_at: Timestamp::MIN,
+            ..Message::blank(Ulid(number).into())
         }
     }
 

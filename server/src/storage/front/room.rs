@@ -21,8 +21,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{command::Command, engine::Writer};
-use crate::storage::{Condition, StorageError, Trouble, space::in_words};
+use crate::storage::{
+    Condition, StorageError, Trouble,
+    condition::in_words,
+    disk::{Disk, Look, wanted},
+    port::Writer,
+};
 
 /// Gauge: 1 while changes are refused for lack of room, else 0.
 pub const FULL: &str = "decentcom_storage_full";
@@ -37,35 +41,6 @@ const FIRST_TRY: Duration = Duration::from_secs(5);
 const LATEST_TRY: Duration = Duration::from_secs(60);
 /// So much more room than when a deletion was refused is worth another try.
 const WORTH_A_TRY: u64 = 64 * 1024;
-
-/// The disk below a store.
-pub trait Disk: Send + Sync + 'static {
-    /// What it has; `None` where nobody can tell.
-    fn look(&self) -> Option<Look>;
-    /// Whether the reserve is there.
-    fn has_reserve(&self) -> bool;
-    /// Gives the reserve back; answers whether there was one.
-    fn release_reserve(&self) -> bool;
-    /// Takes the reserve; answers whether there was room for it.
-    fn take_reserve(&self) -> bool;
-}
-
-/// What a disk has at one moment, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Look {
-    /// What can still be written.
-    pub free: u64,
-    /// What is to stay free.
-    pub min_free: u64,
-    /// What the reserve takes.
-    pub reserve: u64,
-}
-
-impl Look {
-    fn is_short(&self) -> bool {
-        self.free < self.min_free
-    }
-}
 
 /// Whether there is room, for everybody.
 pub struct Room {
@@ -101,8 +76,8 @@ impl Room {
     }
 
     /// Refuses a command that would need room.
-    pub(super) fn check(&self, command: &Command) -> Result<(), StorageError> {
-        if self.is_full.load(Ordering::Acquire) && !command.frees_room() { Err(no_room()) } else { Ok(()) }
+    pub(super) fn check(&self, frees_room: bool) -> Result<(), StorageError> {
+        if self.is_full.load(Ordering::Acquire) && !frees_room { Err(no_room()) } else { Ok(()) }
     }
 
     /// What is wrong, if anything is. Looks at the disk.
@@ -218,10 +193,10 @@ impl Keeper {
     }
 
     /// Before a commit: answers which of the commands there is room for.
-    pub(super) fn takes(&mut self, command: &Command) -> bool {
+    pub(super) fn takes(&mut self, frees_room: bool) -> bool {
         let Some(full) = &self.full else { return true };
         let may_try = |refused: Refused| refused.may_try(self.room.look().map(|it| it.free), WORTH_A_TRY);
-        command.frees_room() && full.refused_deletion.is_none_or(may_try)
+        frees_room && full.refused_deletion.is_none_or(may_try)
     }
 
     /// A commit found no room. Gives back the reserve and has the engine put things in order; answers whether that made some.
@@ -330,22 +305,14 @@ impl Keeper {
     }
 }
 
-/// What is to be free before changes are taken again; somewhat more than what ends that, so that the two do not alternate.
-pub fn wanted(look: &Look, has_reserve: bool) -> u64 {
-    let reserve = if has_reserve { 0 } else { look.reserve + look.reserve / 2 };
-    look.min_free.saturating_add(look.min_free / 8).saturating_add(reserve)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
     use ulid::Ulid;
 
-    use super::{
-        super::engine::{Rows, Staged, Wants},
-        *,
-    };
+    use super::*;
+    use crate::storage::port::{Rows, Staged, Wants};
 
     const MIN_FREE: u64 = 80;
     const RESERVE: u64 = 20;

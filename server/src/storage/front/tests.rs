@@ -11,14 +11,15 @@ use std::{
 
 use ulid::Ulid;
 
-use super::{
-    Disk, Front, Look, Past, Room,
-    engine::{Bounds, Page, Reader, Row, Rows, Staged, StoredSession, Wants, Write, Writer},
-    room::no_room,
-};
+use super::{Front, Room, room::no_room};
 use crate::storage::{
-    Backend, Category, CategoryId, Change, Channel, ChannelId, FeedError, LoginKey, ManualClock, Message, MessageId,
-    MessagePage, MessageStore, SessionDigest, SessionStore, Storage, StorageError, Timestamp, Trouble, User, UserId,
+    Backend, Category, Change, Channel, ChannelId, Disk, FeedError, Key, LoginKey, Look, ManualClock, Message,
+    MessageId, MessagePage, MessageStore, Row, SessionStore, Storage, StorageError, Timestamp, Trouble, User, UserId,
+    contract::{
+        field::{Index, Value},
+        model::Model,
+    },
+    port::{Bounds, Opened, Page, Past, Reader, Rows, Staged, Wants, Write, Writer},
 };
 
 /// What the tests steer and see of the fake engine.
@@ -46,13 +47,13 @@ struct FakeEngine(Arc<Controls>);
 impl Writer for FakeEngine {
     fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError> {
         let mut rows = Rows::default();
-        rows.known_channels.extend(&wants.channel_references);
-        rows.known_users.extend(&wants.user_references);
+        let exists = |key: &&Key| matches!(key, Key::User(_) | Key::Channel(_));
+        rows.known.extend(wants.references.iter().filter(exists));
         let messages = self.0.messages.lock().unwrap().clone();
-        let wanted = wants.messages.iter().filter_map(|id| messages.get(id));
-        rows.messages = wanted.map(|message| (message.id, Arc::new(message.clone()))).collect();
+        let wanted = |key: &Key| if let Key::Message(id) = key { messages.get(id) } else { None };
+        wants.records.iter().filter_map(wanted).for_each(|message| rows.put(Arc::new(message.clone())));
         self.0.started.fetch_add(1, SeqCst);
-        if wants.messages.iter().any(|id| *id == DAMAGED_ID) {
+        if wants.records.iter().any(|key| key.to_string() == DAMAGED_ID) {
             drop(self.0.gate.lock().unwrap());
             return Err(StorageError::Corrupt { place: "here".into(), problem: "damage".into(), remedy: "none" });
         }
@@ -90,13 +91,22 @@ impl Writer for FakeEngine {
 }
 
 impl Reader for FakeEngine {
-    async fn user(&self, id: UserId) -> Result<Option<User>, StorageError> {
-        Ok(Some(a_user(id)))
+    async fn get<M: Model>(&self, key: M::Key) -> Result<Option<M>, StorageError> {
+        let row = match key.into() {
+            Key::User(id) => Some(Row::User(Arc::new(a_user(id)))),
+            Key::Channel(id) => Some(Row::Channel(Arc::new(a_channel(id)))),
+            Key::Message(id) => {
+                let message = self.0.messages.lock().unwrap().get(&id).cloned();
+                message.map(|message| Row::Message(Arc::new(message)))
+            }
+            _ => None,
+        };
+        Ok(row.and_then(|row| M::of_row(&row).map(|record| M::clone(record))))
     }
-    async fn user_by_pubkey(&self, _: &str) -> Result<Option<User>, StorageError> {
-        Ok(None)
+    async fn list<M: Model>(&self, _: Option<M::Key>, _: Option<u32>) -> Result<Vec<M>, StorageError> {
+        Ok(Vec::new())
     }
-    async fn users(&self, _: Option<UserId>, _: Option<u32>) -> Result<Vec<User>, StorageError> {
+    async fn find<M: Model>(&self, _: &'static Index, _: Value<'_>, _: u32) -> Result<Vec<M>, StorageError> {
         Ok(Vec::new())
     }
     async fn members(&self, _: Option<UserId>, _: u32) -> Result<Vec<User>, StorageError> {
@@ -105,20 +115,11 @@ impl Reader for FakeEngine {
     async fn newest_used_challenges(&self, _: [u8; 32], slots: &[u64]) -> Result<Vec<Option<u32>>, StorageError> {
         Ok(vec![None; slots.len()])
     }
-    async fn channel(&self, id: ChannelId) -> Result<Option<Channel>, StorageError> {
-        Ok(Some(a_channel(id)))
-    }
     async fn channels(&self) -> Result<Vec<Channel>, StorageError> {
         Ok(Vec::new())
     }
-    async fn category(&self, _: CategoryId) -> Result<Option<Category>, StorageError> {
-        Ok(None)
-    }
     async fn categories(&self) -> Result<Vec<Category>, StorageError> {
         Ok(Vec::new())
-    }
-    async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
-        Ok(self.0.messages.lock().unwrap().get(&id).cloned())
     }
     async fn page(&self, channel_id: ChannelId, _: Page, bounds: Bounds) -> Result<MessagePage, StorageError> {
         self.0.pages.fetch_add(1, SeqCst);
@@ -126,9 +127,6 @@ impl Reader for FakeEngine {
         page.retain(|message| message.channel_id == channel_id);
         page.sort_by_key(|message| std::cmp::Reverse(message.id));
         Ok(bounds.cut(MessagePage { messages: page, has_more: false }))
-    }
-    async fn session(&self, _: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
-        Ok(None)
     }
     async fn ping(&self) -> Result<(), StorageError> {
         Ok(())
@@ -159,10 +157,14 @@ fn a_store_in(room: Arc<Room>) -> (Arc<Front<FakeEngine>>, Arc<Controls>) {
     let controls = Arc::new(Controls::default());
     let writer = Box::new(FakeEngine(controls.clone()));
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000).unwrap()));
-    let key = LoginKey::from_bytes([0; 32]);
-    let front =
-        Front::start(Backend::Sqlite, writer, FakeEngine(controls.clone()), Past::default(), key, room, clock).unwrap();
-    (Arc::new(front), controls)
+    let opened = Opened {
+        backend: Backend::Sqlite,
+        writer,
+        reader: FakeEngine(controls.clone()),
+        past: Past::default(),
+        login_key: LoginKey::from_bytes([0; 32]),
+    };
+    (Arc::new(Front::start(opened, room, clock).unwrap()), controls)
 }
 
 type Posting = tokio::task::JoinHandle<Result<Message, StorageError>>;
@@ -491,12 +493,10 @@ async fn what_frees_room_has_another_go_with_what_the_reserve_gave() {
 
 fn a_message() -> Message {
     Message {
-        id: MessageId::parse(SOME_ID).unwrap(),
         channel_id: ChannelId::parse(SOME_ID).unwrap(),
         author_id: UserId::parse(SOME_ID).unwrap(),
         content: "text".into(),
-        edited_at: None,
-        deleted: false,
         created_at: Timestamp::MIN,
+        ..Message::blank(MessageId::parse(SOME_ID).unwrap())
     }
 }

@@ -26,7 +26,7 @@ use crate::storage::{
         held::{self, Held},
         kind, path_error,
     },
-    front::engine::{Staged, Wants, Write, Writer},
+    port::{Staged, Wants, Write, Writer},
     redb, sqlite,
 };
 

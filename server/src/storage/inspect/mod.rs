@@ -2,10 +2,9 @@
 //!
 //! ```text
 //!  dcstore ──> Inspection ┬ redb/inspect.rs    ── kvstore: the file (a crash repaired in memory) │ a running server,
-//!              (this)     │                                in steps │ the same, spooled from one moment
+//!         (inspection.rs) │                                in steps │ the same, spooled from one moment
 //!                         └ sqlite/inspect.rs  ── a read-only connection, one read transaction
 //!  rows.rs     streams over pages; the records that the contract shows
-//!  example.rs  a small store that is always the same, for the pages in schema-docs/
 //!  rules.rs    what records must be, one by one and together: for whatever checks a store and whatever fills one
 //!  verify.rs   what both backends check alike
 //!  maintain.rs mending and compacting, the only part that writes to a store
@@ -14,43 +13,28 @@
 //! Calls block; they are for tools, not for the server's own threads. Reading goes in pages, so memory stays constant
 //! whatever the store's size, and two stores can be read side by side.
 
-pub(super) mod example;
 mod import;
 pub mod maintain;
 mod rows;
 mod rules;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use decentcom_kvstore::Tree;
 pub use decentcom_kvstore::{ByteRange, Direction, RawRange};
-use ulid::Ulid;
 
 pub use self::{
-    example::example,
     import::{Import, Place},
     rows::{DamagedRow, Records, Scan},
-    rules::{Rules, texts},
+    rules::Rules,
     verify::verify,
 };
-use super::{Backend, OpenError, StorageError, Timestamp, files, redb, sqlite};
+use super::{Backend, OpenError, StorageError, files, redb, sqlite};
 pub use super::{
+    Row, StoredSession,
     finding::{Finding, Level},
-    front::engine::{Row, StoredSession},
+    inspection::{Cell, CellValue, Explained, Facts, Inspection, Moment, State, Stored, TableFacts},
 };
-
-/// What is shown in place of a secret that no tool needs.
-pub(super) const HIDDEN: &str = "(secret)";
-
-/// How much has to be of one moment, which matters where a server has the store open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Everything that is read. Of a redb store that a server has open, all rows are copied to a temporary file first.
-    One,
-    /// What one call answers. Later calls may see what was written in between.
-    Steps,
-}
 
 /// Opens the store in the file at `path`, which must exist, to look at it; its files stay as they are. `progress` is told
 /// the rows copied so far, where rows have to be copied, and may stop that with an error.
@@ -72,188 +56,11 @@ pub fn is_there(backend: Backend, path: &Path) -> Result<bool, OpenError> {
     Ok(files::sizes(path).0 > 0)
 }
 
-/// A store opened to be looked at.
-pub trait Inspection {
-    /// Which engine keeps it.
-    fn backend(&self) -> Backend;
-
-    /// The server that has it open, if one has: a program and the number of its process.
-    fn holder(&self) -> Option<&str>;
-
-    /// Whether all that is read is of one moment.
-    fn moment(&self) -> Moment;
-
-    /// What is wrong with how its files lie together, and what to do: what is read may not be all there was.
-    fn doubt(&self) -> Option<String>;
-
-    /// What is known of the store as a whole.
-    fn facts(&mut self) -> Result<Facts, StorageError>;
-
-    /// Every table and index that can be read, in the order of a dump.
-    fn tables(&self) -> Vec<TableFacts>;
-
-    /// An error that names the first table that is missing, or is something else by now; reading it is the same error. A
-    /// file of an older program lacks the newer tables, which is none.
-    fn check_tables(&mut self) -> Result<(), StorageError>;
-
-    /// The first rows of a range of a table, or the last ones: at most `limit`, fewer where they are large, none only
-    /// where none are left. Keys are compared as bytes.
-    fn read(
-        &mut self,
-        table: &str,
-        range: &RawRange,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<Vec<Stored>, StorageError>;
-
-    /// How many rows a table has.
-    fn count(&mut self, table: &str) -> Result<u64, StorageError>;
-
-    /// The shape of a table's tree, where the engine tells.
-    fn tree(&mut self, table: &str) -> Result<Option<Tree>, StorageError>;
-
-    /// The keys of a table that begin with `text`, as people write them; `None` where none can.
-    fn range_of(&self, table: &str, text: &str) -> Option<ByteRange>;
-
-    /// The record that a row is; `None` for tables that hold no record of the contract. A row that does not decode is
-    /// [`StorageError::Corrupt`].
-    fn decode(&self, table: &str, stored: &Stored) -> Result<Option<Row>, StorageError>;
-
-    /// What each byte of a row means.
-    fn explain(&self, table: &str, stored: &Stored) -> Explained;
-
-    /// Checks what only the engine can: its file, its pages, its indexes against its records. `progress` is told the rows
-    /// read so far, where they are read one by one, and may stop the check with an error.
-    fn verify_engine(
-        &mut self,
-        report: &mut dyn FnMut(Finding),
-        progress: &mut dyn FnMut(u64) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError>;
-}
-
-/// A row as the engine has it.
-pub struct Stored {
-    /// The bytes of its key, by which tables are ordered.
-    pub key: Vec<u8>,
-    /// Bytes of everything else.
-    pub value_bytes: usize,
-    pub(super) content: Content,
-}
-
-impl Stored {
-    /// The bytes under the key, where the engine keeps keys and values.
-    pub fn value(&self) -> Option<&[u8]> {
-        match &self.content {
-            Content::KeyValue(value) => Some(value),
-            Content::Sql(_) => None,
-        }
+/// A store in memory with at least one row in each table and index, written by the backend's own writer: the same whenever it
+/// is made.
+pub fn example(backend: Backend) -> Result<Box<dyn Inspection>, OpenError> {
+    match backend {
+        Backend::Redb => redb::inspect::example(),
+        Backend::Sqlite => sqlite::inspect::example(),
     }
-}
-
-/// What a backend keeps of a row that was read.
-pub(super) enum Content {
-    /// The value under the key.
-    KeyValue(Vec<u8>),
-    /// The columns.
-    Sql(sqlx::sqlite::SqliteRow),
-}
-
-/// A row, byte by byte.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Explained {
-    /// The parts of the key.
-    pub key: Vec<Cell>,
-    /// The parts of the rest.
-    pub value: Vec<Cell>,
-}
-
-/// Some bytes that mean one thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cell {
-    /// What they are called.
-    pub name: String,
-    /// How they are to be read.
-    pub layout: String,
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// What they say.
-    pub value: CellValue,
-}
-
-/// What some bytes say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CellValue {
-    /// Nothing: an absent value.
-    Nothing,
-    /// `true` or `false`.
-    Bool(bool),
-    /// A number.
-    Number(i128),
-    /// A time.
-    Time(Timestamp),
-    /// Text; ids and digests too.
-    Text(String),
-    /// They cannot be read; why.
-    Unreadable(String),
-}
-
-/// What a table is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableFacts {
-    /// Its name.
-    pub name: &'static str,
-    /// The table it is an index of, if it is one.
-    pub index_of: Option<&'static str>,
-    /// What it is for, in a line.
-    pub purpose: String,
-}
-
-/// What is known of a store as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// The file.
-    pub path: PathBuf,
-    /// Which engine keeps it.
-    pub backend: Backend,
-    /// The format of its records or its schema's last migration.
-    pub format: String,
-    /// What this program writes, in the same words.
-    pub current_format: String,
-    /// Names the tables, keys, records and indexes that the store was made for.
-    pub fingerprint: Option<String>,
-    /// The same of this program.
-    pub current_fingerprint: String,
-    /// When the store was created.
-    pub created_at: Option<Timestamp>,
-    /// When it was last closed in good order.
-    pub closed_at: Option<Timestamp>,
-    /// The store's own id, made with it.
-    pub store_id: Option<String>,
-    /// When it was last opened, unless it was closed since.
-    pub open_since: Option<Timestamp>,
-    /// How it was left.
-    pub state: State,
-    /// What is wrong with how its files lie together, and what to do.
-    pub doubt: Option<String>,
-    /// The largest id ever given out.
-    pub high_water: Option<Ulid>,
-    /// Bytes of the files, as `ls` says.
-    pub file_bytes: u64,
-    /// Bytes of the disk they take.
-    pub allocated_bytes: u64,
-    /// Bytes that compacting would about give back, where that is known.
-    pub reclaimable_bytes: Option<u64>,
-}
-
-/// How a store was left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Closed in good order.
-    Closed,
-    /// Not closed: its program ended without a chance to. The next start repairs it; nothing acknowledged is lost.
-    Crashed,
-    /// Open in another process.
-    Open,
-    /// Its files do not belong together, or one is missing.
-    Doubtful,
 }

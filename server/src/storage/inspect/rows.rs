@@ -3,7 +3,7 @@
 use std::{collections::HashSet, vec};
 
 use super::{CellValue, Direction, Inspection, RawRange, Row, Stored, verify::key_of};
-use crate::storage::{ChannelId, Entity, StorageError};
+use crate::storage::{ChannelId, Entity, StorageError, contract::field::FieldType as _};
 
 /// Rows asked for at once.
 const PAGE: usize = 1000;
@@ -108,11 +108,16 @@ impl Records {
         Ok(None)
     }
 
+    /// Whether it is neither being purged nor gone with a channel that is.
     fn exists(&self, row: &Row) -> bool {
-        match row {
-            Row::Channel(channel) => !self.purged.contains(&channel.id),
-            Row::Message(message) => !self.purged.contains(&message.channel_id),
-            _ => true,
+        if matches!(row, Row::Channel(channel) if self.purged.contains(&channel.id)) {
+            return false;
         }
+        let mut is_gone = false;
+        row.visit(&mut |field, value| {
+            let channel = if field.goes_with_it { ChannelId::from_value(value) } else { None };
+            is_gone |= channel.is_some_and(|channel| self.purged.contains(&channel));
+        });
+        !is_gone
     }
 }

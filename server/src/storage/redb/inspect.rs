@@ -7,28 +7,25 @@ use std::{
 };
 
 use decentcom_kvstore::{
-    Error, Explanation, Options, Part, RawRows, RawSource, Snapshot, Store, Tree, Value, fingerprint, live::Live,
-    redb::backends::InMemoryBackend, spool::Spool, was_closed,
+    ByteRange, Direction, Error, Explanation, Options, Part, RawRange, RawRows, RawSource, Snapshot, Store, Tree,
+    Value, fingerprint, live::Live, redb::backends::InMemoryBackend, spool::Spool, was_closed,
 };
 use ulid::Ulid;
 
 use super::{
-    channels,
     error::{open_error, storage_error},
-    log_progress, messages,
+    log_progress,
     opening::{OPEN_SINCE, STORE_ID},
+    rows,
     schema::{CATALOGUE, HIGH_WATER, LOGIN_KEY, SCHEMA},
-    sessions, users,
     writer::RedbWriter,
 };
 use crate::storage::{
-    Backend, Entity, OpenError, StorageError, Timestamp, files,
+    Backend, Entity, OpenError, Row, StorageError, Timestamp,
+    example::fill,
+    files,
     finding::{Finding, Level},
-    front::engine::Row,
-    inspect::{
-        ByteRange, Cell, CellValue, Content, Direction, Explained, Facts, HIDDEN, Inspection, Moment, RawRange, State,
-        Stored, TableFacts, example::fill,
-    },
+    inspection::{Cell, CellValue, Content, Explained, Facts, HIDDEN, Inspection, Moment, State, Stored, TableFacts},
 };
 
 /// Bytes after which a page takes no further row.
@@ -340,15 +337,7 @@ impl Inspection for RedbInspection {
         let (Some(entity), Content::KeyValue(value)) = (Entity::of_table(table), &stored.content) else {
             return Ok(None);
         };
-        let key = stored.key.as_slice();
-        Ok(Some(match entity {
-            Entity::User => Row::User(users::from_raw(key, value)?.into()),
-            Entity::Channel => Row::Channel(channels::from_raw(key, value)?.into()),
-            Entity::Category => Row::Category(channels::category_from_raw(key, value)?.into()),
-            Entity::Message => Row::Message(messages::from_raw(key, value)?.into()),
-            Entity::Session => Row::Session(sessions::from_raw(key, value)?),
-            Entity::Challenge => return Ok(None),
-        }))
+        rows::from_raw(entity, &stored.key, value).map(Some)
     }
 
     fn explain(&self, table: &str, stored: &Stored) -> Explained {

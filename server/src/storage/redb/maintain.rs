@@ -39,7 +39,7 @@ pub(in crate::storage) fn lower_high_water(path: &Path) -> Result<Option<Ulid>, 
     let largest = {
         let snapshot = store.snapshot().map_err(storage_error(attempt))?;
         // A deleted channel's id is in use until its messages are gone.
-        let ids = newest_ids(&snapshot).into_iter().chain([snapshot.last_key::<Purges>()]);
+        let ids = newest_ids(&snapshot).chain([snapshot.last_key::<Purges>()]);
         ids.collect::<Result<Vec<_>, _>>().map_err(storage_error(attempt))?.into_iter().flatten().max()
     };
     let stored = store.write(|batch| {
@@ -66,7 +66,7 @@ fn raise_high_water(store: &Store) -> Result<(), OpenError> {
     let recorded = recorded.and_then(|bytes| bytes.try_into().ok()).map(Ulid::from_bytes);
     let snapshot = store.snapshot().map_err(storage_error(attempt))?;
     // A key that cannot be read is a finding of its own, which nobody can mend.
-    let newest = newest_ids(&snapshot).into_iter().filter_map(|last| last.ok().flatten()).max();
+    let newest = newest_ids(&snapshot).filter_map(|last| last.ok().flatten()).max();
     // Where there is no id at all, what is no id either gives way to the smallest.
     let newest = newest.or_else(|| is_recorded.then(Ulid::nil));
     if let Some(newest) = newest.filter(|newest| recorded.is_none_or(|recorded| recorded < *newest)) {

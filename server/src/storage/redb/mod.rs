@@ -3,7 +3,6 @@
 //! Durability: `Durability::Immediate`, one sync per commit. Every record carries a checksum over its key and bytes,
 //! because redb checks its pages only after a crash.
 
-mod challenges;
 mod channels;
 mod error;
 pub(super) mod inspect;
@@ -11,6 +10,8 @@ pub(super) mod maintain;
 mod messages;
 mod opening;
 mod reader;
+mod record;
+mod rows;
 mod schema;
 mod sessions;
 mod shipped;
@@ -19,15 +20,10 @@ mod tests;
 mod users;
 mod writer;
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    hash::Hash,
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use decentcom_kvstore::{
-    Error, Options, Progress, Snapshot, Store, Table,
+    Error, Options, Progress, Snapshot, Store,
     live::{LiveServer, socket_path},
     redb::backends::InMemoryBackend,
 };
@@ -37,42 +33,34 @@ pub use self::shipped::ShippedVersion;
 use self::{
     error::{corrupt, open_error, storage_error},
     reader::RedbReader,
-    schema::{Categories, Channels, HIGH_WATER, LOGIN_KEY, Messages, PROBED_AT, SCHEMA, Users},
+    schema::{HIGH_WATER, LOGIN_KEY, PROBED_AT, SCHEMA},
     writer::RedbWriter,
 };
 pub(super) use self::{schema::CATALOGUE, shipped::SHIPPED};
 use super::{
-    Backend, Clock, LoginKey, OpenError, RedbOptions, Storage, StorageError, Timestamp,
-    files::{self, Presence},
-    front::{Front, Past, Room, engine::Writer},
+    Backend, Entity, LoginKey, OpenError, RedbOptions, StorageError, Timestamp, files,
+    port::{Opened, Past, Presence, Writer},
 };
 
 /// Opens the store in the redb file at `path`, creating, repairing and migrating it as needed. That may take long and
-/// blocks the thread.
-pub(super) fn open_in(
+/// blocks the thread. `make_room` is asked when a commit finds none: whether it is worth another try.
+pub(super) fn open(
     path: &Path,
     options: RedbOptions,
-    room: Arc<Room>,
-    clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn Storage>, OpenError> {
+    make_room: impl Fn() -> bool + Send + Sync + 'static,
+) -> Result<Opened<RedbReader>, OpenError> {
     let store = Arc::new(open_store(path, options)?);
     let presence = presence(path)?;
     opening::begin(&store)?;
     let live = if options.inspection_socket { answer_tools(&store, path) } else { None };
-    let reserve = room.clone();
-    store.when_full(move || reserve.make_room());
-    front_over(RedbWriter { store, live, presence }, room, clock)
+    store.when_full(make_room);
+    opened(RedbWriter { store, live, presence })
 }
 
 /// The file that was just opened by this path.
 fn presence(path: &Path) -> Result<Arc<Presence>, OpenError> {
     let named = files::kind::absolute(path)?;
     Ok(Arc::new(Presence::of([files::target(&named), named])))
-}
-
-#[cfg(test)]
-fn open(path: &Path, options: RedbOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    open_in(path, options, Room::unbounded(), clock)
 }
 
 /// Lets tools look into the open store. Without that the server runs as well, so a failure is only worth a warning.
@@ -108,20 +96,20 @@ fn open_store(path: &Path, options: RedbOptions) -> Result<Store, OpenError> {
 }
 
 /// Opens an empty store in memory.
-pub(super) fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+pub(super) fn open_in_memory() -> Result<Opened<RedbReader>, OpenError> {
     let store = Options::default().open_with_backend(InMemoryBackend::new(), &SCHEMA);
-    start(store.map_err(|error| open_error(Path::new(":memory:"), error))?, clock)
+    over(store.map_err(|error| open_error(Path::new(":memory:"), error))?)
 }
 
-fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
-    front_over(RedbWriter { store: Arc::new(store), live: None, presence: Arc::default() }, Room::unbounded(), clock)
+fn over(store: Store) -> Result<Opened<RedbReader>, OpenError> {
+    opened(RedbWriter { store: Arc::new(store), live: None, presence: Arc::default() })
 }
 
-fn front_over(writer: RedbWriter, room: Arc<Room>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+fn opened(writer: RedbWriter) -> Result<Opened<RedbReader>, OpenError> {
     let past = past(&writer.store)?;
     let login_key = login_key(&writer.store)?;
     let reader = RedbReader(writer.store.clone());
-    Ok(Arc::new(Front::start(Backend::Redb, Box::new(writer), reader, past, login_key, room, clock)?))
+    Ok(Opened { backend: Backend::Redb, writer: Box::new(writer), reader, past, login_key })
 }
 
 /// The secret that challenges are made with, drawn where there is none: at the first start on a store that is new, was
@@ -153,7 +141,6 @@ fn high_water(store: &Store) -> Result<Ulid, StorageError> {
     };
     let snapshot = store.snapshot().map_err(storage_error(attempt))?;
     newest_ids(&snapshot)
-        .into_iter()
         .try_fold(recorded, |high, last| Ok(high.max(last.map_err(storage_error(attempt))?.unwrap_or_default())))
 }
 
@@ -169,28 +156,8 @@ fn last_seen(store: &Store) -> Result<Option<Timestamp>, StorageError> {
 }
 
 /// The largest id of each table whose keys are given out.
-fn newest_ids(snapshot: &Snapshot) -> [Result<Option<Ulid>, Error>; 4] {
-    [
-        snapshot.last_key::<Users>(),
-        snapshot.last_key::<Channels>(),
-        snapshot.last_key::<Categories>(),
-        snapshot.last_key::<Messages>(),
-    ]
-}
-
-/// Those of `ids` that have a row in a table.
-fn existing<T, I>(snapshot: &Snapshot, ids: &BTreeSet<I>, key: fn(&I) -> Ulid) -> Result<HashSet<I>, Error>
-where
-    T: Table<Key = Ulid>,
-    I: Copy + Eq + Hash,
-{
-    let mut existing = HashSet::with_capacity(ids.len());
-    for id in ids {
-        if snapshot.contains::<T>(&key(id))? {
-            existing.insert(*id);
-        }
-    }
-    Ok(existing)
+fn newest_ids(snapshot: &Snapshot) -> impl Iterator<Item = Result<Option<Ulid>, Error>> + '_ {
+    Entity::EVERY.iter().map(|entity| rows::newest_id(snapshot, *entity))
 }
 
 fn log_progress(progress: Progress) {
@@ -204,14 +171,4 @@ fn log_progress(progress: Progress) {
         Progress::RebuildingIndexes => tracing::info!("making the indexes anew from the records"),
         other => tracing::info!(?other, "opening the store"),
     }
-}
-
-/// The time within a row's id.
-fn time_of(table: &str, id: Ulid) -> Result<Timestamp, StorageError> {
-    timestamp(table, id, id.timestamp_ms())
-}
-
-/// A stored time.
-fn timestamp(table: &str, id: Ulid, millis: u64) -> Result<Timestamp, StorageError> {
-    Timestamp::from_millis(millis).ok_or_else(|| corrupt(table, &id.to_string(), "it has a time past the year 9999"))
 }

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use decentcom_kvstore::{Snapshot, Store};
 
-use super::{challenges, channels, error::storage_error, messages, sessions, users};
+use super::{channels, error::storage_error, messages, rows, sessions, users};
 use crate::storage::{
-    Category, CategoryId, Channel, ChannelId, Message, MessageId, MessagePage, SessionDigest, StorageError, User,
-    UserId,
-    front::engine::{Bounds, Page, Reader, StoredSession},
+    Category, Channel, ChannelId, MessagePage, StorageError, User, UserId,
+    contract::{
+        field::{Index, Value},
+        model::Model,
+    },
+    port::{Bounds, Page, Reader},
 };
 
 /// The reading half of the backend.
-pub(super) struct RedbReader(pub(super) Arc<Store>);
+pub(in crate::storage) struct RedbReader(pub(super) Arc<Store>);
 
 impl RedbReader {
     fn snapshot(&self) -> Result<Arc<Snapshot>, StorageError> {
@@ -38,54 +41,43 @@ impl RedbReader {
 }
 
 impl Reader for RedbReader {
-    async fn user(&self, id: UserId) -> Result<Option<User>, StorageError> {
-        self.read(|snapshot| users::by_id(snapshot, id)).await
+    async fn get<M: Model>(&self, key: M::Key) -> Result<Option<M>, StorageError> {
+        self.read(|snapshot| rows::get::<M>(snapshot, key)).await.map(|record| record.map(Arc::unwrap_or_clone))
     }
 
-    async fn user_by_pubkey(&self, pubkey: &str) -> Result<Option<User>, StorageError> {
-        self.read(|snapshot| users::by_pubkey(snapshot, pubkey)).await
-    }
-
-    async fn users(&self, after: Option<UserId>, limit: Option<u32>) -> Result<Vec<User>, StorageError> {
-        let snapshot = self.snapshot()?;
+    async fn list<M: Model>(&self, after: Option<M::Key>, limit: Option<u32>) -> Result<Vec<M>, StorageError> {
         if limit.is_some() {
-            return self.read(|snapshot| users::list(snapshot, after, limit)).await;
+            return self.read(|snapshot| rows::list(snapshot, after, limit)).await;
         }
-        tokio::task::spawn_blocking(move || users::list(&snapshot, after, limit))
+        let snapshot = self.snapshot()?;
+        tokio::task::spawn_blocking(move || rows::list(&snapshot, after, limit))
             .await
-            .map_err(|error| StorageError::internal("list users", error))?
+            .map_err(|error| StorageError::internal("list records", error))?
+    }
+
+    async fn find<M: Model>(
+        &self,
+        index: &'static Index,
+        value: Value<'_>,
+        limit: u32,
+    ) -> Result<Vec<M>, StorageError> {
+        self.read(|snapshot| rows::find(snapshot, index, &value, limit)).await
     }
 
     async fn members(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StorageError> {
         self.read(|snapshot| users::members(snapshot, after, limit)).await
     }
 
-    async fn channel(&self, id: ChannelId) -> Result<Option<Channel>, StorageError> {
-        self.read(|snapshot| channels::by_id(snapshot, id)).await
-    }
-
     async fn channels(&self) -> Result<Vec<Channel>, StorageError> {
         self.read(channels::list).await
-    }
-
-    async fn category(&self, id: CategoryId) -> Result<Option<Category>, StorageError> {
-        self.read(|snapshot| channels::category_by_id(snapshot, id)).await
     }
 
     async fn categories(&self) -> Result<Vec<Category>, StorageError> {
         self.read(channels::list_categories).await
     }
 
-    async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
-        self.read(|snapshot| messages::by_id(snapshot, id)).await
-    }
-
     async fn page(&self, channel_id: ChannelId, page: Page, bounds: Bounds) -> Result<MessagePage, StorageError> {
         self.read(|snapshot| messages::page(snapshot, channel_id, page, bounds)).await
-    }
-
-    async fn session(&self, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
-        self.read(|snapshot| sessions::by_digest(snapshot, digest)).await
     }
 
     async fn newest_used_challenges(
@@ -93,7 +85,7 @@ impl Reader for RedbReader {
         key_digest: [u8; 32],
         slots: &[u64],
     ) -> Result<Vec<Option<u32>>, StorageError> {
-        self.read(|snapshot| challenges::newest(snapshot, key_digest, slots)).await
+        self.read(|snapshot| sessions::newest_challenges(snapshot, key_digest, slots)).await
     }
 
     async fn ping(&self) -> Result<(), StorageError> {

@@ -1,82 +1,37 @@
-//! The table `sessions`.
+//! Sessions and used challenges: the queries that are this backend's own.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot, decode_row};
-use ulid::Ulid;
+use decentcom_kvstore::{Direction, Error, Key as _, KeyRange, Operation, RawRange, Snapshot, Table as _};
 
 use super::{
     error::{corrupt, storage_error},
-    schema::{SessionRecord, Sessions, SessionsByExpiry, SessionsByUser},
+    record::{KeyOf, Of},
+    schema::{SessionsByExpiry, SessionsByUser},
 };
 use crate::storage::{
-    SessionDigest, StorageError, Timestamp, UserId,
-    front::engine::{Rows, StoredSession},
+    AnsweredChallenge, Challenge, SessionDigest, StorageError, StoredSession, Timestamp, UsedChallenge,
+    port::{Rows, Wants},
 };
 
-fn decode(digest: SessionDigest, record: &SessionRecord) -> Result<StoredSession, StorageError> {
-    let time = |millis| {
-        let past = || corrupt("sessions", &digest.to_hex(), "it has a time past the year 9999");
-        Timestamp::from_millis(millis).ok_or_else(past)
-    };
-    Ok(StoredSession {
-        digest,
-        user_id: Ulid::from_bytes(record.user_id).into(),
-        created_at: time(record.created_at)?,
-        expires_at: time(record.expires_at)?,
-    })
-}
-
-fn encode(session: &StoredSession) -> SessionRecord {
-    SessionRecord {
-        user_id: session.user_id.ulid().to_bytes(),
-        created_at: session.created_at.as_millis(),
-        expires_at: session.expires_at.as_millis(),
-    }
-}
-
-pub(super) fn by_digest(snapshot: &Snapshot, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
-    let record = snapshot.get::<Sessions>(digest.as_bytes()).map_err(storage_error("read a session"))?;
-    record.map(|record| decode(digest, &record)).transpose()
-}
-
-/// The session that a raw row is.
-pub(super) fn from_raw(key: &[u8], value: &[u8]) -> Result<StoredSession, StorageError> {
-    let row = decode_row::<Sessions>(key, value);
-    row.map_err(storage_error("decode a row")).and_then(|(key, record)| decode(SessionDigest::from_bytes(key), &record))
-}
-
-pub(super) fn load(
-    snapshot: &Snapshot,
-    digests: &BTreeSet<SessionDigest>,
-    rows: &mut Rows,
-) -> Result<(), StorageError> {
-    for digest in digests {
-        if snapshot.contains::<Sessions>(digest.as_bytes()).map_err(storage_error("load sessions"))? {
-            rows.sessions.insert(*digest);
-        }
-    }
-    Ok(())
-}
-
-/// Some sessions of each of these users.
-pub(super) fn load_of_users(
-    snapshot: &Snapshot,
-    users: &BTreeMap<UserId, usize>,
-    rows: &mut Rows,
-) -> Result<(), StorageError> {
+/// What is wanted otherwise than by key.
+pub(super) fn load(snapshot: &Snapshot, wants: &Wants, rows: &mut Rows) -> Result<(), StorageError> {
     let attempt = "find the sessions of a user";
-    for (user, at_most) in users {
-        let entries = snapshot.keys_of::<SessionsByUser>(&user.ulid(), KeyRange::ALL, Direction::Forward);
+    for (user, at_most) in &wants.sessions_of {
+        let entries = snapshot.keys_of::<SessionsByUser>(&KeyOf(*user), KeyRange::ALL, Direction::Forward);
         let digests = entries.map_err(storage_error(attempt))?.take(*at_most);
-        let digests = digests.map(|entry| entry.map(|(_, digest)| SessionDigest::from_bytes(digest)));
+        let digests = digests.map(|entry| entry.map(|(_, KeyOf(digest))| digest));
         rows.sessions_of.insert(*user, digests.collect::<Result<_, _>>().map_err(storage_error(attempt))?);
+    }
+    if let Some((expired_at, at_most)) = wants.expired {
+        load_expired(snapshot, expired_at, at_most, rows)?;
+    }
+    if let Some((expired_at, at_most)) = wants.expired_challenges {
+        load_expired_challenges(snapshot, expired_at, at_most, rows)?;
     }
     Ok(())
 }
 
 /// The earliest sessions that end no later than `expired_at`.
-pub(super) fn load_expired(
+fn load_expired(
     snapshot: &Snapshot,
     expired_at: Timestamp,
     at_most: usize,
@@ -86,37 +41,65 @@ pub(super) fn load_expired(
     let entries =
         snapshot.entries_up_to::<SessionsByExpiry>(&expired_at.as_millis()).map_err(storage_error(attempt))?;
     for entry in entries.take(at_most) {
-        let (expires_at, digest) = entry.map_err(storage_error(attempt))?;
-        let expires_at = Timestamp::from_millis(expires_at).unwrap_or(Timestamp::MAX);
-        rows.expired.push((expires_at, SessionDigest::from_bytes(digest)));
+        let (expires_at, KeyOf(digest)) = entry.map_err(storage_error(attempt))?;
+        rows.expired.push((Timestamp::from_millis(expires_at).unwrap_or(Timestamp::MAX), digest));
     }
     Ok(())
 }
 
-pub(super) fn insert(operation: &mut Operation<'_>, session: &StoredSession) -> Result<(), Error> {
-    operation.insert::<Sessions>(session.digest.as_bytes(), &encode(session))
+/// The earliest used challenges that have expired; the table is in the order of their expiry.
+fn load_expired_challenges(
+    snapshot: &Snapshot,
+    expired_at: Timestamp,
+    at_most: usize,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
+    let attempt = "find expired challenges";
+    let Some(last) = Challenge::last_expired_slot(expired_at) else { return Ok(()) };
+    let table = Of::<AnsweredChallenge>::NAME;
+    let found = snapshot.scan(table, RawRange::ALL, Direction::Forward).map_err(storage_error(attempt))?;
+    for row in found.take(at_most) {
+        let (key, _) = row.map_err(storage_error(attempt))?; // all there is to a row is in its key
+        let Some(KeyOf(used)) = KeyOf::<UsedChallenge>::decode(&key) else { continue };
+        if used.slot > last {
+            break;
+        }
+        rows.expired_challenges.push(used);
+    }
+    Ok(())
 }
 
-pub(super) fn replace(operation: &mut Operation<'_>, session: &StoredSession) -> Result<(), Error> {
-    operation.replace::<Sessions>(session.digest.as_bytes(), &encode(session))
+/// The largest number of a key's used challenges in each slot: a seek each.
+pub(super) fn newest_challenges(
+    snapshot: &Snapshot,
+    key_digest: [u8; 32],
+    slots: &[u64],
+) -> Result<Vec<Option<u32>>, StorageError> {
+    let attempt = "look for used challenges";
+    let table = Of::<AnsweredChallenge>::NAME;
+    let newest = |slot: &u64| {
+        let of_slot = RawRange::beginning_with((*slot, key_digest).to_bytes());
+        let found = snapshot.scan(table, of_slot, Direction::Reverse).map_err(storage_error(attempt))?;
+        let Some(row) = found.into_iter().next() else { return Ok(None) };
+        let (key, _) = row.map_err(storage_error(attempt))?;
+        let undecodable = || corrupt(table, &slot.to_string(), "a key does not decode");
+        KeyOf::<UsedChallenge>::decode(&key).map(|KeyOf(used)| Some(used.number)).ok_or_else(undecodable)
+    };
+    slots.iter().map(newest).collect()
 }
 
 /// Removes what an index names as a session that expired. Nothing that is wrong with it may keep it there: the sweep begins
 /// with the earliest, so all that expire later would stay, too.
 pub(super) fn sweep(operation: &mut Operation<'_>, digest: SessionDigest, expires_at: Timestamp) -> Result<(), Error> {
-    let key = digest.as_bytes();
-    match operation.get::<Sessions>(key) {
-        Ok(Some(record)) if record.expires_at == expires_at.as_millis() => return operation.remove::<Sessions>(key),
+    let key = KeyOf(digest);
+    match operation.get::<Of<StoredSession>>(&key) {
+        Ok(Some(stored)) if stored.0.expires_at == expires_at => return operation.remove::<Of<StoredSession>>(&key),
         Ok(Some(_)) => tracing::warn!("an index has another end of a session than its record; the entry is removed"),
         Ok(None) | Err(Error::Corrupt { .. }) => {
             tracing::warn!("an expired session is damaged or missing; what there is of it is removed");
-            operation.discard::<Sessions>(key)?;
+            operation.discard::<Of<StoredSession>>(&key)?;
         }
         Err(error) => return Err(error),
     }
-    operation.discard_entry::<SessionsByExpiry>(&expires_at.as_millis(), key)
-}
-
-pub(super) fn remove(operation: &mut Operation<'_>, digest: SessionDigest) -> Result<(), Error> {
-    operation.remove::<Sessions>(digest.as_bytes())
+    operation.discard_entry::<SessionsByExpiry>(&expires_at.as_millis(), &key)
 }

@@ -139,10 +139,9 @@ mod tests {
             assert!(
                 shipped.fields == fields && (shipped.key, shipped.value) == (&key, &value),
                 "a shipped record version changed: version {version} of `{name}`.\n  shipped: {:?}\n  {}\n  now:     \
-                 {fields:?}\n  {value}\nFiles in the field hold such records, and could no longer be read. Never \
-                 edit one: \
-                 put it back as it was, rename it to …V{version}, and declare version {next} that is read from it \
-                 (CONTRIBUTING.md, \"Change a record\"; kvstore/src/record.rs has an example).",
+                 {fields:?}\n  {value}\nFiles in the field hold such records, and could no longer be read. A new field \
+                 says `.since({next}, …)` in server/src/storage/models.rs, and what older records have in its place; \
+                 nothing else of a shipped version changes (CONTRIBUTING.md, \"A field\").",
                 shipped.fields,
                 shipped.value,
                 next = version + 1

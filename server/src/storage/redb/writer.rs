@@ -6,16 +6,16 @@ use decentcom_kvstore::{Error, Operation, Snapshot, Store, live::LiveServer};
 use ulid::Ulid;
 
 use super::{
-    challenges, channels,
+    channels,
     error::storage_error,
     messages, opening,
+    rows::{self, Fate},
     schema::{HIGH_WATER, PROBED_AT},
     sessions, users,
 };
 use crate::storage::{
-    StorageError,
-    files::Presence,
-    front::engine::{Row, Rows, Staged, Wants, Write, Writer},
+    Row, StorageError,
+    port::{Presence, Rows, Staged, Wants, Write, Writer},
 };
 
 /// The writing half of the backend, owned by the commit thread; nobody else writes.
@@ -61,47 +61,21 @@ impl Writer for RedbWriter {
 }
 
 fn load(snapshot: &Snapshot, wants: &Wants) -> Result<Rows, StorageError> {
-    let mut rows = Rows {
-        known_users: users::known(snapshot, &wants.user_references)?,
-        known_channels: channels::known(snapshot, &wants.channel_references)?,
-        ..Rows::default()
-    };
-    users::load(snapshot, &wants.users, &wants.pubkeys, &mut rows)?;
-    channels::load(snapshot, &wants.channels, &wants.channels_of, &mut rows)?;
-    channels::load_categories(snapshot, &wants.categories, wants.all_categories, &mut rows)?;
-    messages::load(snapshot, &wants.messages, &mut rows)?;
-    sessions::load(snapshot, &wants.sessions, &mut rows)?;
-    sessions::load_of_users(snapshot, &wants.sessions_of, &mut rows)?;
-    if let Some((expired_at, at_most)) = wants.expired {
-        sessions::load_expired(snapshot, expired_at, at_most, &mut rows)?;
-    }
-    challenges::load(snapshot, &wants.challenges, &mut rows)?;
-    if let Some((expired_at, at_most)) = wants.expired_challenges {
-        challenges::load_expired(snapshot, expired_at, at_most, &mut rows)?;
-    }
-    if let Some(step) = wants.purge {
-        channels::load_purge(snapshot, step, &mut rows)?;
-    }
+    let mut rows = Rows::default();
+    rows::load(snapshot, wants, &mut rows)?;
+    users::load(snapshot, wants, &mut rows)?;
+    channels::load(snapshot, wants, &mut rows)?;
+    sessions::load(snapshot, wants, &mut rows)?;
     Ok(rows)
 }
 
 fn store(operation: &mut Operation<'_>, staged: &Staged) -> Result<(), Error> {
     for write in &staged.writes {
         match write {
-            Write::Insert(Row::User(user)) => users::insert(operation, user),
-            Write::Replace(Row::User(user)) => users::replace(operation, user),
-            Write::Insert(Row::Channel(channel)) => channels::insert(operation, channel),
-            Write::Replace(Row::Channel(channel)) => channels::replace(operation, channel),
-            Write::Insert(Row::Category(category)) => channels::insert_category(operation, category),
-            Write::Replace(Row::Category(category)) => channels::replace_category(operation, category),
-            Write::Insert(Row::Message(message)) => messages::insert(operation, message),
-            Write::Replace(Row::Message(message)) => messages::replace(operation, message),
-            Write::Insert(Row::Session(session)) => sessions::insert(operation, session),
-            Write::Replace(Row::Session(session)) => sessions::replace(operation, session),
-            Write::RemoveCategory(id) => channels::remove_category(operation, *id),
-            Write::RemoveSession(digest) => sessions::remove(operation, *digest),
-            Write::UseChallenge(used) => challenges::put(operation, used),
-            Write::ForgetChallenge(used) => challenges::forget(operation, used),
+            Write::Insert(row) => rows::put(operation, row, Fate::Insert),
+            Write::Replace(row) => rows::put(operation, row, Fate::Replace),
+            Write::ChangeMembership(user) => rows::put(operation, &Row::User(user.clone()), Fate::Replace),
+            Write::Remove(key) => rows::remove(operation, key),
             Write::SweepSession { digest, expires_at } => sessions::sweep(operation, *digest, *expires_at),
             Write::BeginPurge(id) => channels::begin_purge(operation, *id),
             Write::PurgeMessage { id, channel_id } => messages::purge(operation, *channel_id, *id),

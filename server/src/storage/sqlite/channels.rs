@@ -1,130 +1,66 @@
-//! The tables `channels`, `categories` and `purges`.
+//! Channels and categories: the queries that are this backend's own.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::{Arc, LazyLock};
 
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::SqliteConnection;
 
 use super::{
     error::storage_error,
-    sql::{Reading, execute, key_list, rows_by_keys},
+    rows::{made, records, statements},
+    sql::{Reading, execute, key_list},
 };
 use crate::storage::{
-    Category, CategoryId, Channel, ChannelId, StorageError,
-    front::engine::{PurgeSlice, PurgeStep, Rows},
+    Category, Channel, ChannelId, StorageError,
+    port::{PurgeSlice, PurgeStep, Rows, Wants},
 };
 
-pub(super) fn decode(row: &SqliteRow) -> Result<Channel, StorageError> {
-    let row = Reading { table: "channels", row };
-    Ok(Channel {
-        id: row.parse("id")?,
-        name: row.get("name")?,
-        topic: row.get("topic")?,
-        category_id: row.get("category_id")?,
-        position: row.get("position")?,
-        created_at: row.parse("created_at")?,
-        updated_at: row.parse("updated_at")?,
-    })
-}
+static LIST: LazyLock<&str> = LazyLock::new(|| {
+    let columns = &statements::<Channel>().columns;
+    let visible = "id NOT IN (SELECT channel_id FROM purges)";
+    made(format!("SELECT {columns} FROM channels WHERE {visible} ORDER BY position, id"))
+});
+static LIST_CATEGORIES: LazyLock<&str> = LazyLock::new(|| {
+    made(format!("SELECT {} FROM categories ORDER BY position, id", statements::<Category>().columns))
+});
+static OF_CATEGORIES: LazyLock<&str> = LazyLock::new(|| {
+    let columns = &statements::<Channel>().columns;
+    let visible = "id NOT IN (SELECT channel_id FROM purges)";
+    let of_one = "upper(category_id) IN (SELECT value FROM json_each(?))";
+    made(format!("SELECT {columns} FROM channels WHERE {visible} AND {of_one}"))
+});
 
-pub(super) fn decode_category(row: &SqliteRow) -> Result<Category, StorageError> {
-    let row = Reading { table: "categories", row };
-    Ok(Category {
-        id: row.parse("id")?,
-        name: row.get("name")?,
-        position: row.get("position")?,
-        created_at: row.parse("created_at")?,
-    })
-}
-
-/// A channel listed in `purges` does not exist for any reader.
-macro_rules! select {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, name, topic, category_id, position, created_at, updated_at FROM channels ",
-            "WHERE id NOT IN (SELECT channel_id FROM purges) ",
-            $rest
-        )
-    };
-}
-
-macro_rules! select_category {
-    ($rest:literal) => {
-        concat!("SELECT id, name, position, created_at FROM categories ", $rest)
-    };
-}
-
-pub(super) async fn by_id(connection: &mut SqliteConnection, id: ChannelId) -> Result<Option<Channel>, StorageError> {
-    let row = sqlx::query(select!("AND id = ?")).bind(id.as_str()).fetch_optional(connection).await;
-    row.map_err(|error| storage_error("read a channel", error))?.as_ref().map(decode).transpose()
-}
-
+/// All channels, by (position, id).
 pub(super) async fn list(connection: &mut SqliteConnection) -> Result<Vec<Channel>, StorageError> {
-    let rows = sqlx::query(select!("ORDER BY position, id")).fetch_all(connection).await;
-    rows.map_err(|error| storage_error("list channels", error))?.iter().map(decode).collect()
+    records(connection, "list channels", sqlx::query(*LIST)).await
 }
 
-pub(super) async fn category_by_id(
-    connection: &mut SqliteConnection,
-    id: CategoryId,
-) -> Result<Option<Category>, StorageError> {
-    let row = sqlx::query(select_category!("WHERE id = ?")).bind(id.as_str()).fetch_optional(connection).await;
-    row.map_err(|error| storage_error("read a category", error))?.as_ref().map(decode_category).transpose()
-}
-
+/// All categories, by (position, id).
 pub(super) async fn list_categories(connection: &mut SqliteConnection) -> Result<Vec<Category>, StorageError> {
-    let rows = sqlx::query(select_category!("ORDER BY position, id")).fetch_all(connection).await;
-    rows.map_err(|error| storage_error("list categories", error))?.iter().map(decode_category).collect()
+    records(connection, "list categories", sqlx::query(*LIST_CATEGORIES)).await
 }
 
+/// The channels of categories, all categories, and what is left of a deleted channel.
 pub(super) async fn load(
     connection: &mut SqliteConnection,
-    ids: &BTreeSet<ChannelId>,
-    of: &BTreeSet<CategoryId>,
+    wants: &Wants,
     rows: &mut Rows,
 ) -> Result<(), StorageError> {
-    let mut found = Vec::new();
-    if !ids.is_empty() {
-        let statement = select!("AND id IN (SELECT value FROM json_each(?))");
-        found.extend(rows_by_keys(connection, "load channels", statement, key_list(ids)).await?);
+    if !wants.channels_of.is_empty() {
+        let query = sqlx::query(*OF_CATEGORIES).bind(key_list(&wants.channels_of));
+        let found = records::<Channel>(connection, "load the channels of a category", query).await?;
+        found.into_iter().for_each(|channel| rows.put(Arc::new(channel)));
     }
-    if !of.is_empty() {
-        let statement = select!("AND upper(category_id) IN (SELECT value FROM json_each(?))");
-        found.extend(rows_by_keys(connection, "load the channels of a category", statement, key_list(of)).await?);
+    if wants.all_categories {
+        list_categories(connection).await?.into_iter().for_each(|category| rows.put(Arc::new(category)));
     }
-    for row in &found {
-        let channel = decode(row)?;
-        rows.channels.insert(channel.id, Arc::new(channel));
-    }
-    Ok(())
-}
-
-pub(super) async fn load_categories(
-    connection: &mut SqliteConnection,
-    ids: &BTreeSet<CategoryId>,
-    all: bool,
-    rows: &mut Rows,
-) -> Result<(), StorageError> {
-    if all {
-        rows.categories.extend(list_categories(connection).await?.into_iter().map(|it| (it.id, Arc::new(it))));
-        return Ok(());
-    }
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let statement = select_category!("WHERE id IN (SELECT value FROM json_each(?))");
-    for row in &rows_by_keys(connection, "load categories", statement, key_list(ids)).await? {
-        let category = decode_category(row)?;
-        rows.categories.insert(category.id, Arc::new(category));
+    if let Some(step) = wants.purge {
+        load_purge(connection, step, rows).await?;
     }
     Ok(())
 }
 
 /// Some messages of the channel that is to be purged next.
-pub(super) async fn load_purge(
-    connection: &mut SqliteConnection,
-    step: PurgeStep,
-    rows: &mut Rows,
-) -> Result<(), StorageError> {
+async fn load_purge(connection: &mut SqliteConnection, step: PurgeStep, rows: &mut Rows) -> Result<(), StorageError> {
     let attempt = "find what is left of a deleted channel";
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let statement = "SELECT channel_id, (SELECT count(*) FROM purges) AS channels
@@ -150,40 +86,6 @@ pub(super) async fn load_purge(
         .collect::<Result<_, _>>()?;
     rows.purge = Some(PurgeSlice { channel_id, messages, channels: u64::try_from(channels).unwrap_or_default() });
     Ok(())
-}
-
-pub(super) async fn put(connection: &mut SqliteConnection, channel: &Channel) -> Result<(), StorageError> {
-    let query = sqlx::query(
-        "INSERT INTO channels (id, name, topic, category_id, position, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (id) DO UPDATE SET name = excluded.name, topic = excluded.topic,
-             category_id = excluded.category_id, position = excluded.position, updated_at = excluded.updated_at",
-    )
-    .bind(channel.id.as_str())
-    .bind(&channel.name)
-    .bind(&channel.topic)
-    .bind(&channel.category_id)
-    .bind(channel.position)
-    .bind(channel.created_at.to_string())
-    .bind(channel.updated_at.to_string());
-    execute(connection, "store a channel", query).await
-}
-
-pub(super) async fn put_category(connection: &mut SqliteConnection, category: &Category) -> Result<(), StorageError> {
-    let query = sqlx::query(
-        "INSERT INTO categories (id, name, position, created_at) VALUES (?, ?, ?, ?)
-         ON CONFLICT (id) DO UPDATE SET name = excluded.name, position = excluded.position",
-    )
-    .bind(category.id.as_str())
-    .bind(&category.name)
-    .bind(category.position)
-    .bind(category.created_at.to_string());
-    execute(connection, "store a category", query).await
-}
-
-pub(super) async fn remove_category(connection: &mut SqliteConnection, id: CategoryId) -> Result<(), StorageError> {
-    let query = sqlx::query("DELETE FROM categories WHERE id = ?").bind(id.as_str());
-    execute(connection, "remove a category", query).await
 }
 
 pub(super) async fn begin_purge(connection: &mut SqliteConnection, id: ChannelId) -> Result<(), StorageError> {

@@ -22,7 +22,7 @@ use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection, sqlite::Sqlit
 use tokio::runtime::Handle;
 
 use super::error::is_full;
-use crate::storage::front::engine::{Row, Write};
+use crate::storage::{Row, port::Write};
 
 /// Pages at which the log shall begin anew: 48 MiB.
 const LOG_PAGES: i64 = 12_000;

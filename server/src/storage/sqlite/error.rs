@@ -6,21 +6,21 @@ use super::super::{OpenError, StorageError, files, space};
 
 /// SQLite's primary result codes, <https://www.sqlite.org/rescode.html>.
 pub(super) mod code {
-    pub(super) const BUSY: u32 = 5;
-    pub(super) const LOCKED: u32 = 6;
-    pub(super) const NOMEM: u32 = 7;
-    pub(super) const READONLY: u32 = 8;
-    pub(super) const IOERR: u32 = 10;
-    pub(super) const CORRUPT: u32 = 11;
+    pub(in super::super) const BUSY: u32 = 5;
+    pub(in super::super) const LOCKED: u32 = 6;
+    pub(in super::super) const NOMEM: u32 = 7;
+    pub(in super::super) const READONLY: u32 = 8;
+    pub(in super::super) const IOERR: u32 = 10;
+    pub(in super::super) const CORRUPT: u32 = 11;
     pub(in super::super) const FULL: u32 = 13;
-    pub(super) const CANTOPEN: u32 = 14;
-    pub(super) const NOTADB: u32 = 26;
+    pub(in super::super) const CANTOPEN: u32 = 14;
+    pub(in super::super) const NOTADB: u32 = 26;
     /// Of [`IOERR`], those for which there was no room: the index of the log, shared memory in a file, could not grow, or
     /// no memory was left.
-    pub(super) const IOERR_NOMEM: u32 = IOERR | (12 << 8);
-    pub(super) const IOERR_SHMSIZE: u32 = IOERR | (19 << 8);
+    pub(in super::super) const IOERR_NOMEM: u32 = IOERR | (12 << 8);
+    pub(in super::super) const IOERR_SHMSIZE: u32 = IOERR | (19 << 8);
     /// A write was refused for another reason than a full disk: a failing one, a quota, a limit on file sizes.
-    pub(super) const IOERR_WRITE: u32 = IOERR | (3 << 8);
+    pub(in super::super) const IOERR_WRITE: u32 = IOERR | (3 << 8);
 }
 
 /// What to do about damage.

@@ -17,92 +17,32 @@ use sqlx::{
 use tokio::{runtime::Runtime, sync::Mutex};
 use ulid::Ulid;
 
+use decentcom_kvstore::{ByteRange, Direction, RawRange};
+
 use super::{
-    BUSY_TIMEOUT, CLOSED_AT, HIGH_WATER, LOGIN_KEY, MIGRATIONS, channels,
-    error::{REMEDY, primary_code, storage_error},
-    messages, migrate, open_error,
+    BUSY_TIMEOUT, CLOSED_AT, HIGH_WATER, LOGIN_KEY, MIGRATIONS,
+    error::{REMEDY, code, primary_code, storage_error},
+    migrate, open_error,
     opening::{Doubt, Files, OPEN_SINCE, STORE_ID},
-    refuse_foreign_schema, refuse_newer_schema,
+    refuse_foreign_schema, refuse_newer_schema, rows,
     schema::{CURRENT, Schema},
-    sessions,
     sql::execute,
-    users,
+    tables::{TABLES, Table},
     writer::SqliteWriter,
 };
 use crate::storage::{
-    Backend, Entity, OpenError, StorageError, Timestamp,
+    Backend, Entity, OpenError, Row, StorageError, Timestamp,
+    contract::field::Kind,
+    example::fill,
     files::{
         self, beside,
         descriptor::{Descriptor, InUse, Inode},
         held::note_path,
     },
     finding::{Finding, Level},
-    front::engine::Row,
     id::parse_ulid,
-    inspect::{
-        ByteRange, Cell, CellValue, Content, Direction, Explained, Facts, HIDDEN, Inspection, Moment, RawRange, State,
-        Stored, TableFacts, example::fill,
-    },
+    inspection::{Cell, CellValue, Content, Explained, Facts, HIDDEN, Inspection, Moment, State, Stored, TableFacts},
 };
-
-/// A table as it is read here; the first column is the key.
-pub(super) struct Table {
-    pub(super) name: &'static str,
-    pub(super) purpose: &'static str,
-    columns: &'static [&'static str],
-    /// The migration that makes it.
-    since: u64,
-}
-
-/// Every table, in the order of a dump.
-pub(super) const TABLES: &[Table] = &[
-    Table {
-        name: "users",
-        purpose: "Everybody who ever logged in.",
-        columns: &["id", "pubkey", "display_name", "avatar_hash", "created_at", "updated_at", "is_bot", "is_member"],
-        since: 1,
-    },
-    Table {
-        name: "channels",
-        purpose: "The channels. A deleted one is hidden at once (see purges) and goes when its messages are gone.",
-        columns: &["id", "name", "topic", "category_id", "position", "created_at", "updated_at"],
-        since: 1,
-    },
-    Table {
-        name: "categories",
-        purpose: "The headings that group channels.",
-        columns: &["id", "name", "position", "created_at"],
-        since: 1,
-    },
-    Table {
-        name: "messages",
-        purpose: "The messages, live and soft-deleted.",
-        columns: &["id", "channel_id", "author_id", "content", "edited_at", "deleted", "created_at"],
-        since: 1,
-    },
-    Table {
-        name: "purges",
-        purpose: "Deleted channels that still have messages in the file; those are invisible.",
-        columns: &["channel_id"],
-        since: 2,
-    },
-    Table {
-        name: "sessions",
-        purpose: "The log-ins. The column `token` holds the SHA-256 of the token.",
-        columns: &["token", "user_id", "created_at", "expires_at"],
-        since: 1,
-    },
-    Table {
-        name: "used_challenges",
-        purpose: "Challenges that were answered, so that none is answered twice. Transient: in no dump; swept when they expire.",
-        columns: &["challenge", "expires_at"],
-        since: 3,
-    },
-    Table { name: "meta", purpose: "Facts about the store itself, by name.", columns: &["name", "value"], since: 2 },
-];
-
-/// What columns hold in a file that is older than they are: as much as their migration gives them.
-const YOUNGER_COLUMNS: &[(&str, &str, &str)] = &[("users", "is_bot", "0"), ("users", "is_member", "1")];
 
 /// Bytes after which a page takes no further row.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -296,7 +236,7 @@ fn connecting(path: &Path, state: State) -> SqliteConnectOptions {
 
 async fn connect(path: &Path, options: SqliteConnectOptions) -> Result<SqliteConnection, OpenError> {
     let failed = |error| match primary_code(&error) {
-        Some(14) => OpenError::Path {
+        Some(code::CANTOPEN) => OpenError::Path {
             path: path.into(),
             problem: error.to_string(),
             remedy: "SQLite writes an index of its log beside the file even to read it: give yourself write access to the \
@@ -380,7 +320,7 @@ impl SqliteInspection {
 
     /// Names the rows that no reading shows, because their keys are no text.
     fn verify_keys(&mut self, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
-        for table in TABLES {
+        for table in TABLES.iter() {
             let Some(key) = table.columns.first() else { continue };
             if !self.has(table)? {
                 continue;
@@ -535,19 +475,12 @@ impl Inspection for SqliteInspection {
 
     fn decode(&self, table: &str, stored: &Stored) -> Result<Option<Row>, StorageError> {
         let (Some(entity), Content::Sql(row)) = (Entity::of_table(table), &stored.content) else { return Ok(None) };
-        Ok(Some(match entity {
-            Entity::User => Row::User(users::decode(row)?.into()),
-            Entity::Channel => Row::Channel(channels::decode(row)?.into()),
-            Entity::Category => Row::Category(channels::decode_category(row)?.into()),
-            Entity::Message => Row::Message(messages::decode(row)?.into()),
-            Entity::Session => Row::Session(sessions::decode(row)?),
-            Entity::Challenge => return Ok(None),
-        }))
+        rows::decode_row(entity, row).map(Some)
     }
 
     fn explain(&self, table: &str, stored: &Stored) -> Explained {
         let (Ok(table), Content::Sql(row)) = (find(table), &stored.content) else { return Explained::default() };
-        let mut cells = table.columns.iter().enumerate().map(|(at, name)| cell(row, at, name));
+        let mut cells = table.columns.iter().enumerate().map(|(at, name)| cell(row, at, name, table.kind(name)));
         Explained { key: cells.next().into_iter().collect(), value: cells.collect() }
     }
 
@@ -658,14 +591,15 @@ async fn page(
 /// The columns of a table, as they are selected: with a secret hidden, and in an old file with what it lacks.
 async fn selected(connection: &mut SqliteConnection, table: &Table) -> Result<String, sqlx::Error> {
     let mut missing = Vec::new();
-    for (_, column, value) in YOUNGER_COLUMNS.iter().filter(|(name, ..)| *name == table.name) {
+    for column in &table.columns {
+        let Some(value) = table.before(column) else { continue };
         let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM pragma_table_info(?) WHERE name = ?")
             .bind(table.name)
             .bind(*column)
             .fetch_optional(&mut *connection)
             .await?;
         if found.is_none() {
-            missing.push((*column, *value));
+            missing.push((*column, value));
         }
     }
     let select = |column: &&str| match missing.iter().find(|(name, _)| name == column) {
@@ -697,19 +631,16 @@ fn kind_of(row: &SqliteRow, at: usize) -> String {
     )
 }
 
-/// Columns with 0 for no and 1 for yes.
-const BOOLEANS: [&str; 3] = ["deleted", "is_bot", "is_member"];
-
-fn cell(row: &SqliteRow, at: usize, name: &str) -> Cell {
+fn cell(row: &SqliteRow, at: usize, name: &str, kind: Kind) -> Cell {
     let (layout, bytes) = (kind_of(row, at), bytes_of(row, at));
     let value = match (layout.as_str(), std::str::from_utf8(&bytes)) {
         ("NULL", _) => CellValue::Nothing,
-        ("INTEGER", Ok("0")) if BOOLEANS.contains(&name) => CellValue::Bool(false),
-        ("INTEGER", Ok("1")) if BOOLEANS.contains(&name) => CellValue::Bool(true),
+        ("INTEGER", Ok("0")) if kind == Kind::Flag => CellValue::Bool(false),
+        ("INTEGER", Ok("1")) if kind == Kind::Flag => CellValue::Bool(true),
         ("INTEGER" | "BOOLEAN", Ok(digits)) => {
             digits.parse().map_or_else(|_| CellValue::Text(digits.into()), CellValue::Number)
         }
-        ("TEXT", Ok(text)) if name.ends_with("_at") => {
+        ("TEXT", Ok(text)) if kind == Kind::Time => {
             text.parse::<Timestamp>().map_or_else(|_| CellValue::Text(text.into()), CellValue::Time)
         }
         (_, Ok(text)) => CellValue::Text(text.into()),
@@ -728,7 +659,7 @@ mod tests {
         runtime.block_on(async {
             let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
             MIGRATIONS.run_direct(None, &mut connection, false).await.unwrap();
-            for table in TABLES {
+            for table in TABLES.iter() {
                 let statement = format!("SELECT name FROM pragma_table_info('{}') ORDER BY cid", table.name);
                 let columns: Vec<String> =
                     sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&mut connection).await.unwrap();

@@ -7,7 +7,7 @@ use ulid::Ulid;
 
 use super::{
     HIGH_WATER, PROBED_AT,
-    error::{primary_code, storage_error},
+    error::{code, primary_code, storage_error},
     open_error, opening, options, refuse_foreign_schema, refuse_newer_schema,
     sql::bad_value,
 };
@@ -85,7 +85,7 @@ async fn run(
 ) -> Result<(), OpenError> {
     let done = sqlx::query(statement).execute(connection).await;
     done.map(drop).map_err(|error| match primary_code(&error) {
-        Some(5 | 6) => open_error(path, error),
+        Some(code::BUSY | code::LOCKED) => open_error(path, error),
         _ => storage_error(attempt, error).into(),
     })
 }

@@ -1,68 +1,26 @@
-//! The table `messages`.
+//! Messages: a page of a channel's history, the query that is this backend's own.
 
-use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, cmp::Reverse, fmt, sync::LazyLock};
 
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     error::storage_error,
-    sql::{Column, Reading, execute, insert_rows, key_list, rows_by_keys},
+    rows::{columns, decode, made},
+    sql::{Reading, value_of_text},
 };
 use crate::storage::{
-    ChannelId, Message, MessageId, MessagePage, StorageError,
-    front::engine::{Bounds, Page, Rows},
+    ChannelId, Message, MessagePage, StorageError,
+    contract::{
+        field::{Field, FieldType, Kind, Value},
+        model::{Model, Source},
+    },
+    port::{Bounds, Page},
 };
-
-pub(super) fn decode(row: &SqliteRow) -> Result<Message, StorageError> {
-    let row = Reading { table: "messages", row };
-    Ok(Message {
-        id: row.parse("id")?,
-        channel_id: row.parse("channel_id")?,
-        author_id: row.parse("author_id")?,
-        content: row.get("content")?,
-        edited_at: row.parse_optional("edited_at")?,
-        deleted: row.get("deleted")?,
-        created_at: row.parse("created_at")?,
-    })
-}
-
-macro_rules! select {
-    ($rest:expr) => {
-        concat!("SELECT id, channel_id, author_id, content, edited_at, deleted, created_at FROM messages ", $rest)
-    };
-}
-
-/// One row that holds the rows of a page: JSON of those columns that differ, or null for a text too long for it.
-macro_rules! select_packed {
-    ($rest:expr) => {
-        concat!(
-            "SELECT json_group_array(CASE WHEN octet_length(content) <= 4096
-                 THEN json_array(id, author_id, content, edited_at, created_at) END) AS page
-             FROM (SELECT id, author_id, content, edited_at, created_at FROM messages ",
-            $rest,
-            ")"
-        )
-    };
-}
-
-/// The rows of a page that are within `?3` bytes: first the lengths alone, which SQLite finds without reading the texts
-/// (<https://www.sqlite.org/lang_corefunc.html#octet_length>), then the rows themselves. `CROSS JOIN` keeps that order.
-macro_rules! select_bounded {
-    ($order:literal, $rest:expr) => {
-        concat!(
-            "WITH found AS MATERIALIZED (SELECT id, octet_length(content) AS bytes FROM messages ",
-            $rest,
-            "), added AS (SELECT id, row_number() OVER so_far AS number, sum(bytes) OVER so_far AS bytes FROM found
-                WINDOW so_far AS (ORDER BY ",
-            $order,
-            " ROWS UNBOUNDED PRECEDING))
-             SELECT m.id, m.channel_id, m.author_id, m.content, m.edited_at, m.deleted, m.created_at,
-                (SELECT count(*) FROM found) AS found
-             FROM added CROSS JOIN messages AS m ON m.id = added.id
-             WHERE added.number = 1 OR (added.number < ?2 AND added.bytes <= ?3)"
-        )
-    };
-}
 
 /// A page is one seek in `idx_messages_live` and a walk along it. `deleted = 0` is literal, because a bound value could
 /// not use the partial index; each direction has a statement of its own, because `(?4 IS NULL OR id < ?4)` would walk
@@ -74,38 +32,48 @@ macro_rules! select_bounded {
 /// read again, row by row and only as many as are wanted, and so is one that is not what this program writes, to say which
 /// row it is.
 struct Statements {
+    /// One row that holds the rows of the page: JSON of those columns that differ, or null for a text too long for it.
     packed: &'static str,
+    /// The rows that are within `?3` bytes: first the lengths alone, which SQLite finds without reading the texts
+    /// (<https://www.sqlite.org/lang_corefunc.html#octet_length>), then the rows themselves. `CROSS JOIN` keeps that order.
     by_rows: &'static str,
 }
 
-macro_rules! statements {
-    ($cursor:literal, $order:literal) => {
-        Statements {
-            packed: select_packed!(statements!(@rest $cursor, $order)),
-            by_rows: select_bounded!($order, statements!(@rest $cursor, $order)),
+impl Statements {
+    fn made(cursor: &str, order: &str) -> Self {
+        let packed = columns(packed_fields(), "");
+        let rest = format!(
+            "WHERE channel_id = ?1 AND deleted = 0 {cursor} AND NOT EXISTS (SELECT 1 FROM purges WHERE channel_id = ?1)
+             ORDER BY {order} LIMIT ?2"
+        );
+        Self {
+            packed: made(format!(
+                "SELECT json_group_array(CASE WHEN octet_length(content) <= 4096 THEN json_array({packed}) END) AS page
+                 FROM (SELECT {packed} FROM messages {rest})"
+            )),
+            by_rows: made(format!(
+                "WITH found AS MATERIALIZED (SELECT id, octet_length(content) AS bytes FROM messages {rest}),
+                 added AS (SELECT id, row_number() OVER so_far AS number, sum(bytes) OVER so_far AS bytes FROM found
+                    WINDOW so_far AS (ORDER BY {order} ROWS UNBOUNDED PRECEDING))
+                 SELECT {}, (SELECT count(*) FROM found) AS found
+                 FROM added CROSS JOIN messages AS m ON m.id = added.id
+                 WHERE added.number = 1 OR (added.number < ?2 AND added.bytes <= ?3)",
+                columns(Message::FIELDS, "m.")
+            )),
         }
-    };
-    (@rest $cursor:literal, $order:literal) => {
-        concat!(
-            "WHERE channel_id = ?1 AND deleted = 0 ", $cursor,
-            " AND NOT EXISTS (SELECT 1 FROM purges WHERE channel_id = ?1) ORDER BY ", $order, " LIMIT ?2"
-        )
-    };
+    }
 }
 
-const NEWEST: Statements = statements!("", "id DESC");
-const BEFORE: Statements = statements!("AND id < ?4", "id DESC");
-const AFTER: Statements = statements!("AND id > ?4", "id");
+static NEWEST: LazyLock<Statements> = LazyLock::new(|| Statements::made("", "id DESC"));
+static BEFORE: LazyLock<Statements> = LazyLock::new(|| Statements::made("AND id < ?4", "id DESC"));
+static AFTER: LazyLock<Statements> = LazyLock::new(|| Statements::made("AND id > ?4", "id"));
 
-/// A row of [`select_packed`]: id, author, text, time of the last edit, time.
-type Packed<'a> = (&'a str, &'a str, String, Option<&'a str>, &'a str);
+/// What all messages of a page have in common.
+const COMMON: [&str; 2] = ["channel_id", "deleted"];
 
-pub(super) async fn by_id(connection: &mut SqliteConnection, id: MessageId) -> Result<Option<Message>, StorageError> {
-    let row = sqlx::query(select!("WHERE id = ? AND channel_id NOT IN (SELECT channel_id FROM purges)"))
-        .bind(id.as_str())
-        .fetch_optional(connection)
-        .await;
-    row.map_err(|error| storage_error("read a message", error))?.as_ref().map(decode).transpose()
+/// The fields in which the messages of a page differ.
+fn packed_fields() -> impl Iterator<Item = &'static Field> {
+    Message::FIELDS.iter().filter(|field| !COMMON.contains(&field.name))
 }
 
 pub(super) async fn page(
@@ -115,9 +83,9 @@ pub(super) async fn page(
     bounds: Bounds,
 ) -> Result<MessagePage, StorageError> {
     let (statements, cursor) = match &page {
-        Page::Newest => (NEWEST, None),
-        Page::Before(id) => (BEFORE, Some(id.as_str())),
-        Page::After(id) => (AFTER, Some(id.as_str())),
+        Page::Newest => (&NEWEST, None),
+        Page::Before(id) => (&BEFORE, Some(id.as_str())),
+        Page::After(id) => (&AFTER, Some(id.as_str())),
     };
     let query = |statement| {
         let query = sqlx::query(statement)
@@ -139,7 +107,7 @@ pub(super) async fn page(
                 Some(row) => Reading { table: "messages", row }.get("found")?,
                 None => 0,
             };
-            (rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?, found)
+            (rows.iter().map(decode::<Message>).collect::<Result<Vec<_>, _>>()?, found)
         }
     };
     // They come in order, but SQLite promises none within an aggregate or a join.
@@ -153,77 +121,81 @@ pub(super) async fn page(
 
 /// The messages of a packed page, unless one was too long for it or is damaged.
 fn unpack(channel_id: ChannelId, row: &SqliteRow) -> Option<Vec<Message>> {
-    let rows: Vec<Option<Packed<'_>>> = serde_json::from_str(row.try_get("page").ok()?).ok()?;
-    let decode = |(id, author_id, content, edited_at, created_at): Packed<'_>| {
-        Some(Message {
-            id: Column::parse(id)?,
-            channel_id,
-            author_id: Column::parse(author_id)?,
-            content,
-            edited_at: match edited_at {
-                None => None,
-                Some(time) => Some(Column::parse(time)?),
-            },
-            deleted: false,
-            created_at: Column::parse(created_at)?,
-        })
-    };
-    rows.into_iter().map(|row| decode(row?)).collect()
+    let rows: Vec<Option<Packed>> = serde_json::from_str(row.try_get("page").ok()?).ok()?;
+    let decode =
+        |row: Option<Packed>| Message::from_source(&mut Unpacked { channel_id, values: row?.0.into_iter() }).ok();
+    rows.into_iter().map(decode).collect()
 }
 
-pub(super) async fn load(
-    connection: &mut SqliteConnection,
-    ids: &BTreeSet<MessageId>,
-    rows: &mut Rows,
-) -> Result<(), StorageError> {
-    if ids.is_empty() {
-        return Ok(());
+/// A message of a packed page: the values of [`packed_fields`].
+struct Packed(Vec<Value<'static>>);
+
+impl<'de> Deserialize<'de> for Packed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Row;
+
+        impl<'de> Visitor<'de> for Row {
+            type Value = Packed;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the columns of a message")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut row: A) -> Result<Packed, A::Error> {
+                let mut values = Vec::with_capacity(8);
+                for field in packed_fields() {
+                    let wrong = || serde::de::Error::custom(field.name);
+                    let value = row.next_element::<Option<Cell<'de>>>()?.ok_or_else(wrong)?;
+                    values.push(match value {
+                        None => Value::Nothing,
+                        Some(cell) => cell.value(field.kind).ok_or_else(wrong)?,
+                    });
+                }
+                Ok(Packed(values))
+            }
+        }
+
+        deserializer.deserialize_seq(Row)
     }
-    let statement =
-        select!("WHERE id IN (SELECT value FROM json_each(?)) AND channel_id NOT IN (SELECT channel_id FROM purges)");
-    for row in &rows_by_keys(connection, "load messages", statement, key_list(ids)).await? {
-        let message = decode(row)?;
-        rows.messages.insert(message.id, Arc::new(message));
+}
+
+/// What SQLite's JSON has of a column.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Cell<'a> {
+    Number(i32),
+    #[serde(borrow)]
+    Text(Cow<'a, str>),
+}
+
+impl Cell<'_> {
+    fn value(self, kind: Kind) -> Option<Value<'static>> {
+        match (kind, self) {
+            (Kind::Text, Self::Text(text)) => Some(Value::Text(text.into_owned().into())),
+            (kind, Self::Text(text)) => value_of_text(kind, &text),
+            (Kind::Flag, Self::Number(number)) => Some(Value::Flag(number != 0)),
+            (Kind::Number, Self::Number(number)) => Some(Value::Number(number)),
+            (_, Self::Number(_)) => None,
+        }
     }
-    Ok(())
 }
 
-pub(super) async fn insert(connection: &mut SqliteConnection, messages: &[&Message]) -> Result<(), StorageError> {
-    insert_rows(
-        connection,
-        "store messages",
-        "INSERT INTO messages (id, channel_id, author_id, content, edited_at, deleted, created_at)",
-        "(?,?,?,?,?,?,?)",
-        messages,
-        |query, message| {
-            query
-                .bind(message.id.as_str())
-                .bind(message.channel_id.as_str())
-                .bind(message.author_id.as_str())
-                .bind(message.content.as_str())
-                .bind(message.edited_at.map(|it| it.to_string()))
-                .bind(message.deleted)
-                .bind(message.created_at.to_string())
-        },
-    )
-    .await
+struct Unpacked {
+    channel_id: ChannelId,
+    values: std::vec::IntoIter<Value<'static>>,
 }
 
-pub(super) async fn replace(connection: &mut SqliteConnection, message: &Message) -> Result<(), StorageError> {
-    let query = sqlx::query("UPDATE messages SET content = ?, edited_at = ?, deleted = ? WHERE id = ?")
-        .bind(message.content.as_str())
-        .bind(message.edited_at.map(|it| it.to_string()))
-        .bind(message.deleted)
-        .bind(message.id.as_str());
-    execute(connection, "change a message", query).await
-}
+impl Source for Unpacked {
+    type Error = ();
 
-pub(super) async fn remove(
-    connection: &mut SqliteConnection,
-    ids: impl IntoIterator<Item = MessageId>,
-) -> Result<(), StorageError> {
-    let query = sqlx::query("DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))").bind(key_list(ids));
-    execute(connection, "reclaim the messages of a deleted channel", query).await
+    fn take<T: FieldType>(&mut self, field: &'static Field) -> Result<T, ()> {
+        let value = match field.name {
+            "channel_id" => Some(self.channel_id.value()),
+            "deleted" => Some(Value::Flag(false)),
+            _ => self.values.next(),
+        };
+        value.and_then(T::from_value).ok_or(())
+    }
 }
 
 #[cfg(test)]
@@ -247,9 +219,9 @@ mod tests {
     #[tokio::test]
     async fn the_cursor_is_part_of_the_seek_and_nothing_is_sorted() {
         for (statement, seek) in [
-            (NEWEST, "USING INDEX idx_messages_live (channel_id=?)"),
-            (BEFORE, "USING INDEX idx_messages_live (channel_id=? AND id<?)"),
-            (AFTER, "USING INDEX idx_messages_live (channel_id=? AND id>?)"),
+            (&NEWEST, "USING INDEX idx_messages_live (channel_id=?)"),
+            (&BEFORE, "USING INDEX idx_messages_live (channel_id=? AND id<?)"),
+            (&AFTER, "USING INDEX idx_messages_live (channel_id=? AND id>?)"),
         ] {
             let packed = plan_of(statement.packed).await;
             assert!(!packed.iter().any(|step| step.contains("TEMP B-TREE")), "{packed:?}");

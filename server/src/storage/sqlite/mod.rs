@@ -22,7 +22,6 @@ macro_rules! newest_ids {
         concat!("SELECT (SELECT id FROM ", $table, " WHERE ", is_id!(), " ORDER BY id DESC LIMIT 1) AS id")
     };
 }
-mod challenges;
 mod channels;
 mod checkpoint;
 pub(super) mod describe;
@@ -32,9 +31,11 @@ pub(super) mod maintain;
 mod messages;
 pub(super) mod opening;
 mod reader;
+mod rows;
 mod schema;
 mod sessions;
 mod sql;
+mod tables;
 mod users;
 mod wal;
 mod writer;
@@ -56,14 +57,14 @@ use self::{
     writer::SqliteWriter,
 };
 use super::{
-    Backend, Clock, LoginKey, OpenError, Storage, StorageError, Timestamp,
+    Backend, LoginKey, OpenError, StorageError, Timestamp,
     files::{
         self,
         descriptor::{InUse, Inode},
         path_error,
     },
-    front::{Front, Past, Room, engine::Writer},
     id::parse_ulid,
+    port::{Opened, Past, Writer},
 };
 
 /// The schema's history, embedded in the program. Shipped migrations are never edited: their hashes are checked.
@@ -91,12 +92,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a free connection before it is `Unavailable`.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept per connection: more than there are different ones.
-const CACHED_STATEMENTS: usize = 256;
+const CACHED_STATEMENTS: usize = 512;
 /// Page cache per connection in KiB; enough for the upper levels of every index of some million messages.
 const CACHE_KIB: u32 = 16 * 1024;
 
 /// Opens the store in the SQLite file at `path`, creating and migrating it as needed.
-pub(super) async fn open(path: &Path, room: Arc<Room>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+pub(super) async fn open(path: &Path) -> Result<Opened<SqliteReader>, OpenError> {
     let (writer, past) = open_own_writer(path).await?;
     let login_key = login_key(&mut *writer.connection().lock().await).await?;
     let own = files::target(&files::kind::absolute(path)?);
@@ -112,7 +113,7 @@ pub(super) async fn open(path: &Path, room: Arc<Room>, clock: Arc<dyn Clock>) ->
         .await
         .map_err(|error| open_error(path, error))?;
     let reader = SqliteReader::pooled(readers, in_use);
-    Ok(Arc::new(Front::start(Backend::Sqlite, Box::new(writer), reader, past, login_key, room, clock)?))
+    Ok(Opened { backend: Backend::Sqlite, writer: Box::new(writer), reader, past, login_key })
 }
 
 /// The writing half of the store in the SQLite file at `path`, created and migrated as needed, and what the store remembers.
@@ -148,24 +149,16 @@ async fn open_own_writer(path: &Path) -> Result<(SqliteWriter, Past), OpenError>
 }
 
 /// Opens an empty store in memory. One connection serves reads and writes: a second would see another database.
-pub(super) async fn open_in_memory(clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+pub(super) async fn open_in_memory() -> Result<Opened<SqliteReader>, OpenError> {
     let path = Path::new(":memory:");
     let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
     let mut connection = options.connect().await.map_err(|error| open_error(path, error))?;
     migrate(path, &mut connection).await?;
     let login_key = login_key(&mut connection).await?;
     let connection = Arc::new(Mutex::new(connection));
-    let writer = SqliteWriter::in_memory(connection.clone());
+    let writer = Box::new(SqliteWriter::in_memory(connection.clone()));
     let reader = SqliteReader::shared(connection);
-    Ok(Arc::new(Front::start(
-        Backend::Sqlite,
-        Box::new(writer),
-        reader,
-        Past::default(),
-        login_key,
-        Room::unbounded(),
-        clock,
-    )?))
+    Ok(Opened { backend: Backend::Sqlite, writer, reader, past: Past::default(), login_key })
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -300,6 +293,21 @@ async fn login_key(connection: &mut SqliteConnection) -> Result<LoginKey, Storag
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The first bytes of the SHA-384 of each migration that was shipped: files in the field have them, and a program whose
+    /// migration has another refuses such a file.
+    const SHIPPED: [(i64, &str); 3] = [(1, "88499cc1390d5470"), (2, "54d06a1cacbd142d"), (3, "8cf8e9d03681e3d6")];
+
+    #[test]
+    fn migrations_that_were_shipped_are_never_edited() {
+        let found = MIGRATIONS.iter().map(|it| (it.version, crate::storage::token::hex(&it.checksum[..8])));
+        let found: Vec<_> = found.collect();
+        let found: Vec<_> = found.iter().map(|(version, sum)| (*version, sum.as_str())).collect();
+        assert_eq!(
+            found, SHIPPED,
+            "a new migration is added here; one that was shipped stays as it is, to the last space"
+        );
+    }
 
     /// That SQLite is told to sync at every commit; that it does is for a test below the engine to show.
     #[tokio::test]

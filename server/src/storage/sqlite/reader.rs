@@ -8,19 +8,22 @@ use std::{
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
-use super::{ACQUIRE_TIMEOUT, challenges, channels, error::storage_error, messages, sessions, users};
+use super::{ACQUIRE_TIMEOUT, channels, error::storage_error, messages, rows, sessions, users};
 use crate::storage::{
-    Category, CategoryId, Channel, ChannelId, Message, MessageId, MessagePage, SessionDigest, StorageError, User,
-    UserId,
+    Category, Channel, ChannelId, MessagePage, StorageError, User, UserId,
+    contract::{
+        field::{Index, Value},
+        model::Model,
+    },
     files::descriptor::InUse,
-    front::engine::{Bounds, Page, Reader, StoredSession},
+    port::{Bounds, Page, Reader},
 };
 
-/// Users that are read like one: whoever asks for no more does not list them.
-const FEW_USERS: u32 = 16;
+/// Records that are read like one: whoever asks for no more does not list them.
+const FEW: u32 = 16;
 
 /// The reading half of the backend.
-pub(super) struct SqliteReader {
+pub(in crate::storage) struct SqliteReader {
     connections: Connections,
     /// A permit for each connection but one: lists, which take long, never have all of them, and whoever reads one row
     /// finds the last one free of lists.
@@ -90,32 +93,37 @@ impl SqliteReader {
 }
 
 impl Reader for SqliteReader {
-    async fn user(&self, id: UserId) -> Result<Option<User>, StorageError> {
-        users::by_id(&mut *self.lease().await?, id).await
+    async fn get<M: Model>(&self, key: M::Key) -> Result<Option<M>, StorageError> {
+        rows::get(&mut *self.lease().await?, key).await
     }
 
-    async fn user_by_pubkey(&self, pubkey: &str) -> Result<Option<User>, StorageError> {
-        users::by_pubkey(&mut *self.lease().await?, pubkey).await
-    }
-
-    async fn users(&self, after: Option<UserId>, limit: Option<u32>) -> Result<Vec<User>, StorageError> {
-        if limit.is_some_and(|limit| limit <= FEW_USERS) {
-            return users::list(&mut *self.lease().await?, after, limit).await;
+    async fn list<M: Model>(&self, after: Option<M::Key>, limit: Option<u32>) -> Result<Vec<M>, StorageError> {
+        if limit.is_some_and(|limit| limit <= FEW) {
+            return rows::list(&mut *self.lease().await?, after, limit).await;
         }
         let (_turn, mut connection) = self.lease_for_a_list().await?;
-        users::list(&mut connection, after, limit).await
+        rows::list(&mut connection, after, limit).await
+    }
+
+    async fn find<M: Model>(
+        &self,
+        index: &'static Index,
+        value: Value<'_>,
+        limit: u32,
+    ) -> Result<Vec<M>, StorageError> {
+        if limit <= FEW {
+            return rows::find(&mut *self.lease().await?, index, value, limit).await;
+        }
+        let (_turn, mut connection) = self.lease_for_a_list().await?;
+        rows::find(&mut connection, index, value, limit).await
     }
 
     async fn members(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StorageError> {
-        if limit <= FEW_USERS {
+        if limit <= FEW {
             return users::members(&mut *self.lease().await?, after, limit).await;
         }
         let (_turn, mut connection) = self.lease_for_a_list().await?;
         users::members(&mut connection, after, limit).await
-    }
-
-    async fn channel(&self, id: ChannelId) -> Result<Option<Channel>, StorageError> {
-        channels::by_id(&mut *self.lease().await?, id).await
     }
 
     async fn channels(&self) -> Result<Vec<Channel>, StorageError> {
@@ -123,25 +131,13 @@ impl Reader for SqliteReader {
         channels::list(&mut connection).await
     }
 
-    async fn category(&self, id: CategoryId) -> Result<Option<Category>, StorageError> {
-        channels::category_by_id(&mut *self.lease().await?, id).await
-    }
-
     async fn categories(&self) -> Result<Vec<Category>, StorageError> {
         let (_turn, mut connection) = self.lease_for_a_list().await?;
         channels::list_categories(&mut connection).await
     }
 
-    async fn message(&self, id: MessageId) -> Result<Option<Message>, StorageError> {
-        messages::by_id(&mut *self.lease().await?, id).await
-    }
-
     async fn page(&self, channel_id: ChannelId, page: Page, bounds: Bounds) -> Result<MessagePage, StorageError> {
         messages::page(&mut *self.lease().await?, channel_id, page, bounds).await
-    }
-
-    async fn session(&self, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
-        sessions::by_digest(&mut *self.lease().await?, digest).await
     }
 
     async fn newest_used_challenges(
@@ -149,7 +145,7 @@ impl Reader for SqliteReader {
         key_digest: [u8; 32],
         slots: &[u64],
     ) -> Result<Vec<Option<u32>>, StorageError> {
-        challenges::newest(&mut *self.lease().await?, key_digest, slots).await
+        sessions::newest_challenges(&mut *self.lease().await?, key_digest, slots).await
     }
 
     async fn ping(&self) -> Result<(), StorageError> {

@@ -1,81 +1,48 @@
-//! The table `sessions`. Its column `token` holds the SHA-256 of the token, in hexadecimal.
+//! Sessions and used challenges: the queries that are this backend's own. The column `token` holds the SHA-256 of the
+//! token, in hexadecimal.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::SqliteConnection;
 
 use super::{
     error::storage_error,
-    sql::{Reading, bad_value, execute, key_list, rows_by_keys},
+    sql::{Reading, bad_value, key_list, rows_by_keys},
 };
 use crate::storage::{
-    SessionDigest, StorageError, Timestamp, UserId,
-    front::engine::{Rows, StoredSession},
+    Challenge, SessionDigest, StorageError, Timestamp, UsedChallenge,
+    port::{Rows, Wants},
 };
 
-fn digest(row: &Reading<'_>) -> Result<SessionDigest, StorageError> {
-    let text: &str = row.get("token")?;
-    SessionDigest::from_hex(text).ok_or_else(|| bad_value("read a row of sessions", "sessions.token", text))
-}
-
-pub(super) fn decode(row: &SqliteRow) -> Result<StoredSession, StorageError> {
-    let row = Reading { table: "sessions", row };
-    Ok(StoredSession {
-        digest: digest(&row)?,
-        user_id: row.parse("user_id")?,
-        created_at: row.parse("created_at")?,
-        expires_at: row.parse("expires_at")?,
-    })
-}
-
-pub(super) async fn by_digest(
-    connection: &mut SqliteConnection,
-    digest: SessionDigest,
-) -> Result<Option<StoredSession>, StorageError> {
-    let row = sqlx::query("SELECT token, user_id, created_at, expires_at FROM sessions WHERE token = ?")
-        .bind(digest.to_hex())
-        .fetch_optional(connection)
-        .await;
-    row.map_err(|error| storage_error("read a session", error))?.as_ref().map(decode).transpose()
-}
-
+/// What is wanted otherwise than by key.
 pub(super) async fn load(
     connection: &mut SqliteConnection,
-    digests: &BTreeSet<SessionDigest>,
+    wants: &Wants,
     rows: &mut Rows,
 ) -> Result<(), StorageError> {
-    if digests.is_empty() {
-        return Ok(());
-    }
-    let statement = "SELECT token FROM sessions WHERE token IN (SELECT value FROM json_each(?))";
-    let keys = key_list(digests.iter().map(|digest| digest.to_hex()));
-    for row in &rows_by_keys(connection, "load sessions", statement, keys).await? {
-        rows.sessions.insert(digest(&Reading { table: "sessions", row })?);
-    }
-    Ok(())
-}
-
-/// Some sessions of each of these users.
-pub(super) async fn load_of_users(
-    connection: &mut SqliteConnection,
-    users: &BTreeMap<UserId, usize>,
-    rows: &mut Rows,
-) -> Result<(), StorageError> {
-    for (user, at_most) in users {
+    for (user, at_most) in &wants.sessions_of {
         let found = sqlx::query("SELECT token FROM sessions WHERE user_id = ? LIMIT ?")
             .bind(user.as_str())
-            .bind(i64::try_from(*at_most).unwrap_or(i64::MAX))
+            .bind(limit(*at_most))
             .fetch_all(&mut *connection)
             .await
             .map_err(|error| storage_error("find the sessions of a user", error))?;
-        let digests = found.iter().map(|row| digest(&Reading { table: "sessions", row }));
+        let digests = found.iter().map(|row| Reading { table: "sessions", row }.parse::<SessionDigest>("token"));
         rows.sessions_of.insert(*user, digests.collect::<Result<_, _>>()?);
+    }
+    if let Some((expired_at, at_most)) = wants.expired {
+        load_expired(connection, expired_at, at_most, rows).await?;
+    }
+    if let Some((expired_at, at_most)) = wants.expired_challenges {
+        load_expired_challenges(connection, expired_at, at_most, rows).await?;
     }
     Ok(())
 }
 
+fn limit(at_most: usize) -> i64 {
+    i64::try_from(at_most).unwrap_or(i64::MAX)
+}
+
 /// The earliest sessions that end no later than `expired_at`.
-pub(super) async fn load_expired(
+async fn load_expired(
     connection: &mut SqliteConnection,
     expired_at: Timestamp,
     at_most: usize,
@@ -86,33 +53,55 @@ pub(super) async fn load_expired(
         AND length(token) = 64 AND token NOT GLOB '*[^0-9a-f]*' ORDER BY expires_at LIMIT ?";
     let found = sqlx::query(statement)
         .bind(expired_at.to_string())
-        .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
+        .bind(limit(at_most))
         .fetch_all(connection)
         .await
         .map_err(|error| storage_error("find expired sessions", error))?;
     for row in &found {
         let row = Reading { table: "sessions", row };
         // A time that is none has passed all the same.
-        rows.expired.push((row.parse("expires_at").unwrap_or(expired_at), digest(&row)?));
+        rows.expired.push((row.parse("expires_at").unwrap_or(expired_at), row.parse("token")?));
     }
     Ok(())
 }
 
-pub(super) async fn put(connection: &mut SqliteConnection, session: &StoredSession) -> Result<(), StorageError> {
-    let query =
-        sqlx::query("INSERT OR REPLACE INTO sessions (token, user_id, created_at, expires_at) VALUES (?, ?, ?, ?)")
-            .bind(session.digest.to_hex())
-            .bind(session.user_id.as_str())
-            .bind(session.created_at.to_string())
-            .bind(session.expires_at.to_string());
-    execute(connection, "store a session", query).await
+/// The earliest used challenges that have expired; the table is in the order of their expiry.
+async fn load_expired_challenges(
+    connection: &mut SqliteConnection,
+    expired_at: Timestamp,
+    at_most: usize,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
+    let Some(last) = Challenge::last_expired_slot(expired_at) else { return Ok(()) };
+    let found = sqlx::query("SELECT challenge FROM used_challenges WHERE challenge < ? ORDER BY challenge LIMIT ?")
+        .bind(format!("{:016x}", last + 1))
+        .bind(limit(at_most))
+        .fetch_all(connection)
+        .await
+        .map_err(|error| storage_error("find expired challenges", error))?;
+    for row in &found {
+        rows.expired_challenges.push(Reading { table: "used_challenges", row }.parse("challenge")?);
+    }
+    Ok(())
 }
 
-pub(super) async fn remove(
+/// The largest number of a key's used challenges in each slot: a seek each, and one statement.
+pub(super) async fn newest_challenges(
     connection: &mut SqliteConnection,
-    digests: impl IntoIterator<Item = SessionDigest>,
-) -> Result<(), StorageError> {
-    let query = sqlx::query("DELETE FROM sessions WHERE token IN (SELECT value FROM json_each(?))")
-        .bind(key_list(digests.into_iter().map(SessionDigest::to_hex)));
-    execute(connection, "remove sessions", query).await
+    key_digest: [u8; 32],
+    slots: &[u64],
+) -> Result<Vec<Option<u32>>, StorageError> {
+    let statement = "SELECT (SELECT max(challenge) FROM used_challenges
+             WHERE challenge >= value AND challenge <= value || 'ffffffff') AS newest FROM json_each(?) ORDER BY key";
+    let prefixes = key_list(slots.iter().map(|slot| UsedChallenge::prefix(*slot, &key_digest)));
+    let found = rows_by_keys(connection, "look for used challenges", statement, prefixes).await?;
+    let number = |row| {
+        let newest: Option<String> = Reading { table: "used_challenges", row }.get("newest")?;
+        let parse = |text: String| {
+            let wrong = || bad_value("read a row of used_challenges", "used_challenges.challenge", &text);
+            UsedChallenge::from_hex(&text).map(|used| used.number).ok_or_else(wrong)
+        };
+        newest.map(parse).transpose()
+    };
+    found.iter().map(number).collect()
 }

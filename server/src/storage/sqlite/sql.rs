@@ -1,38 +1,26 @@
-//! What the tables' files share: reading typed columns, key lists, statements for many rows.
+//! What the queries share: reading typed columns, binding values, key lists.
 
-use std::str::FromStr;
+use std::borrow::Cow;
 
 use sqlx::{
-    AssertSqlSafe, Row as _, Sqlite, SqliteConnection,
+    Row as _, Sqlite, SqliteConnection,
     query::Query,
     sqlite::{SqliteArguments, SqliteRow},
 };
 
 use super::error::{corrupt_column, storage_error};
-use crate::storage::{CategoryId, ChannelId, MessageId, StorageError, Timestamp, UserId};
+use crate::storage::{
+    StorageError, UsedChallenge,
+    contract::{
+        field::{Field, FieldType, Kind, Value},
+        model::Source,
+    },
+    id::parse_ulid,
+    token::{bytes_of_hex, hex},
+};
 
-/// A column's type in Rust, checked on the way in.
-pub(super) trait Column: Sized {
-    fn parse(text: &str) -> Option<Self>;
-}
-
-macro_rules! id_columns {
-    ($($id:ident)*) => {$(
-        impl Column for $id {
-            fn parse(text: &str) -> Option<Self> {
-                $id::parse(text)
-            }
-        }
-    )*};
-}
-
-id_columns! { UserId ChannelId CategoryId MessageId }
-
-impl Column for Timestamp {
-    fn parse(text: &str) -> Option<Self> {
-        Timestamp::from_str(text).ok()
-    }
-}
+/// A query under construction.
+pub(super) type SqlQuery<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 /// One row being read, with the name of its table for error messages.
 pub(super) struct Reading<'a> {
@@ -49,24 +37,21 @@ impl Reading<'_> {
         self.row.try_get(column).map_err(|error| self.corrupt(column, &error.to_string()))
     }
 
-    /// A column with a type of ours.
-    pub(super) fn parse<T: Column>(&self, column: &'static str) -> Result<T, StorageError> {
-        self.parse_optional(column)?.ok_or_else(|| self.corrupt(column, "it is NULL"))
-    }
-
-    /// A column with a type of ours that may be NULL.
-    pub(super) fn parse_optional<T: Column>(&self, column: &'static str) -> Result<Option<T>, StorageError> {
+    /// A column with a type of ours, which is written as text.
+    pub(super) fn parse<T: FieldType>(&self, column: &'static str) -> Result<T, StorageError> {
         let text: Option<&str> = self.get(column)?;
-        text.map(|text| self.parsed(column, text)).transpose()
+        let text = text.ok_or_else(|| self.corrupt(column, "it is NULL"))?;
+        self.parsed(column, text)
     }
 
     /// The value that a column's text stands for.
-    fn parsed<T: Column>(&self, column: &str, text: &str) -> Result<T, StorageError> {
-        T::parse(text).ok_or_else(|| self.corrupt(column, &format!("it holds `{text:.80}`")))
+    fn parsed<T: FieldType>(&self, column: &str, text: &str) -> Result<T, StorageError> {
+        let value = value_of_text(T::KIND, text).and_then(T::from_value);
+        value.ok_or_else(|| self.corrupt(column, &format!("it holds `{text:.80}`")))
     }
 
     /// A column with values of a type of ours between commas; none when it is NULL.
-    pub(super) fn parse_list<T: Column, C: FromIterator<T>>(&self, column: &'static str) -> Result<C, StorageError> {
+    pub(super) fn parse_list<T: FieldType>(&self, column: &'static str) -> Result<Vec<T>, StorageError> {
         let text: Option<&str> = self.get(column)?;
         let values = text.into_iter().flat_map(|text| text.split(','));
         values.map(|text| self.parsed(column, text)).collect()
@@ -74,6 +59,64 @@ impl Reading<'_> {
 
     fn corrupt(&self, column: &str, problem: &str) -> StorageError {
         corrupt_column(&format!("read a row of {}", self.table), &format!("{}.{column}", self.table), problem)
+    }
+}
+
+/// A record's columns.
+impl Source for Reading<'_> {
+    type Error = StorageError;
+
+    fn take<T: FieldType>(&mut self, field: &'static Field) -> Result<T, StorageError> {
+        let column = field.column();
+        let value = match T::KIND {
+            Kind::Flag => self.get::<Option<bool>>(column)?.map(Value::Flag),
+            Kind::Number => self.get::<Option<i32>>(column)?.map(Value::Number),
+            Kind::Text => self.get::<Option<String>>(column)?.map(|text| Value::Text(text.into())),
+            Kind::Time | Kind::Id | Kind::Digest | Kind::Challenge => match self.get::<Option<&str>>(column)? {
+                Some(text) => return self.parsed(column, text),
+                None => None,
+            },
+        };
+        let is_null = value.is_none();
+        let held = if is_null { "it is NULL" } else { "it holds no such value" };
+        T::from_value(value.unwrap_or(Value::Nothing)).ok_or_else(|| self.corrupt(column, held))
+    }
+}
+
+/// The value of a kind that is written as text.
+pub(super) fn value_of_text(kind: Kind, text: &str) -> Option<Value<'static>> {
+    match kind {
+        Kind::Time => text.parse().ok().map(Value::Time),
+        Kind::Id => parse_ulid(text).map(Value::Id),
+        Kind::Text => Some(Value::Text(text.to_owned().into())),
+        Kind::Digest => bytes_of_hex::<32>(text).map(|bytes| Value::Bytes(bytes.to_vec().into())),
+        Kind::Challenge => {
+            bytes_of_hex::<{ UsedChallenge::BYTES }>(text).map(|bytes| Value::Bytes(bytes.to_vec().into()))
+        }
+        Kind::Flag | Kind::Number => None,
+    }
+}
+
+/// A value as keys have it, which are text.
+pub(super) fn key_text(value: &Value<'_>) -> String {
+    match value {
+        Value::Id(id) => id.to_string(),
+        Value::Bytes(bytes) => hex(bytes),
+        Value::Time(time) => time.to_string(),
+        Value::Text(text) => text.clone().into_owned(),
+        Value::Nothing | Value::Flag(_) | Value::Number(_) => String::new(), // no key is of these kinds
+    }
+}
+
+/// Gives a query its next value.
+pub(super) fn bind<'q>(query: SqlQuery<'q>, value: Value<'q>) -> SqlQuery<'q> {
+    match value {
+        Value::Nothing => query.bind(None::<String>),
+        Value::Flag(flag) => query.bind(flag),
+        Value::Number(number) => query.bind(number),
+        Value::Text(Cow::Borrowed(text)) => query.bind(text),
+        Value::Text(Cow::Owned(text)) => query.bind(text),
+        other => query.bind(key_text(&other)),
     }
 }
 
@@ -108,40 +151,11 @@ pub(super) async fn rows_by_keys(
     sqlx::query(statement).bind(keys).fetch_all(connection).await.map_err(|error| storage_error(attempt, error))
 }
 
-/// The most rows in one INSERT.
-const LARGEST_INSERT: usize = 64;
-
-/// Inserts rows, many with one statement, so that each costs a fraction of a round trip to the connection's thread. There
-/// are as many prepared statements as there are numbers of rows up to [`LARGEST_INSERT`]. `head` is an INSERT up to
-/// VALUES, `values` the placeholders of one row, `bind` gives them a row's values.
-pub(super) async fn insert_rows<'q, T>(
-    connection: &mut SqliteConnection,
-    attempt: &'static str,
-    head: &'static str,
-    values: &'static str,
-    mut rows: &[&'q T],
-    bind: impl Fn(Query<'q, Sqlite, SqliteArguments>, &'q T) -> Query<'q, Sqlite, SqliteArguments>,
-) -> Result<(), StorageError> {
-    while !rows.is_empty() {
-        let count = rows.len().min(LARGEST_INSERT);
-        let (now, later) = rows.split_at(count);
-        rows = later;
-        let statement = format!("{head} VALUES {}", vec![values; count].join(","));
-        now.iter()
-            .copied()
-            .fold(sqlx::query(AssertSqlSafe(statement)), &bind)
-            .execute(&mut *connection)
-            .await
-            .map_err(|error| storage_error(attempt, error))?;
-    }
-    Ok(())
-}
-
 /// Runs one statement that answers no rows.
 pub(super) async fn execute<'q>(
     connection: &mut SqliteConnection,
     attempt: &'static str,
-    query: Query<'q, Sqlite, SqliteArguments>,
+    query: SqlQuery<'q>,
 ) -> Result<(), StorageError> {
     query.execute(connection).await.map(|_| ()).map_err(|error| storage_error(attempt, error))
 }

@@ -7,28 +7,22 @@ use tokio::{runtime::Handle, sync::Mutex};
 use ulid::Ulid;
 
 use super::{
-    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, HIGH_WATER, PROBED_AT, SHORTEST_LOG_BYTES, WAL_LIMIT_BYTES, WAL_STEPS,
-    challenges, channels,
+    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, HIGH_WATER, PROBED_AT, SHORTEST_LOG_BYTES, WAL_LIMIT_BYTES, WAL_STEPS, channels,
     checkpoint::Checkpointer,
     error::{is_full, storage_error},
-    messages,
     opening::{self, Opening},
-    sessions,
-    sql::{Reading, execute, key_list},
+    rows, sessions,
+    sql::execute,
     users,
 };
 use crate::storage::{
-    Message, MessageId, SessionDigest, StorageError, UsedChallenge,
-    files::{Presence, beside},
-    front::engine::{Row, Rows, Staged, Wants, Write, Writer},
+    Entity, Key, Row, StorageError,
+    files::beside,
+    port::{Presence, Rows, Staged, Wants, Write, Writer},
 };
 
 /// IMMEDIATE: a transaction that begins by reading and then writes could fail with SQLITE_BUSY_SNAPSHOT.
-macro_rules! begin {
-    () => {
-        "BEGIN IMMEDIATE"
-    };
-}
+const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// Binds the fact's name and its value.
 macro_rules! store_fact {
@@ -227,28 +221,12 @@ async fn run(
 
 /// Begins a transaction and loads what is wanted.
 async fn begin(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows, StorageError> {
-    let mut rows = if wants.user_references.is_empty() && wants.channel_references.is_empty() {
-        execute(connection, "begin a transaction", sqlx::query(begin!())).await?;
-        Rows::default()
-    } else {
-        begin_with_references(connection, wants).await?
-    };
-    users::load(connection, &wants.users, &wants.pubkeys, &mut rows).await?;
-    channels::load(connection, &wants.channels, &wants.channels_of, &mut rows).await?;
-    channels::load_categories(connection, &wants.categories, wants.all_categories, &mut rows).await?;
-    messages::load(connection, &wants.messages, &mut rows).await?;
-    sessions::load(connection, &wants.sessions, &mut rows).await?;
-    sessions::load_of_users(connection, &wants.sessions_of, &mut rows).await?;
-    if let Some((expired_at, at_most)) = wants.expired {
-        sessions::load_expired(connection, expired_at, at_most, &mut rows).await?;
-    }
-    challenges::load(connection, &wants.challenges, &mut rows).await?;
-    if let Some((expired_at, at_most)) = wants.expired_challenges {
-        challenges::load_expired(connection, expired_at, at_most, &mut rows).await?;
-    }
-    if let Some(step) = wants.purge {
-        channels::load_purge(connection, step, &mut rows).await?;
-    }
+    let mut rows = Rows::default();
+    begin_with_references(connection, wants, &mut rows).await?;
+    rows::load(connection, wants, &mut rows).await?;
+    users::load(connection, wants, &mut rows).await?;
+    channels::load(connection, wants, &mut rows).await?;
+    sessions::load(connection, wants, &mut rows).await?;
     Ok(rows)
 }
 
@@ -256,46 +234,37 @@ async fn begin(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows,
 ///
 /// Each statement is a round trip to the connection's thread, and so is each row it answers: on a busy server they cost
 /// more than SQLite's own work. So what every batch of posts needs begins the transaction too, and answers one row.
-async fn begin_with_references(connection: &mut SqliteConnection, wants: &Wants) -> Result<Rows, StorageError> {
-    let references = sqlx::query(concat!(
-        begin!(),
-        "; SELECT
-             (SELECT group_concat(id) FROM users WHERE id IN (SELECT value FROM json_each(?1))) AS users,
-             (SELECT group_concat(id) FROM channels WHERE id IN (SELECT value FROM json_each(?2))
-                 AND id NOT IN (SELECT channel_id FROM purges)) AS channels"
-    ))
-    .bind(key_list(&wants.user_references))
-    .bind(key_list(&wants.channel_references))
-    .fetch_one(connection)
-    .await
-    .map_err(|error| storage_error("begin a transaction", error))?;
-    let references = Reading { table: "users and channels", row: &references };
-    Ok(Rows {
-        known_users: references.parse_list("users")?,
-        known_channels: references.parse_list("channels")?,
-        ..Rows::default()
-    })
+async fn begin_with_references(
+    connection: &mut SqliteConnection,
+    wants: &Wants,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
+    let references = rows::references(wants);
+    if references.is_empty() {
+        return execute(connection, "begin a transaction", sqlx::query(BEGIN)).await;
+    }
+    let existing: Vec<_> = references.iter().map(|(_, existing, _)| existing.as_str()).collect();
+    let statement = format!("{BEGIN}; SELECT {}", existing.join(", "));
+    let query = sqlx::query(AssertSqlSafe(statement));
+    let row = references.iter().fold(query, |query, (_, _, keys)| query.bind(keys)).fetch_one(connection).await;
+    let row = row.map_err(|error| storage_error("begin a transaction", error))?;
+    references.iter().try_for_each(|(entity, ..)| rows::add_known(*entity, &row, rows))
 }
 
 /// Applies the writes in order; runs of the kinds that come in crowds share statements.
 async fn store(connection: &mut SqliteConnection, writes: &[Write]) -> Result<(), StorageError> {
-    for run in writes.chunk_by(are_of_one_crowd) {
-        match run {
-            [Write::Insert(Row::Message(_)), ..] => {
-                let rows: Vec<_> = run.iter().filter_map(inserted_message).collect();
-                messages::insert(connection, &rows).await?;
+    for run in writes.chunk_by(|one, other| crowd(one).is_some_and(|crowd| Some(crowd) == self::crowd(other))) {
+        match run.first().and_then(crowd) {
+            Some(Crowd::Inserted(_)) => {
+                let inserted =
+                    run.iter().filter_map(|write| if let Write::Insert(row) = write { Some(row) } else { None });
+                rows::insert(connection, &inserted.collect::<Vec<_>>()).await?;
             }
-            [Write::PurgeMessage { .. }, ..] => {
-                messages::remove(connection, run.iter().filter_map(purged_message)).await?;
+            Some(Crowd::Removed(entity)) => {
+                rows::remove(connection, entity, run.iter().filter_map(removed)).await?;
             }
-            [Write::RemoveSession(_) | Write::SweepSession { .. }, ..] => {
-                sessions::remove(connection, run.iter().filter_map(removed_session)).await?;
-            }
-            [Write::ForgetChallenge(_), ..] => {
-                challenges::forget(connection, run.iter().filter_map(forgotten_challenge)).await?;
-            }
-            others => {
-                for write in others {
+            None => {
+                for write in run {
                     store_one(connection, write).await?;
                 }
             }
@@ -304,60 +273,39 @@ async fn store(connection: &mut SqliteConnection, writes: &[Write]) -> Result<()
     Ok(())
 }
 
-fn are_of_one_crowd(one: &Write, other: &Write) -> bool {
-    matches!(
-        (one, other),
-        (Write::Insert(Row::Message(_)), Write::Insert(Row::Message(_)))
-            | (Write::PurgeMessage { .. }, Write::PurgeMessage { .. })
-            | (Write::RemoveSession(_), Write::RemoveSession(_))
-            | (Write::ForgetChallenge(_), Write::ForgetChallenge(_))
-            | (Write::SweepSession { .. }, Write::SweepSession { .. })
-    )
+/// Writes that share a statement with their neighbours of the same kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Crowd {
+    Inserted(Entity),
+    Removed(Entity),
 }
 
-fn inserted_message(write: &Write) -> Option<&Message> {
-    if let Write::Insert(Row::Message(message)) = write { Some(message) } else { None }
-}
-
-fn purged_message(write: &Write) -> Option<MessageId> {
-    if let Write::PurgeMessage { id, .. } = write { Some(*id) } else { None }
-}
-
-fn removed_session(write: &Write) -> Option<SessionDigest> {
+fn crowd(write: &Write) -> Option<Crowd> {
     match write {
-        Write::RemoveSession(digest) | Write::SweepSession { digest, .. } => Some(*digest),
+        Write::Insert(row) => Some(Crowd::Inserted(row.entity())),
+        write => removed(write).map(|key| Crowd::Removed(key.entity())),
+    }
+}
+
+/// What a write removes, if it removes a row by its key and nothing else.
+fn removed(write: &Write) -> Option<Key> {
+    match write {
+        Write::Remove(key) => Some(*key),
+        Write::SweepSession { digest, .. } => Some((*digest).into()),
+        Write::PurgeMessage { id, .. } => Some((*id).into()),
         _ => None,
     }
 }
 
-fn forgotten_challenge(write: &Write) -> Option<UsedChallenge> {
-    if let Write::ForgetChallenge(used) = write { Some(*used) } else { None }
-}
-
 async fn store_one(connection: &mut SqliteConnection, write: &Write) -> Result<(), StorageError> {
     match write {
-        Write::Insert(Row::User(user)) | Write::Replace(Row::User(user)) => users::put(connection, user).await,
-        Write::Insert(Row::Channel(channel)) | Write::Replace(Row::Channel(channel)) => {
-            channels::put(connection, channel).await
-        }
-        Write::Insert(Row::Category(category)) | Write::Replace(Row::Category(category)) => {
-            channels::put_category(connection, category).await
-        }
-        Write::Insert(Row::Message(message)) => messages::insert(connection, &[message]).await,
-        Write::Replace(Row::Message(message)) => messages::replace(connection, message).await,
-        Write::Insert(Row::Session(session)) | Write::Replace(Row::Session(session)) => {
-            sessions::put(connection, session).await
-        }
-        Write::RemoveCategory(id) => channels::remove_category(connection, *id).await,
-        Write::RemoveSession(digest) | Write::SweepSession { digest, .. } => {
-            sessions::remove(connection, [*digest]).await
-        }
-        Write::UseChallenge(used) => challenges::put(connection, used).await,
-        Write::ForgetChallenge(used) => challenges::forget(connection, [*used]).await,
+        Write::Replace(row) => rows::replace(connection, row).await,
+        Write::ChangeMembership(user) => rows::replace(connection, &Row::User(user.clone())).await,
         Write::BeginPurge(id) => channels::begin_purge(connection, *id).await,
-        Write::PurgeMessage { id, .. } => messages::remove(connection, [*id]).await,
         Write::EndPurge(id) => channels::end_purge(connection, *id).await,
         Write::NoteProbe(at) => store_fact(connection, PROBED_AT, &at.to_string()).await,
+        // These are crowds, if only of one.
+        Write::Insert(_) | Write::Remove(_) | Write::SweepSession { .. } | Write::PurgeMessage { .. } => Ok(()),
     }
 }
 
@@ -410,7 +358,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::storage::{Timestamp, User};
+    use crate::storage::{Message, Timestamp, User, contract::model::Model as _};
 
     /// A writer over a database in memory or in a file.
     async fn writer_over(file: Option<&Path>) -> SqliteWriter {
@@ -463,13 +411,11 @@ mod tests {
         for file in [None, Some(directory.path().join("store"))] {
             let mut writer = runtime.block_on(writer_over(file.as_deref()));
             let orphan = Message {
-                id: Ulid(9).into(),
                 channel_id: Ulid(8).into(),
                 author_id: Ulid(1).into(),
                 content: "nowhere".into(),
-                edited_at: None,
-                deleted: false,
                 created_at: Timestamp::MIN,
+                ..Message::blank(Ulid(9).into())
             };
             let orphan = Write::Insert(Row::Message(Arc::new(orphan)));
             let half = Staged { writes: vec![user(1), orphan], high_water: None };

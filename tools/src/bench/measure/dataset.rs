@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use decentcom_server::storage::{
     Channel, ChannelId, Message, MessageId, SessionDigest, Timestamp, User, UserId,
+    contract::model::Model as _,
     inspect::{Row, StoredSession},
 };
 use ulid::Ulid;
@@ -68,13 +69,11 @@ impl Dataset {
     pub(super) fn a_message(self, number: u64) -> Message {
         let id = message(number);
         Message {
-            id,
             channel_id: channel(self.channel_of(number)),
             author_id: user(mix(number ^ 1) % USERS),
             content: text(number),
-            edited_at: None,
-            deleted: false,
             created_at: time(id.ulid()),
+            ..Message::blank(id)
         }
     }
 
@@ -177,14 +176,14 @@ fn a_user(number: u64) -> User {
     let created_at = time(id.ulid());
     let display_name = Some(format!("user {number}"));
     let (pubkey, updated_at) = (pubkey(number), created_at);
-    User { id, pubkey, display_name, avatar_hash: None, is_bot: false, is_member: true, created_at, updated_at }
+    User { pubkey, display_name, is_member: true, created_at, updated_at, ..User::blank(id) }
 }
 
 fn a_channel(number: u64) -> Channel {
     let id = channel(number);
     let created_at = time(id.ulid());
     let (name, position) = (format!("channel {number}"), i32::try_from(number).unwrap_or(i32::MAX));
-    Channel { id, name, topic: None, category_id: None, position, created_at, updated_at: created_at }
+    Channel { name, position, created_at, updated_at: created_at, ..Channel::blank(id) }
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use decentcom_server::storage::{
-    Backend, Category, CategoryId, Channel, ChannelId, LoginKey, Message, MessageId, MessagePage, SessionDigest,
-    Storage, StorageError, SystemClock, Timestamp, User, UserId,
-    front::{
-        Front, Past, Room,
-        engine::{Bounds, Page, Reader, Rows, Staged, StoredSession, Wants, Writer},
+    Backend, Category, Channel, ChannelId, Key, LoginKey, Message, MessagePage, Row, SessionDigest, Storage,
+    StorageError, StoredSession, SystemClock, Timestamp, User, UserId,
+    contract::{
+        field::{Index, Value},
+        model::Model,
     },
-    inspect::Row,
+    front::{Front, Room},
+    port::{Bounds, Opened, Page, Past, Reader, Rows, Staged, Wants, Writer},
 };
 use ulid::Ulid;
 
@@ -26,8 +27,14 @@ pub(super) fn store(dataset: Dataset) -> Result<Arc<dyn Storage>, Failure> {
     let Some(Row::User(somebody)) = people_and_places().next() else { return Err(failure("a dataset without people")) };
     let page = (0..MESSAGES).map(|number| dataset.a_message(number)).collect();
     let held = Held { user: somebody, page };
-    let (key, clock) = (LoginKey::from_bytes([0; 32]), Arc::new(SystemClock));
-    Ok(Arc::new(Front::start(Backend::Redb, Box::new(Nobody), held, Past::default(), key, Room::unbounded(), clock)?))
+    let opened = Opened {
+        backend: Backend::Redb,
+        writer: Box::new(Nobody),
+        reader: held,
+        past: Past::default(),
+        login_key: LoginKey::from_bytes([0; 32]),
+    };
+    Ok(Arc::new(Front::start(opened, Room::unbounded(), Arc::new(SystemClock))?))
 }
 
 struct Held {
@@ -36,16 +43,27 @@ struct Held {
 }
 
 impl Reader for Held {
-    async fn user(&self, _: UserId) -> Result<Option<User>, StorageError> {
-        Ok(Some(User::clone(&self.user)))
+    async fn get<M: Model>(&self, key: M::Key) -> Result<Option<M>, StorageError> {
+        let row = match key.into() {
+            Key::User(_) => Some(Row::User(self.user.clone())),
+            Key::Session(digest) if digest == SessionDigest::of(TOKEN) => Some(Row::Session(Arc::new(StoredSession {
+                digest,
+                user_id: user(0),
+                created_at: Timestamp::MIN,
+                expires_at: Timestamp::MAX,
+            }))),
+            _ => None,
+        };
+        Ok(row.and_then(|row| M::of_row(&row).map(|record| M::clone(record))))
     }
 
-    async fn user_by_pubkey(&self, _: &str) -> Result<Option<User>, StorageError> {
-        Ok(None)
+    async fn list<M: Model>(&self, _: Option<M::Key>, _: Option<u32>) -> Result<Vec<M>, StorageError> {
+        let user = Row::User(self.user.clone());
+        Ok(M::of_row(&user).map(|record| M::clone(record)).into_iter().collect())
     }
 
-    async fn users(&self, _: Option<UserId>, _: Option<u32>) -> Result<Vec<User>, StorageError> {
-        Ok(vec![User::clone(&self.user)])
+    async fn find<M: Model>(&self, _: &'static Index, _: Value<'_>, _: u32) -> Result<Vec<M>, StorageError> {
+        Ok(Vec::new())
     }
 
     async fn members(&self, _: Option<UserId>, _: u32) -> Result<Vec<User>, StorageError> {
@@ -54,34 +72,16 @@ impl Reader for Held {
     async fn newest_used_challenges(&self, _: [u8; 32], slots: &[u64]) -> Result<Vec<Option<u32>>, StorageError> {
         Ok(vec![None; slots.len()])
     }
-    async fn channel(&self, _: ChannelId) -> Result<Option<Channel>, StorageError> {
-        Ok(None)
-    }
-
     async fn channels(&self) -> Result<Vec<Channel>, StorageError> {
         Ok(Vec::new())
-    }
-
-    async fn category(&self, _: CategoryId) -> Result<Option<Category>, StorageError> {
-        Ok(None)
     }
 
     async fn categories(&self) -> Result<Vec<Category>, StorageError> {
         Ok(Vec::new())
     }
 
-    async fn message(&self, _: MessageId) -> Result<Option<Message>, StorageError> {
-        Ok(None)
-    }
-
     async fn page(&self, _: ChannelId, _: Page, bounds: Bounds) -> Result<MessagePage, StorageError> {
         Ok(bounds.cut(MessagePage { messages: self.page.clone(), has_more: false }))
-    }
-
-    async fn session(&self, digest: SessionDigest) -> Result<Option<StoredSession>, StorageError> {
-        let session =
-            |digest| StoredSession { digest, user_id: user(0), created_at: Timestamp::MIN, expires_at: Timestamp::MAX };
-        Ok((digest == SessionDigest::of(TOKEN)).then(|| session(digest)))
     }
 
     async fn ping(&self) -> Result<(), StorageError> {

@@ -30,7 +30,7 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
     let sessions = task.what.case.rows.filter(|_| task.what.case.variant == Some(Variant::Sessions));
     let (rows, began) = match (task.what.subject, sessions) {
         (Subject::Redb | Subject::Sqlite, Some(sessions)) => {
-            let sessions = (0..sessions).map(|number| Row::Session(expired_session(number)));
+            let sessions = (0..sessions).map(|number| Row::Session(expired_session(number).into()));
             (import(task, people_and_places().chain(sessions))?, began)
         }
         (Subject::Redb | Subject::Sqlite, None) => {

@@ -8,10 +8,11 @@ use std::{
 };
 
 use super::{
-    super::{inspect, start},
+    super::inspect,
     disk::{Disk, Failure, Fate, Fault, Kind, Platter},
     power::open_on,
     random::{Random, setting},
+    start,
     workload::{Call, Caller, a_clock},
 };
 use crate::storage::{OpenError, Storage, StorageError};

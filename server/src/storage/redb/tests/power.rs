@@ -12,9 +12,10 @@ use decentcom_kvstore::{Options, Store, redb::Database};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    super::{SCHEMA, inspect, open_error, start},
+    super::{SCHEMA, inspect, open_error},
     disk::{Disk, Event, Fate, Platter},
     random::{Random, setting},
+    start,
     workload::{Call, Caller, Contents, a_clock},
 };
 use crate::storage::{OpenError, Storage};

@@ -1,4 +1,5 @@
-//! What a backend is: rows, kept safely and found quickly. All meaning is in front of it.
+//! The port between meaning and rows: what a backend is. All meaning is in front of it; behind it are rows, kept safely and
+//! found quickly.
 //!
 //! A backend has a [`Writer`], driven by one thread, and a [`Reader`], used by everybody. Adding one means
 //! implementing these two, which know nothing of limits, refusals, clocks or events.
@@ -11,66 +12,75 @@ use std::{
 
 use ulid::Ulid;
 
-pub use crate::storage::files::Presence;
-use crate::storage::{
-    Category, CategoryId, Channel, ChannelId, Entity, Message, MessageId, MessagePage, Session, SessionDigest,
-    StorageError, Timestamp, UsedChallenge, User, UserId,
+pub use super::files::Presence;
+use super::{
+    Backend, Category, CategoryId, Change, Channel, ChannelId, Entity, Key, LoginKey, MessageId, MessagePage, Row,
+    SessionDigest, StorageError, Timestamp, UsedChallenge, User, UserId,
+    contract::{
+        field::{Index, Value},
+        model::Model,
+    },
 };
 
-/// A log-in as stored: the token's digest in place of the token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredSession {
-    /// The SHA-256 of the token; the row's key.
-    pub digest: SessionDigest,
-    /// Who is logged in.
-    pub user_id: UserId,
-    /// When the session was created.
-    pub created_at: Timestamp,
-    /// The first instant at which it is gone.
-    pub expires_at: Timestamp,
+/// What a store remembers of its past when it is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past {
+    /// The largest id it has ever given out.
+    pub high_water: Ulid,
+    /// When it was last closed, or found to take changes.
+    pub last_seen: Option<Timestamp>,
 }
 
-impl StoredSession {
-    /// The session as the holder of `token` sees it.
-    pub(super) fn with_token(self, token: String) -> Session {
-        let Self { user_id, created_at, expires_at, .. } = self;
-        Session { token, user_id, created_at, expires_at }
+impl Past {
+    /// When the newest commit that is known of was made. `None` for a store that never gave out an id.
+    pub(super) fn newest_commit(&self) -> Option<Timestamp> {
+        let newest_id = Timestamp::from_millis(self.high_water.timestamp_ms());
+        if self.high_water.is_nil() { None } else { newest_id.max(self.last_seen) }
     }
 }
 
-/// The rows a batch needs to see before it can be decided, each named once.
+/// A backend that was opened.
+pub struct Opened<R> {
+    /// Which one.
+    pub backend: Backend,
+    /// The one that writes.
+    pub writer: Box<dyn Writer>,
+    /// Those that read.
+    pub reader: R,
+    /// What it remembers.
+    pub past: Past,
+    /// The secret that challenges are made with.
+    pub login_key: LoginKey,
+}
+
+/// The records a batch needs to see before it can be decided, each named once.
 #[derive(Debug, Default)]
 pub struct Wants {
-    /// Users that are only referred to: whether they exist is all that matters.
-    pub user_references: BTreeSet<UserId>,
-    /// Channels that are only referred to; those being purged do not exist.
-    pub channel_references: BTreeSet<ChannelId>,
-    /// Users by id.
-    pub users: BTreeSet<UserId>,
-    /// Users by public key; those found are among the users by id too.
+    /// Records that are only referred to: whether they exist is all that matters.
+    pub references: BTreeSet<Key>,
+    /// Records by key. As for references, channels being purged do not exist, nor does what goes with them.
+    pub records: BTreeSet<Key>,
+    /// Users by public key; those found are among the records too.
     pub pubkeys: BTreeSet<String>,
-    /// Channels by id; those being purged do not exist.
-    pub channels: BTreeSet<ChannelId>,
-    /// Categories by id.
-    pub categories: BTreeSet<CategoryId>,
     /// All categories: to find one by its name.
     pub all_categories: bool,
     /// Channels whose `category_id` is one of these, in either case.
     pub channels_of: BTreeSet<CategoryId>,
-    /// Messages by id; those of a channel being purged do not exist.
-    pub messages: BTreeSet<MessageId>,
-    /// Sessions by digest.
-    pub sessions: BTreeSet<SessionDigest>,
     /// At most so many sessions of each of these users, any of them.
     pub sessions_of: BTreeMap<UserId, usize>,
     /// At most this many sessions with `expires_at` no later than this, the earliest first.
     pub expired: Option<(Timestamp, usize)>,
-    /// Used challenges by key.
-    pub challenges: BTreeSet<UsedChallenge>,
     /// At most this many used challenges that have expired by this time, the earliest first.
     pub expired_challenges: Option<(Timestamp, usize)>,
     /// Some messages of one channel being purged.
     pub purge: Option<PurgeStep>,
+}
+
+impl Wants {
+    /// The keys of this kind among some, such as the [`references`](Self::references).
+    pub fn of(keys: &BTreeSet<Key>, entity: Entity) -> Vec<Key> {
+        keys.iter().copied().filter(|key| key.entity() == entity).collect()
+    }
 }
 
 /// Which of the channels being purged is looked at, and how far.
@@ -93,91 +103,53 @@ pub struct PurgeSlice {
     pub channels: u64,
 }
 
-/// The rows asked for by [`Wants`], as of the batch's own transaction. What is absent does not exist.
+/// The records asked for by [`Wants`], as of the batch's own transaction. What is absent does not exist.
 #[derive(Debug, Default)]
 pub struct Rows {
-    /// Which of the users referred to exist.
-    pub known_users: HashSet<UserId>,
-    /// Which of the channels referred to exist.
-    pub known_channels: HashSet<ChannelId>,
-    /// Users by id.
-    pub users: HashMap<UserId, Arc<User>>,
+    /// Which of the records referred to exist.
+    pub known: HashSet<Key>,
+    /// Records by key: those asked for by key, by public key, by category, by being one.
+    pub records: HashMap<Key, Row>,
     /// Who holds a public key.
     pub pubkeys: HashMap<String, UserId>,
-    /// Channels by id: those asked for by id and by category.
-    pub channels: HashMap<ChannelId, Arc<Channel>>,
-    /// Categories by id.
-    pub categories: HashMap<CategoryId, Arc<Category>>,
-    /// Messages by id.
-    pub messages: HashMap<MessageId, Arc<Message>>,
-    /// Which of the wanted sessions exist.
-    pub sessions: BTreeSet<SessionDigest>,
     /// The sessions of users that were asked for.
     pub sessions_of: HashMap<UserId, Vec<SessionDigest>>,
     /// Expired sessions, the earliest first.
     pub expired: Vec<(Timestamp, SessionDigest)>,
-    /// Which of the wanted challenges were used.
-    pub challenges: HashSet<UsedChallenge>,
     /// Expired used challenges, the earliest first.
     pub expired_challenges: Vec<UsedChallenge>,
     /// The channel being purged that is next, if there is one.
     pub purge: Option<PurgeSlice>,
 }
 
-/// One row, to store or as read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Row {
-    /// A user; with its entry by public key.
-    User(Arc<User>),
-    /// A channel.
-    Channel(Arc<Channel>),
-    /// A category.
-    Category(Arc<Category>),
-    /// A message; with its entry in the channel's order, among the live or the soft-deleted.
-    Message(Arc<Message>),
-    /// A session; with its entries by user and by expiry.
-    Session(StoredSession),
-}
-
-impl Row {
-    /// What kind of record it is.
-    pub fn entity(&self) -> Entity {
-        match self {
-            Self::User(_) => Entity::User,
-            Self::Channel(_) => Entity::Channel,
-            Self::Category(_) => Entity::Category,
-            Self::Message(_) => Entity::Message,
-            Self::Session(_) => Entity::Session,
-        }
+impl Rows {
+    /// The record with this key.
+    pub fn get<M: Model>(&self, key: M::Key) -> Option<&Arc<M>> {
+        self.records.get(&key.into()).and_then(M::of_row)
     }
 
-    /// Its key as text: an id, or a session's digest in hexadecimal. Texts sort like keys.
-    pub fn key(&self) -> String {
-        match self {
-            Self::User(user) => user.id.to_string(),
-            Self::Channel(channel) => channel.id.to_string(),
-            Self::Category(category) => category.id.to_string(),
-            Self::Message(message) => message.id.to_string(),
-            Self::Session(session) => session.digest.to_hex(),
-        }
+    /// All records of a kind that were asked for, in no order.
+    pub fn all<M: Model>(&self) -> impl Iterator<Item = &Arc<M>> {
+        self.records.values().filter_map(M::of_row)
+    }
+
+    /// Takes a record in, in place of the one with its key.
+    pub fn put<M: Model>(&mut self, record: Arc<M>) {
+        self.records.insert(record.key().into(), record.into_row());
     }
 }
 
 /// One staged change, plain data. A batch's writes are applied in order, all or none.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Stores a row that does not exist.
+    /// Stores a record that does not exist.
     Insert(Row),
-    /// Replaces the row with the same key, which exists.
+    /// Replaces the record with the same key, which exists.
     Replace(Row),
-    /// Removes a category.
-    RemoveCategory(CategoryId),
-    /// Removes a session, which exists.
-    RemoveSession(SessionDigest),
-    /// Remembers that a challenge was used, which it was not before; with its expiry.
-    UseChallenge(UsedChallenge),
-    /// Forgets a used challenge, which is remembered.
-    ForgetChallenge(UsedChallenge),
+    /// Replaces a user who became a member, or is no longer one.
+    ChangeMembership(Arc<User>),
+    /// Removes a record, which exists.
+    Remove(Key),
     /// Removes what is found of a session that has expired, also if its row is damaged or gone.
     SweepSession {
         /// The session.
@@ -198,6 +170,38 @@ pub enum Write {
     EndPurge(ChannelId),
     /// Notes in `meta` when it was last tried whether changes can be stored.
     NoteProbe(Timestamp),
+}
+
+impl Write {
+    /// What is to be announced of it, if anything is: the one place where changes come from.
+    pub fn change(&self) -> Option<Change> {
+        Some(match self {
+            Self::Insert(Row::User(user)) => Change::UserCreated(user.clone()),
+            Self::Replace(Row::User(user)) => Change::UserUpdated(user.clone()),
+            Self::ChangeMembership(user) if user.is_member => Change::MemberJoined(user.clone()),
+            Self::ChangeMembership(user) => Change::MemberLeft(user.clone()),
+            Self::Insert(Row::Channel(channel)) => Change::ChannelCreated(channel.clone()),
+            Self::Replace(Row::Channel(channel)) => Change::ChannelUpdated(channel.clone()),
+            Self::BeginPurge(channel_id) => Change::ChannelDeleted(*channel_id),
+            Self::Insert(Row::Category(category)) => Change::CategoryCreated(category.clone()),
+            Self::Replace(Row::Category(category)) => Change::CategoryUpdated(category.clone()),
+            Self::Remove(Key::Category(id)) => Change::CategoryDeleted(*id),
+            Self::Insert(Row::Message(message)) => Change::MessageCreated(message.clone()),
+            Self::Replace(Row::Message(message)) if message.deleted => {
+                Change::MessageDeleted { id: message.id, channel_id: message.channel_id }
+            }
+            Self::Replace(Row::Message(message)) => Change::MessageUpdated(message.clone()),
+            Self::Remove(Key::Session(digest)) => Change::SessionDeleted(*digest),
+            // Sessions that begin or expire, challenges, what is reclaimed and noted: nobody is told.
+            Self::Insert(Row::Session(_) | Row::Challenge(_))
+            | Self::Replace(Row::Session(_) | Row::Challenge(_))
+            | Self::Remove(Key::User(_) | Key::Channel(_) | Key::Message(_) | Key::Challenge(_))
+            | Self::SweepSession { .. }
+            | Self::PurgeMessage { .. }
+            | Self::EndPurge(_)
+            | Self::NoteProbe(_) => return None,
+        })
+    }
 }
 
 /// What a decided batch leaves to be stored.
@@ -285,32 +289,32 @@ impl Bounds {
 
 /// Those that read: each call sees one consistent, committed state and never waits for the writer.
 pub trait Reader: Send + Sync + 'static {
-    /// The user with this id.
-    fn user(&self, id: UserId) -> impl Future<Output = Result<Option<User>, StorageError>> + Send;
-    /// The user with this public key.
-    fn user_by_pubkey(&self, pubkey: &str) -> impl Future<Output = Result<Option<User>, StorageError>> + Send;
-    /// Users with ids above `after`, by id; all of them when there is no limit.
-    fn users(
+    /// The record with this key, unless it went with a channel being purged.
+    fn get<M: Model>(&self, key: M::Key) -> impl Future<Output = Result<Option<M>, StorageError>> + Send;
+    /// Records of a kind with keys above `after`, by key; all of them when there is no limit. What went with a channel being
+    /// purged is not among them.
+    fn list<M: Model>(
         &self,
-        after: Option<UserId>,
+        after: Option<M::Key>,
         limit: Option<u32>,
-    ) -> impl Future<Output = Result<Vec<User>, StorageError>> + Send;
+    ) -> impl Future<Output = Result<Vec<M>, StorageError>> + Send;
+    /// At most so many of the records that an index of theirs finds by this value, by key.
+    fn find<M: Model>(
+        &self,
+        index: &'static Index,
+        value: Value<'_>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<M>, StorageError>> + Send;
     /// Users who are members with ids above `after`, by id.
     fn members(
         &self,
         after: Option<UserId>,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<User>, StorageError>> + Send;
-    /// The channel with this id, unless it is being purged.
-    fn channel(&self, id: ChannelId) -> impl Future<Output = Result<Option<Channel>, StorageError>> + Send;
     /// All channels not being purged, by (position, id).
     fn channels(&self) -> impl Future<Output = Result<Vec<Channel>, StorageError>> + Send;
-    /// The category with this id.
-    fn category(&self, id: CategoryId) -> impl Future<Output = Result<Option<Category>, StorageError>> + Send;
     /// All categories, by (position, id).
     fn categories(&self) -> impl Future<Output = Result<Vec<Category>, StorageError>> + Send;
-    /// The message with this id, unless its channel is being purged.
-    fn message(&self, id: MessageId) -> impl Future<Output = Result<Option<Message>, StorageError>> + Send;
     /// Live messages of a channel, as many as are within the bounds, and whether there are others; none while it is being
     /// purged. What is beyond the bounds is not loaded, save one message or as little of each as is no burden.
     fn page(
@@ -319,11 +323,6 @@ pub trait Reader: Send + Sync + 'static {
         page: Page,
         bounds: Bounds,
     ) -> impl Future<Output = Result<MessagePage, StorageError>> + Send;
-    /// The session with this digest, expired or not.
-    fn session(
-        &self,
-        digest: SessionDigest,
-    ) -> impl Future<Output = Result<Option<StoredSession>, StorageError>> + Send;
     /// The largest number of the used challenges of the key with this digest, in each of these slots.
     fn newest_used_challenges(
         &self,

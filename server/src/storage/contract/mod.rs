@@ -1,0 +1,4 @@
+//! The words in which the contract describes its records. It names nothing else.
+
+pub mod field;
+pub mod model;

@@ -1,0 +1,349 @@
+//! Records, each declared once: `model!` makes of a declaration the struct and all that generic code needs to know of it.
+//!
+//! ```text
+//!  model! { … }  models.rs     ──> struct, Model: fields, indexes, a walk over its values, and back
+//!  entities! { … }  models.rs  ──> Entity, Key, Row: one of all the kinds there are; Entity::with calls generic code
+//! ```
+
+use std::{fmt::Debug, hash::Hash, sync::Arc};
+
+use super::field::{Field, FieldType, Index, Value};
+use crate::storage::{Entity, Key, Row};
+
+/// Who may see records of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Everybody who may see the store: in dumps, checksums, comparisons, feed, backups.
+    Kept,
+    /// Nobody who does not ask for it, and never the feed.
+    Secret,
+    /// Only the store itself, and its log.
+    Transient,
+}
+
+/// A kind of record. Made by `model!`.
+pub trait Model: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
+    /// Which kind.
+    const ENTITY: Entity;
+    /// Who may see it.
+    const CLASS: Class;
+    /// The table that holds it, in every backend and in dumps.
+    const TABLE: &'static str;
+    /// What the table holds.
+    const PURPOSE: &'static str;
+    /// What a record is.
+    const ABOUT: &'static str;
+    /// Its fields, the key first.
+    const FIELDS: &'static [Field];
+    /// Its indexes.
+    const INDEXES: &'static [Index];
+    /// The version in which it is written by backends that have versions of records.
+    const VERSION: u8 = newest(Self::FIELDS);
+    /// What finds one.
+    type Key: FieldType + Copy + Debug + Ord + Hash + Into<Key> + Send + Sync;
+
+    /// What finds this one.
+    fn key(&self) -> Self::Key;
+
+    /// One with this key in which all else is blank: for whoever makes records that say only what matters to them.
+    fn blank(key: Self::Key) -> Self;
+
+    /// Shows every field and its value, in order.
+    fn visit<'a>(&'a self, see: &mut dyn FnMut(&'static Field, Value<'a>));
+
+    /// The record with the values of a source, which is asked for them in order.
+    fn from_source<S: Source>(source: &mut S) -> Result<Self, S::Error>;
+
+    /// As one of all kinds.
+    fn into_row(self: Arc<Self>) -> Row;
+
+    /// If it is of this kind.
+    fn of_row(row: &Row) -> Option<&Arc<Self>>;
+
+    /// The value of the field with this name.
+    fn value_of(&self, name: &str) -> Option<Value<'_>> {
+        let mut found = None;
+        self.visit(&mut |field, value| {
+            if field.name == name {
+                found = Some(value);
+            }
+        });
+        found
+    }
+}
+
+/// The newest version that any field is of.
+const fn newest(mut fields: &[Field]) -> u8 {
+    let mut version = 1;
+    while let [field, rest @ ..] = fields {
+        if field.since > version {
+            version = field.since;
+        }
+        fields = rest;
+    }
+    version
+}
+
+/// Where the values of a record come from.
+pub trait Source {
+    /// Why there is none.
+    type Error;
+
+    /// The value of a field.
+    fn take<T: FieldType>(&mut self, field: &'static Field) -> Result<T, Self::Error>;
+}
+
+/// Something that is done with a kind of record, whichever it is; see [`Entity::with`].
+pub trait ForModel {
+    /// What comes of it.
+    type Answer;
+
+    /// Does it with this kind.
+    fn run<M: Model>(self) -> Self::Answer;
+}
+
+/// Declares a kind of record: its table and class, the struct, with what each field means and [is](super::field), its
+/// indexes. The first field is the key.
+macro_rules! model {
+    (
+        $(#[doc = $purpose:literal])+
+        table $table:literal, $class:ident;
+        $(#[doc = $about:literal])+
+        pub struct $name:ident is $entity:ident {
+            $(#[doc = $key_meaning:literal])+
+            pub $key:ident: $key_type:ty = $key_is:expr,
+            $(
+                $(#[doc = $meaning:literal])+
+                pub $field:ident: $type:ty = $is:expr,
+            )*
+        }
+        $(
+            $(#[doc = $index_purpose:literal])+
+            $uniqueness:ident $index:ident($index_name:literal): $by:ident $(where $flag:ident = $set:literal)?;
+        )*
+    ) => {
+        model! { @struct $class
+            $(#[doc = $about])+
+            #[derive(Clone, Debug, PartialEq, Eq)]
+            pub struct $name {
+                $(#[doc = $key_meaning])+
+                pub $key: $key_type,
+                $(
+                    $(#[doc = $meaning])+
+                    pub $field: $type,
+                )*
+            }
+        }
+
+        impl $name {
+            $(
+                $(#[doc = $index_purpose])+
+                pub const $index: $crate::storage::contract::field::Index = $crate::storage::contract::field::Index {
+                    name: $index_name,
+                    purpose: concat!($($index_purpose),+),
+                    is_unique: model!(@is_unique $uniqueness),
+                    field: stringify!($by),
+                    only: model!(@only $($flag = $set)?),
+                };
+            )*
+            const COUNT: usize = [stringify!($key), $(stringify!($field)),*].len();
+            const ALL_FIELDS: &'static [$crate::storage::contract::field::Field; Self::COUNT] = {
+                use $crate::storage::contract::field::*;
+                &numbered([
+                    $key_is.named(
+                        stringify!($key), concat!($($key_meaning),+), <$key_type as FieldType>::KIND, false,
+                    ),
+                    $($is.named(
+                        stringify!($field), concat!($($meaning),+), <$type as FieldType>::KIND,
+                        <$type as FieldType>::IS_OPTIONAL,
+                    ),)*
+                ])
+            };
+        }
+
+        impl $crate::storage::contract::model::Model for $name {
+            const ENTITY: $crate::storage::Entity = $crate::storage::Entity::$entity;
+            const CLASS: $crate::storage::contract::model::Class = $crate::storage::contract::model::Class::$class;
+            const TABLE: &'static str = $table;
+            const PURPOSE: &'static str = concat!($($purpose),+);
+            const ABOUT: &'static str = concat!($($about),+);
+            const FIELDS: &'static [$crate::storage::contract::field::Field] = Self::ALL_FIELDS;
+            const INDEXES: &'static [$crate::storage::contract::field::Index] = &[$(Self::$index),*];
+            type Key = $key_type;
+
+            fn key(&self) -> $key_type {
+                self.$key
+            }
+
+            fn blank(key: $key_type) -> Self {
+                use $crate::storage::contract::field::FieldType as _;
+                Self { $key: key, $($field: <$type>::blank()),* }
+            }
+
+            fn visit<'a>(
+                &'a self,
+                see: &mut dyn FnMut(
+                    &'static $crate::storage::contract::field::Field,
+                    $crate::storage::contract::field::Value<'a>,
+                ),
+            ) {
+                use $crate::storage::contract::field::FieldType as _;
+                let [$key, $($field),*] = Self::ALL_FIELDS;
+                see($key, self.$key.value());
+                $(see($field, self.$field.value());)*
+            }
+
+            fn from_source<S: $crate::storage::contract::model::Source>(source: &mut S) -> Result<Self, S::Error> {
+                let [$key, $($field),*] = Self::ALL_FIELDS;
+                Ok(Self { $key: source.take($key)?, $($field: source.take($field)?),* })
+            }
+
+            fn into_row(self: std::sync::Arc<Self>) -> $crate::storage::Row {
+                $crate::storage::Row::$entity(self)
+            }
+
+            fn of_row(row: &$crate::storage::Row) -> Option<&std::sync::Arc<Self>> {
+                if let $crate::storage::Row::$entity(record) = row { Some(record) } else { None }
+            }
+        }
+    };
+    // What everybody may see, programs may write out.
+    (@struct Kept $item:item) => {
+        #[derive(serde::Serialize)]
+        $item
+    };
+    (@struct $class:ident $item:item) => { $item };
+    (@is_unique unique) => { true };
+    (@is_unique index) => { false };
+    (@only) => { None };
+    (@only $flag:ident = $set:literal) => { Some((stringify!($flag), $set)) };
+}
+pub(in crate::storage) use model;
+
+/// Lists the kinds of records, in the order in which they may refer to each other, with what people call one.
+macro_rules! entities {
+    ($($(#[$doc:meta])* $entity:ident($model:ident, $key:ty) = $name:literal;)+) => {
+        /// The kinds of record the store holds; names what a [`StorageError`](super::StorageError) is about.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Entity {
+            $($(#[$doc])* $entity,)+
+        }
+
+        impl Entity {
+            /// Every kind, in the order in which they may refer to each other.
+            pub const EVERY: &'static [Self] = &[$(Self::$entity),+];
+
+            /// Does something with this kind.
+            pub fn with<F: ForModel>(self, then: F) -> F::Answer {
+                match self {
+                    $(Self::$entity => then.run::<$model>(),)+
+                }
+            }
+
+            /// The table that holds records of this kind, in every backend and in dumps.
+            pub const fn table(self) -> &'static str {
+                match self {
+                    $(Self::$entity => <$model as Model>::TABLE,)+
+                }
+            }
+
+            /// Who may see records of this kind.
+            pub const fn class(self) -> Class {
+                match self {
+                    $(Self::$entity => <$model as Model>::CLASS,)+
+                }
+            }
+
+            /// What is known of their fields, the key first.
+            pub const fn fields(self) -> &'static [Field] {
+                match self {
+                    $(Self::$entity => <$model as Model>::FIELDS,)+
+                }
+            }
+        }
+
+        impl Entity {
+            /// The version of a record that is written.
+            pub const fn version(self) -> u8 {
+                match self {
+                    $(Self::$entity => <$model as Model>::VERSION,)+
+                }
+            }
+
+            /// Their indexes.
+            pub const fn indexes(self) -> &'static [Index] {
+                match self {
+                    $(Self::$entity => <$model as Model>::INDEXES,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for Entity {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self {
+                    $(Self::$entity => $name,)+
+                })
+            }
+        }
+
+        /// A record of any kind.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Row {
+            $($(#[$doc])* $entity(std::sync::Arc<$model>),)+
+        }
+
+        impl Row {
+            /// What kind it is of.
+            pub fn entity(&self) -> Entity {
+                match self {
+                    $(Self::$entity(_) => Entity::$entity,)+
+                }
+            }
+
+            /// What finds it.
+            pub fn key(&self) -> Key {
+                match self {
+                    $(Self::$entity(record) => Key::$entity(Model::key(&**record)),)+
+                }
+            }
+
+            /// Shows every field and its value, in order.
+            pub fn visit<'a>(&'a self, see: &mut dyn FnMut(&'static Field, Value<'a>)) {
+                match self {
+                    $(Self::$entity(record) => record.visit(see),)+
+                }
+            }
+        }
+
+        /// What finds a record of any kind. Keys of a kind sort like their texts.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Key {
+            $($(#[$doc])* $entity($key),)+
+        }
+
+        impl Key {
+            /// The kind of the record.
+            pub fn entity(&self) -> Entity {
+                match self {
+                    $(Self::$entity(_) => Entity::$entity,)+
+                }
+            }
+
+            /// As a value.
+            pub fn value(&self) -> Value<'_> {
+                match self {
+                    $(Self::$entity(key) => FieldType::value(key),)+
+                }
+            }
+        }
+
+        $(
+            impl From<$key> for Key {
+                fn from(key: $key) -> Self {
+                    Self::$entity(key)
+                }
+            }
+        )+
+    };
+}
+pub(in crate::storage) use entities;

@@ -1,0 +1,373 @@
+//! The contract's records as records of the key-value store: one way for all of them.
+//!
+//! A payload has the fields of a record but its key and the time within that; those of the first version first, in the order
+//! in which they are declared, then those that the second added, and so on. So a payload of an old version is the beginning
+//! of one of the newest, and the declaration says what is in place of the rest. How each kind is written is the `write` and
+//! `read` below; `shipped.rs` holds every version to its bytes.
+
+use std::sync::Arc;
+
+use decentcom_kvstore::{
+    DecodeError, EncodeError, IndexDefinition, Key as KvKey, KeyKind, Part, Record, Table, decode_field, encode_field,
+    end_of_payload, take_field,
+};
+use ulid::Ulid;
+
+use crate::storage::{
+    Timestamp,
+    contract::{
+        field::{Field, FieldType, Kind, Role, Value},
+        model::{Model, Source},
+    },
+};
+
+/// A SHA-256: of a session token, of a public key.
+pub(super) type Digest = [u8; 32];
+/// The key of a used challenge: slot, digest of the public key, number.
+pub(super) type ChallengeKey = (u64, (Digest, u32));
+
+/// Most fields of a record.
+const MAX_FIELDS: usize = 16;
+
+/// A record as the key-value store has it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Stored<M>(pub(super) Arc<M>);
+
+impl<M: Model> Stored<M> {
+    pub(super) fn into_inner(self) -> M {
+        Arc::unwrap_or_clone(self.0)
+    }
+}
+
+/// The fields in a payload of this version, in order.
+fn written<M: Model>(version: u8) -> impl Iterator<Item = &'static Field> {
+    (1..=version).flat_map(|since| M::FIELDS.iter().filter(move |it| it.role == Role::Content && it.since == since))
+}
+
+impl<M: Model> Record for Stored<M> {
+    const VERSION: u8 = M::VERSION;
+    const ABOUT: &'static str = M::ABOUT;
+
+    fn fields() -> Vec<decentcom_kvstore::Field> {
+        let described = |field: &Field| decentcom_kvstore::Field {
+            name: field.name,
+            kind: layout(field.kind, field.is_optional),
+            meaning: field.meaning,
+        };
+        written::<M>(M::VERSION).map(described).collect()
+    }
+
+    fn encode(&self, payload: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let mut result = Ok(());
+        for since in 1..=M::VERSION {
+            self.0.visit(&mut |field, value| {
+                if field.role == Role::Content && field.since == since && result.is_ok() {
+                    result = write(field, &value, payload);
+                }
+            });
+        }
+        result
+    }
+
+    fn decode(key: &[u8], version: u8, mut payload: &[u8]) -> Result<Self, DecodeError> {
+        if !(1..=M::VERSION).contains(&version) {
+            return Err(DecodeError::UnknownVersion(version));
+        }
+        let mut values = Values { key, contents: [const { None }; MAX_FIELDS] };
+        for field in written::<M>(version) {
+            let value = read(field, &mut payload)?;
+            if let Some(slot) = values.contents.get_mut(field.position) {
+                *slot = Some(value);
+            }
+        }
+        end_of_payload(payload)?;
+        M::from_source(&mut values).map(Arc::new).map(Self)
+    }
+
+    fn explain(rest: &mut &[u8]) -> Vec<Part> {
+        let fields = written::<M>(M::VERSION).zip(Self::fields());
+        fields.map_while(|(field, described)| taker(field.kind, field.is_optional)(&described, rest)).collect()
+    }
+}
+
+/// What was read of a record.
+struct Values<'a> {
+    key: &'a [u8],
+    contents: [Option<Value<'static>>; MAX_FIELDS],
+}
+
+impl Source for Values<'_> {
+    type Error = DecodeError;
+
+    fn take<T: FieldType>(&mut self, field: &'static Field) -> Result<T, DecodeError> {
+        let value = match field.role {
+            Role::Key => key_value(T::KIND, self.key),
+            Role::CreatedAt => Some(Value::Time(time_of(self.key)?)),
+            Role::Content => {
+                let read = self.contents.get_mut(field.position).and_then(Option::take);
+                Some(read.unwrap_or_else(|| field.before.value()))
+            }
+        };
+        let unsuitable = || DecodeError::Payload(format!("its {} is no value of that kind", field.name));
+        value.and_then(T::from_value).ok_or_else(unsuitable)
+    }
+}
+
+/// The value that a key is.
+fn key_value(kind: Kind, key: &[u8]) -> Option<Value<'_>> {
+    match kind {
+        Kind::Id => Ulid::decode(key).map(Value::Id),
+        Kind::Digest | Kind::Challenge => Some(Value::Bytes(key.into())),
+        _ => None,
+    }
+}
+
+/// The time within an id.
+fn time_of(key: &[u8]) -> Result<Timestamp, DecodeError> {
+    timestamp(Ulid::decode(key).map_or(u64::MAX, |id| id.timestamp_ms()))
+}
+
+fn timestamp(millis: u64) -> Result<Timestamp, DecodeError> {
+    Timestamp::from_millis(millis).ok_or_else(|| DecodeError::Payload("it has a time past the year 9999".into()))
+}
+
+/// Appends a value to a payload: one that may be absent after a byte that says whether it is there.
+fn write(field: &Field, value: &Value<'_>, payload: &mut Vec<u8>) -> Result<(), EncodeError> {
+    if field.is_optional {
+        encode_field(&(*value != Value::Nothing), payload)?;
+    }
+    match value {
+        Value::Nothing => Ok(()),
+        Value::Flag(flag) => encode_field(flag, payload),
+        Value::Number(number) => encode_field(number, payload),
+        Value::Time(time) => encode_field(&time.as_millis(), payload),
+        Value::Text(text) => encode_field(&text.as_ref(), payload),
+        Value::Id(id) => {
+            payload.extend_from_slice(&id.to_bytes());
+            Ok(())
+        }
+        Value::Bytes(bytes) => {
+            payload.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+}
+
+/// Takes a value from the front of a payload.
+fn read(field: &Field, payload: &mut &[u8]) -> Result<Value<'static>, DecodeError> {
+    if field.is_optional && !decode_field::<bool>(payload)? {
+        return Ok(Value::Nothing);
+    }
+    Ok(match field.kind {
+        Kind::Flag => Value::Flag(decode_field(payload)?),
+        Kind::Number => Value::Number(decode_field(payload)?),
+        Kind::Time => Value::Time(timestamp(decode_field(payload)?)?),
+        Kind::Text => Value::Text(decode_field::<String>(payload)?.into()),
+        Kind::Id => Value::Id(Ulid::from_bytes(decode_field(payload)?)),
+        Kind::Digest => Value::Bytes(decode_field::<Digest>(payload)?.to_vec().into()),
+        Kind::Challenge => Value::Bytes(decode_field::<[u8; 44]>(payload)?.to_vec().into()),
+    })
+}
+
+/// How a kind lies in a payload, in the words of the pages.
+fn layout(kind: Kind, is_optional: bool) -> &'static str {
+    match (kind, is_optional) {
+        (Kind::Flag, false) => "bool",
+        (Kind::Flag, true) => "Option<bool>",
+        (Kind::Number, false) => "i32",
+        (Kind::Number, true) => "Option<i32>",
+        (Kind::Time, false) => "u64",
+        (Kind::Time, true) => "Option<u64>",
+        (Kind::Text, false) => "String",
+        (Kind::Text, true) => "Option<String>",
+        (Kind::Id, false) => "[u8; 16]",
+        (Kind::Id, true) => "Option<[u8; 16]>",
+        (Kind::Digest, false) => "[u8; 32]",
+        (Kind::Digest, true) => "Option<[u8; 32]>",
+        (Kind::Challenge, false) => "[u8; 44]",
+        (Kind::Challenge, true) => "Option<[u8; 44]>",
+    }
+}
+
+/// What reads a field of that layout for people.
+fn taker(kind: Kind, is_optional: bool) -> fn(&decentcom_kvstore::Field, &mut &[u8]) -> Option<Part> {
+    match (kind, is_optional) {
+        (Kind::Flag, false) => take_field::<bool>,
+        (Kind::Flag, true) => take_field::<Option<bool>>,
+        (Kind::Number, false) => take_field::<i32>,
+        (Kind::Number, true) => take_field::<Option<i32>>,
+        (Kind::Time, false) => take_field::<u64>,
+        (Kind::Time, true) => take_field::<Option<u64>>,
+        (Kind::Text, false) => take_field::<String>,
+        (Kind::Text, true) => take_field::<Option<String>>,
+        (Kind::Id, false) => take_field::<[u8; 16]>,
+        (Kind::Id, true) => take_field::<Option<[u8; 16]>>,
+        (Kind::Digest, false) => take_field::<Digest>,
+        (Kind::Digest, true) => take_field::<Option<Digest>>,
+        (Kind::Challenge, false) => take_field::<[u8; 44]>,
+        (Kind::Challenge, true) => take_field::<Option<[u8; 44]>>,
+    }
+}
+
+/// The key of a record as the key-value store has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct KeyOf<K>(pub(super) K);
+
+/// Calls an associated item of the key type that has this kind.
+macro_rules! by_kind {
+    ($kind:expr, $key:ident => $call:expr) => {
+        match $kind {
+            Kind::Id => {
+                type $key = Ulid;
+                $call
+            }
+            Kind::Digest => {
+                type $key = Digest;
+                $call
+            }
+            Kind::Challenge => {
+                type $key = ChallengeKey;
+                $call
+            }
+            Kind::Text => {
+                type $key = String;
+                $call
+            }
+            Kind::Time => {
+                type $key = u64;
+                $call
+            }
+            Kind::Flag | Kind::Number => panic!("no key and no index is of this kind"),
+        }
+    };
+}
+
+#[allow(clippy::panic)] // in constants, and by a kind that they let through
+impl<K: FieldType + Copy + Ord + std::fmt::Debug + Send + Sync + 'static> KvKey for KeyOf<K> {
+    const WIDTH: Option<usize> = by_kind!(K::KIND, T => T::WIDTH);
+    const LAYOUT: &'static str = by_kind!(K::KIND, T => T::LAYOUT);
+    const COMPONENTS: usize = by_kind!(K::KIND, T => T::COMPONENTS);
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        append_value(&self.0.value(), bytes);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        key_value(K::KIND, bytes).and_then(K::from_value).map(Self)
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let bytes = self.to_bytes();
+        by_kind!(K::KIND, T => T::decode(&bytes).map(|key| key.parts())).unwrap_or_default()
+    }
+
+    fn range_of(text: &str) -> Option<decentcom_kvstore::ByteRange> {
+        by_kind!(K::KIND, T => T::range_of(text))
+    }
+}
+
+/// Appends a value as keys and index entries have it.
+fn append_value(value: &Value<'_>, bytes: &mut Vec<u8>) {
+    match value {
+        Value::Id(id) => id.append_to(bytes),
+        Value::Time(time) => time.as_millis().append_to(bytes),
+        Value::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+        Value::Bytes(value) => bytes.extend_from_slice(value),
+        Value::Nothing | Value::Flag(_) | Value::Number(_) => {} // no key and no index is of these kinds
+    }
+}
+
+/// A value as index entries have it.
+pub(super) fn value_bytes(value: &Value<'_>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(32);
+    append_value(value, &mut bytes);
+    bytes
+}
+
+/// The table of a kind of record.
+pub(super) struct Of<M>(std::marker::PhantomData<fn() -> M>);
+
+impl<M: Model> Table for Of<M> {
+    type Key = KeyOf<M::Key>;
+    type Record = Stored<M>;
+    const NAME: &'static str = M::TABLE;
+    const PURPOSE: &'static str = M::PURPOSE;
+    #[allow(clippy::panic)] // while compiling
+    const INDEXES: &'static [IndexDefinition<Self>] = match M::INDEXES.len() {
+        0 => &[],
+        1 => &[index::<M, 0>()],
+        2 => &[index::<M, 0>(), index::<M, 1>()],
+        3 => &[index::<M, 0>(), index::<M, 1>(), index::<M, 2>()],
+        4 => &[index::<M, 0>(), index::<M, 1>(), index::<M, 2>(), index::<M, 3>()],
+        _ => panic!("more indexes than there is a line for here"),
+    };
+}
+
+/// How the nth index of a kind of record follows it.
+#[allow(clippy::indexing_slicing, clippy::panic)] // while compiling
+const fn index<M: Model, const N: usize>() -> IndexDefinition<Of<M>> {
+    assert!(M::FIELDS.len() <= MAX_FIELDS, "more fields than there is room for");
+    let index = &M::INDEXES[N];
+    let kind = by_kind!(M::FIELDS[position_of(M::FIELDS, index.field)].kind, K => KeyKind::of::<K>());
+    assert!(index.is_unique || kind.width.is_some(), "the field of an index that is not unique needs a fixed width");
+    IndexDefinition {
+        name: index.name,
+        purpose: index.purpose,
+        unique: index.is_unique,
+        fields_kind: kind,
+        fields: |_, record| entry::<M, N>(&record.0),
+    }
+}
+
+/// What the nth index has of a record.
+fn entry<M: Model, const N: usize>(record: &M) -> Option<Vec<u8>> {
+    let (field, only) = const { Positions::of::<M>(N) }.0;
+    let mut is_in = true;
+    let mut entry = None;
+    record.visit(&mut |it, value| {
+        if only.is_some_and(|(flag, set)| it.position == flag && value != Value::Flag(set)) {
+            is_in = false;
+        }
+        if it.position == field {
+            entry = Some(value_bytes(&value));
+        }
+    });
+    entry.filter(|_| is_in)
+}
+
+/// Where the field of an index is, and its condition.
+struct Positions((usize, Option<(usize, bool)>));
+
+impl Positions {
+    #[allow(clippy::indexing_slicing)] // while compiling
+    const fn of<M: Model>(index: usize) -> Self {
+        let index = &M::INDEXES[index];
+        let only = match index.only {
+            Some((flag, set)) => Some((position_of(M::FIELDS, flag), set)),
+            None => None,
+        };
+        Self((position_of(M::FIELDS, index.field), only))
+    }
+}
+
+#[allow(clippy::panic, clippy::indexing_slicing)] // while compiling
+const fn position_of(fields: &[Field], name: &str) -> usize {
+    let mut at = 0;
+    while at < fields.len() {
+        if is_same(fields[at].name.as_bytes(), name.as_bytes()) {
+            return at;
+        }
+        at += 1;
+    }
+    panic!("an index is over a field that is not there")
+}
+
+const fn is_same(mut one: &[u8], mut other: &[u8]) -> bool {
+    while let ([a, one_rest @ ..], [b, other_rest @ ..]) = (one, other) {
+        if *a != *b {
+            return false;
+        }
+        (one, other) = (one_rest, other_rest);
+    }
+    one.is_empty() && other.is_empty()
+}
