@@ -1,5 +1,5 @@
-//! The migrations are embedded into the program: it is built anew when one is added. So is the day of the build: a clock
-//! before it is wrong. SOURCE_DATE_EPOCH sets that day, so that the same source can give the same program.
+//! The day of the build is embedded into the program: a clock before it is wrong. SOURCE_DATE_EPOCH sets that day, so that
+//! the same source can give the same program.
 
 #![allow(clippy::print_stdout)] // how a build script speaks
 
@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const DAY: u64 = 24 * 3600;
 
 fn main() {
-    println!("cargo:rerun-if-changed=migrations");
     println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
     let told = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok()).map(Duration::from_secs);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -76,9 +76,6 @@ pub enum Command {
     Ids(Ids),
     /// The tables, keys, records and indexes of a backend.
     Schema(Schema),
-    /// How fast both backends are on this machine, beside the disk and the engines alone.
-    #[cfg(feature = "bench")]
-    Bench(Bench),
     /// Completions for a shell; or the manual page, with `man`.
     Completions(Completions),
 }
@@ -370,59 +367,6 @@ pub enum SchemaOf {
     Redb,
     /// The SQL schema.
     Sqlite,
-}
-
-/// `dcstore bench`
-///
-/// Each line is measured in a process of its own, several times, in turns with the others. F is how often a second this disk
-/// takes 4 KiB over old data, synced. Everything is durable unless a line says otherwise, and syncs are counted. How to read
-/// the results is in tools/BENCH.md.
-#[cfg(feature = "bench")]
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  dcstore bench --quick                            less than two minutes, about the order of magnitude
-  dcstore bench -o bench-results                   half an hour; writes results.json and report.html there
-  dcstore bench --only post,scroll -d /srv/data    two workloads, on the disk that the server will use
-  dcstore bench --compare before after             what changed, beyond the noise (exit code 1 if something did)
-  dcstore bench --from after -o after              the table and the page of an earlier run again")]
-pub struct Bench {
-    /// Fewer sizes, rows and rounds.
-    #[arg(long)]
-    pub quick: bool,
-    /// Only these workloads, and the disk.
-    #[arg(long, value_delimiter = ',', value_name = "WORKLOAD")]
-    pub(crate) only: Vec<crate::bench::results::Workload>,
-    /// The directory in which stores are made, and removed again: on the disk that is to be measured.
-    #[arg(long, short, value_name = "DIRECTORY")]
-    pub directory: Option<PathBuf>,
-    /// Where results.json and report.html are written.
-    #[arg(long, short, value_name = "DIRECTORY")]
-    pub output: Option<PathBuf>,
-    /// How often each line is measured.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rounds: Option<u32>,
-    /// How long, each time.
-    #[arg(long, value_parser = seconds)]
-    pub seconds: Option<f64>,
-    /// Messages in the largest channel of the store that is read, and sessions that are swept.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(10_000..))]
-    pub messages: Option<u64>,
-    /// Measure nothing: show what changed between two earlier runs.
-    #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"], conflicts_with_all = ["quick", "only", "output"])]
-    pub compare: Vec<PathBuf>,
-    /// Measure nothing: show the results of an earlier run.
-    #[arg(long, value_name = "RESULTS")]
-    pub from: Option<PathBuf>,
-    /// What a process that measures is told; not for people.
-    #[arg(long, hide = true)]
-    pub measure: Option<String>,
-}
-
-#[cfg(feature = "bench")]
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
-    if (0.05..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("0.05 to 3600 are allowed".into()) }
 }
 
 /// What completions are for.

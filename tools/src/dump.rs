@@ -10,7 +10,6 @@ use decentcom_server::storage::{
 use crate::{
     Code, Failure, Outcome, Session,
     cli::{self, DumpFormat},
-    complain,
     format::{
         META,
         frame::Header,
@@ -83,7 +82,7 @@ fn write(
         if !options.skip_damaged {
             return Err(Failure::new(Code::Corrupt, format!("{problem}. --skip-damaged leaves such rows out")));
         }
-        complain(&format!("left out: {problem}"));
+        session.complain(&format!("left out: {problem}"));
         outcome = Outcome::Findings;
         Ok(())
     };

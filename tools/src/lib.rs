@@ -3,20 +3,21 @@
 //! ```text
 //!  main.rs ─ cli.rs (every command and option) ─> run() ─> a module per command ─> storage::inspect
 //!            address.rs (sqlite:PATH …)                    session.rs (progress, Ctrl-C, opening)
-//!            outcome.rs (exit codes)                         select.rs (which rows), show.rs (how they look),
-//!                                                            format/ (dumps), store/ (whole stores)
+//!            program.rs (the call, exit codes)               select.rs (which rows), show.rs (how they look),
+//!            outcome.rs (how commands end)                   format/ (dumps), store/ (whole stores)
 //! ```
+//!
+//! What a program has around its commands ([`Program`], [`Session`], [`Failure`]) is `dcbench`'s too.
 //!
 //! Commands write results to a writer, so that tests can read them, and nothing else to stdout. What strangers wrote goes
 //! through safe.rs.
 
 mod address;
-#[cfg(feature = "bench")]
-mod bench;
 pub mod cli;
 mod format;
 mod outcome;
 mod output;
+mod program;
 mod safe;
 mod session;
 mod store;
@@ -46,8 +47,9 @@ pub use self::{
     address::{Address, with_config_as_store},
     format::check_dump,
     outcome::{Code, Failure, Outcome},
-    safe::{Results, Safe, text as terminal_safe},
-    session::{Session, complain},
+    program::Program,
+    safe::{Results, one_line as terminal_safe_line, text as terminal_safe},
+    session::Session,
     times::Zone,
 };
 use crate::cli::Command;
@@ -68,8 +70,6 @@ pub fn run(command: Command, session: &Session, out: &mut dyn Results) -> Result
         Command::Compact(options) => compact::run(&options, session, out),
         Command::Ids(options) => ids::run(&options, session, out),
         Command::Schema(options) => schema::run(&options, session, out),
-        #[cfg(feature = "bench")]
-        Command::Bench(options) => bench::run(&options, session, out),
         Command::Completions(options) => completions::run(&options, session, out),
     }
 }

@@ -27,7 +27,7 @@ pub fn text(text: &str) -> Cow<'_, str> {
 }
 
 /// A text in one line.
-pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+pub fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, acts)
 }
 
@@ -77,7 +77,7 @@ pub trait Results: Write {
 impl Results for Vec<u8> {}
 
 /// A stream of UTF-8 to a terminal or pipe on which nothing acts but line ends and tabs.
-pub struct Safe<W> {
+pub(crate) struct Safe<W> {
     inner: W,
     is_terminal: bool,
     /// The beginning of a character.
@@ -88,12 +88,12 @@ pub struct Safe<W> {
 
 impl<W: Write> Safe<W> {
     /// Around a stream.
-    pub fn new(inner: W, is_terminal: bool) -> Self {
+    pub(crate) fn new(inner: W, is_terminal: bool) -> Self {
         Self { inner, is_terminal, begun: Vec::new(), is_closed: false }
     }
 
     /// Whether whoever read this has gone, as in `dcstore … | head`.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.is_closed
     }
 

@@ -25,39 +25,45 @@ use crate::{
 /// Steps down from normal priority while reading beside a server, see `nice(2)`: people come first.
 const NICENESS: i32 = 10;
 
-/// One call of the program.
+/// One call of a program.
 pub struct Session {
+    program: &'static str,
     quiet: bool,
     interrupted: Arc<AtomicBool>,
     has_found: AtomicBool,
 }
 
 /// Says on stderr what is wrong, or left out.
-pub fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "dcstore: {}", one_line(text));
+pub(crate) fn complain(program: &str, text: &str) {
+    let _ = writeln!(io::stderr(), "{program}: {}", one_line(text));
 }
 
 impl Session {
     /// Listens for SIGINT and SIGTERM: the first ends the command at its next good moment, the second at once.
-    pub fn start(quiet: bool) -> Result<Self, Failure> {
+    pub fn start(program: &'static str, quiet: bool) -> Result<Self, Failure> {
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             signal_hook::flag::register_conditional_shutdown(signal, Code::Interrupted as i32, interrupted.clone())?;
             signal_hook::flag::register(signal, interrupted.clone())?;
         }
-        Ok(Self { quiet, interrupted, has_found: AtomicBool::new(false) })
+        Ok(Self { program, quiet, interrupted, has_found: AtomicBool::new(false) })
     }
 
     /// A session that nobody sees or interrupts, for tests.
     pub fn silent() -> Self {
-        Self { quiet: true, interrupted: Arc::default(), has_found: AtomicBool::new(false) }
+        Self { program: "dcstore", quiet: true, interrupted: Arc::default(), has_found: AtomicBool::new(false) }
     }
 
     /// Says something that is no result, on stderr, unless `--quiet`.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            complain(text);
+            self.complain(text);
         }
+    }
+
+    /// Says on stderr what is wrong, or left out, with `--quiet` too.
+    pub fn complain(&self, text: &str) {
+        complain(self.program, text);
     }
 
     /// Something was found that makes the exit code 1, whether or not anybody reads of it.
@@ -79,7 +85,7 @@ impl Session {
     }
 
     /// Whether somebody sees what is drawn on stderr.
-    pub(crate) fn draws(&self) -> bool {
+    pub fn draws(&self) -> bool {
         !self.quiet && std::io::stderr().is_terminal()
     }
 

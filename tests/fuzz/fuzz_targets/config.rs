@@ -1,3 +1,5 @@
+//! What `tests/src/fuzz/` does with bytes as config.
+
 #![no_main]
 
 use decentcom_tests::fuzz::CONFIG;

@@ -1,3 +1,5 @@
+//! What `tests/src/fuzz/` does with bytes as dumps.
+
 #![no_main]
 
 use decentcom_tests::fuzz::DUMPS;

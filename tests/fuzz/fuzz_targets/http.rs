@@ -1,3 +1,5 @@
+//! What `tests/src/fuzz/` does with bytes as http.
+
 #![no_main]
 
 use decentcom_tests::fuzz::HTTP;

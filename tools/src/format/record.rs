@@ -342,7 +342,7 @@ mod tests {
         } else {
             assert!(
                 made == page,
-                "schema-docs/dump-format.md is not what the code says. To make it anew: bash schema-docs/update.sh"
+                "schema-docs/dump-format.md is not what the code says. To make it anew: cargo xtask docs"
             );
         }
     }

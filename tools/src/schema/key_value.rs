@@ -59,7 +59,7 @@ fn head() -> String {
     ];
     let parts = parts.map(|(at, bytes, what)| [at, bytes, what].map(str::to_owned).to_vec());
     format!(
-        "<!-- Made by `dcstore schema --markdown`. To make it anew: bash schema-docs/update.sh -->\n\
+        "<!-- Made by `dcstore schema --markdown`. To make it anew: cargo xtask docs -->\n\
          # The key-value layout (redb), format 1\n\n\
          One file of [redb](https://github.com/cberner/redb) 4.6 or later. In it, tables of bytes to bytes (`&[u8]` to \
          `&[u8]`\nin redb's words), each a B-tree of its own. Everything below is about these bytes. Keys sort as \

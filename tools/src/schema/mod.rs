@@ -91,7 +91,7 @@ mod tests {
         assert!(
             made == committed,
             "schema-docs/{page} is not what the code says any more. If the change is meant, run: \
-             bash schema-docs/update.sh\nfirst difference, now and as committed: {differing:#?}"
+             cargo xtask docs\nfirst difference, now and as committed: {differing:#?}"
         );
     }
 

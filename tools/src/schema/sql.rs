@@ -18,7 +18,7 @@ pub(super) fn page() -> Result<String, Failure> {
     let tables = sqlite_tables()?;
     let mut example = Example::of(Backend::Sqlite)?;
     let mut page = String::from(
-        "<!-- Made by `dcstore schema sqlite --markdown`. To make it anew: bash schema-docs/update.sh -->\n\
+        "<!-- Made by `dcstore schema sqlite --markdown`. To make it anew: cargo xtask docs -->\n\
          # The SQL schema (SQLite)\n\n\
          One SQLite database in WAL mode; while a server has it open, `-wal`, `-shm` and `.lock` lie beside it. \
          What follows is\n\

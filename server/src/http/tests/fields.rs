@@ -15,7 +15,7 @@ use crate::storage::{
 const PAGE: &str = include_str!("../../../../schema-docs/fields.md");
 
 const HEAD: &str = "\
-<!-- Made by the test that holds it to the code. To make it anew: bash schema-docs/update.sh -->
+<!-- Made by the test that holds it to the code. To make it anew: cargo xtask docs -->
 # Where every field lives
 
 One line per thing that is stored or shown: the column of SQLite ([sql.md](sql.md)), the field of the redb record
@@ -123,7 +123,7 @@ async fn the_page_of_fields_is_what_the_descriptions_and_the_api_say() {
     } else {
         assert!(
             page == PAGE,
-            "schema-docs/fields.md is not what the code says any more. To make it anew: bash schema-docs/update.sh"
+            "schema-docs/fields.md is not what the code says any more. To make it anew: cargo xtask docs"
         );
     }
 }

@@ -133,7 +133,7 @@ mod tests {
                      server/src/storage/redb/shipped.rs:\n    ShippedVersion {{\n        table: {name:?},\n        \
                      version: {version},\n        fields: &{fields:?},\n        key: {key:?},\n        value: \
                      {value:?},\n    \
-                     }},\nand run: bash schema-docs/update.sh"
+                     }},\nand run: cargo xtask docs"
                 );
             };
             assert!(

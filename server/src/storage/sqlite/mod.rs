@@ -29,6 +29,7 @@ mod error;
 pub(super) mod inspect;
 pub(super) mod maintain;
 mod messages;
+mod migrations;
 pub(super) mod opening;
 mod reader;
 mod rows;
@@ -44,7 +45,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection,
-    migrate::{MigrateError, Migrator},
+    migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
@@ -52,6 +53,7 @@ use ulid::Ulid;
 
 use self::{
     error::{open_error, storage_error},
+    migrations::MIGRATIONS,
     opening::Opening,
     reader::SqliteReader,
     writer::SqliteWriter,
@@ -66,9 +68,6 @@ use super::{
     id::parse_ulid,
     port::{Opened, Past, Writer},
 };
-
-/// The schema's history, embedded in the program. Shipped migrations are never edited: their hashes are checked.
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The name in `meta` of the largest id ever given out.
 const HIGH_WATER: &str = "high_water_id";

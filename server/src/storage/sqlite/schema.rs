@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection, sqlite::SqliteConnec
 use super::MIGRATIONS;
 
 /// Something in a schema.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Object {
     kind: String,
     name: String,
@@ -40,7 +40,12 @@ async fn read(connection: &mut SqliteConnection, own_tables: &[String]) -> Resul
         WHERE it.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND it.name NOT LIKE '\\_sqlx\\_%' ESCAPE '\\'
         ORDER BY it.name"
     );
-    sqlx::query_as(AssertSqlSafe(statement)).fetch_all(connection).await
+    let rows: Vec<(String, String, String, Option<String>, bool)> =
+        sqlx::query_as(AssertSqlSafe(statement)).fetch_all(connection).await?;
+    let objects = rows.into_iter();
+    Ok(objects
+        .map(|(kind, name, of_table, sql, is_harmless)| Object { kind, name, of_table, sql, is_harmless })
+        .collect())
 }
 
 /// A schema, as far as it is the store's: what the migrations made, and what hangs on it.

@@ -1,0 +1,119 @@
+//! `read`, `scroll` and `join`: messages by id, pages of a channel, users by public key, of the prepared community.
+
+use std::sync::Arc;
+
+use decentcom_server::storage::{ChannelId, MessageId, Storage, StorageError};
+use tokio::runtime::Runtime;
+
+use super::{
+    Task,
+    dataset::{self, mix},
+    failure,
+    pace::{self, Ended, Tally},
+    post::callers,
+};
+use crate::{
+    failure::Failure,
+    results::{Sample, Subject, Variant, Workload},
+    subject::{community, raw_redb, raw_sqlite},
+};
+
+/// Messages on a page.
+pub(super) const PAGE: u32 = 50;
+/// Different requests, made beforehand; then they are made again. Enough to touch every part of a large store.
+const REQUESTS: u64 = 65_536;
+/// What `recent` means.
+const RECENT: u64 = 1_000;
+
+enum Request {
+    Message(MessageId),
+    Page { channel: ChannelId, before: Option<MessageId> },
+    User(String),
+}
+
+pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure> {
+    let requests: Arc<[Request]> = (0..REQUESTS).map(|number| request(task, mix(number))).collect();
+    let tally = match task.what.subject {
+        Subject::Redb | Subject::Sqlite => runtime.block_on(through_the_traits(task, requests)),
+        Subject::RawRedb => runtime.block_on(raw_redb(task, &requests)),
+        Subject::RawSqlite => runtime.block_on(raw_sqlite(task, &requests)),
+        _ => Err(task.cannot()),
+    }?;
+    Ok(tally.sample())
+}
+
+fn request(task: &Task, random: u64) -> Request {
+    let messages = task.dataset.messages();
+    let any = dataset::message(random % messages);
+    match (task.what.workload, task.what.case.variant) {
+        (Workload::Join, _) => Request::User(dataset::pubkey(random % dataset::USERS)),
+        (Workload::Read, Some(Variant::Recent)) => Request::Message(dataset::message(messages - 1 - random % RECENT)),
+        (Workload::Read, _) => Request::Message(any),
+        (_, variant) => {
+            let channel = task.dataset.channel_with(task.what.case.rows.unwrap_or_default());
+            let before = (variant == Some(Variant::Deep)).then(|| task.dataset.cursor(random));
+            Request::Page { channel, before }
+        }
+    }
+}
+
+fn of(requests: &[Request], number: u64) -> Result<&Request, Failure> {
+    let place = usize::try_from(number % REQUESTS).map_err(failure)?;
+    requests.get(place).ok_or_else(|| failure("no request"))
+}
+
+/// Whether what was asked for is there: a bench of misses would be none.
+fn found(is_there: bool) -> Result<Ended, Failure> {
+    if is_there { Ok(Ended::Well(1)) } else { Err(failure("the prepared store lacks what was asked for")) }
+}
+
+async fn through_the_traits(task: &Task, requests: Arc<[Request]>) -> Result<Tally, Failure> {
+    let store = community::open(task.backend()?, &task.dataset_store()?).await?;
+    let tally = match callers(task) {
+        1 => pace::alone(task.span(), async |number| found(ask(&*store, of(&requests, number)?).await?)).await?,
+        callers => {
+            let asked = store.clone();
+            let call = move |number| {
+                let (store, requests) = (asked.clone(), requests.clone());
+                async move { found(ask(&*store, of(&requests, number)?).await?) }
+            };
+            pace::closed(callers, task.span(), call).await?
+        }
+    };
+    store.close().await?;
+    Ok(tally)
+}
+
+async fn ask(store: &dyn Storage, request: &Request) -> Result<bool, StorageError> {
+    Ok(match request {
+        Request::Message(id) => store.get_message(id).await?.is_some(),
+        Request::Page { channel, before } => !store.list_messages(channel, before.as_deref(), PAGE).await?.is_empty(),
+        Request::User(pubkey) => store.get_user_by_pubkey(pubkey).await?.is_some(),
+    })
+}
+
+async fn raw_redb(task: &Task, requests: &[Request]) -> Result<Tally, Failure> {
+    let reading = raw_redb::Reading::open(&task.dataset_store()?)?;
+    pace::alone(task.span(), async |number| {
+        found(match of(requests, number)? {
+            Request::Message(id) => reading.get(&id.ulid().to_bytes())?.is_some(),
+            Request::Page { channel, before } => !reading.page(*channel, *before, PAGE as usize)?.is_empty(),
+            Request::User(pubkey) => reading.user(pubkey)?.is_some(),
+        })
+    })
+    .await
+}
+
+async fn raw_sqlite(task: &Task, requests: &[Request]) -> Result<Tally, Failure> {
+    let mut connection = raw_sqlite::open(&task.dataset_store()?).await?;
+    pace::alone(task.span(), async |number| {
+        found(match of(requests, number)? {
+            Request::Message(id) => raw_sqlite::get(&mut connection, *id).await?.is_some(),
+            Request::Page { channel, before } => {
+                !raw_sqlite::page(&mut connection, *channel, *before, PAGE).await?.is_empty()
+            }
+            Request::User(pubkey) => raw_sqlite::user(&mut connection, pubkey).await?.is_some(),
+        })
+    })
+    .await
+}
