@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     key::{Key, after_prefix},
     record::Record,
-    slots::Slots,
+    slots::{META, Slots},
     source::{DecodedRow, RawRange, RawRow, Tree},
     table::{Index, Table},
 };
@@ -77,6 +77,11 @@ impl Snapshot {
     pub(crate) fn raw(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let table = self.table(table)?;
         guarded(|| Ok::<_, Error>(table.get(key)?.map(|value| value.value().to_vec())))
+    }
+
+    /// A fact about the store, by name.
+    pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.raw(META, name.as_bytes())
     }
 
     /// The record under `key`.

@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     medium::Medium,
     open::{CLOSED_AT, Options, Progress, now},
-    slots::{FINGERPRINT, META, Slots, UNFINISHED},
+    slots::{FINGERPRINT, Slots, UNFINISHED},
     snapshot::{Snapshot, definition},
     verify::Finding,
 };
@@ -169,7 +169,7 @@ impl Store {
 
     /// A fact about the store.
     pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.snapshot()?.raw(META, name.as_bytes())
+        self.snapshot()?.meta(name)
     }
 
     /// Stores one fact, in a commit of its own.

@@ -19,7 +19,7 @@ const CHANGED_AT: u64 = CREATED_AT + 1500;
 /// Stores the example's rows; answers what `meta` is to say of when it was created and closed.
 pub(in crate::storage) fn fill(writer: &mut dyn Writer) -> Result<(Timestamp, Timestamp), StorageError> {
     let (rows, high_water) = rows();
-    let mut staged = Some(Staged { writes: rows, high_water: Some(high_water) });
+    let mut staged = Some(Staged { writes: rows, high_water: Some(high_water), commit: 1 });
     writer.transact(&Wants::default(), &mut |_| staged.take().unwrap_or_default())?;
     Ok((time(CREATED_AT), time(CHANGED_AT)))
 }

@@ -39,6 +39,8 @@ pub mod port;
 mod redb;
 mod space;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 mod text;
 mod timestamp;
 mod token;

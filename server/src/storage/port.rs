@@ -22,6 +22,26 @@ use super::{
     },
 };
 
+/// Commits are numbered from 1, in order; 0 is a store before its first. A number whose commit failed is not used again, as
+/// nobody may know what became of it.
+pub type CommitNumber = u64;
+
+/// What was true right after a commit, and after which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View<T> {
+    /// The newest commit in it: all up to this one are, none after it.
+    pub commit: CommitNumber,
+    /// What was true then.
+    pub shows: T,
+}
+
+impl<T> View<T> {
+    /// Another part of what was true then.
+    pub fn map<U>(self, part: impl FnOnce(T) -> U) -> View<U> {
+        View { commit: self.commit, shows: part(self.shows) }
+    }
+}
+
 /// What a store remembers of its past when it is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Past {
@@ -29,6 +49,8 @@ pub struct Past {
     pub high_water: Ulid,
     /// When it was last closed, or found to take changes.
     pub last_seen: Option<Timestamp>,
+    /// The number of its newest commit.
+    pub commit: CommitNumber,
 }
 
 impl Past {
@@ -73,7 +95,7 @@ pub struct Wants {
     /// At most this many used challenges that have expired by this time, the earliest first.
     pub expired_challenges: Option<(Timestamp, usize)>,
     /// Some messages of one channel being purged.
-    pub purge: Option<PurgeStep>,
+    pub reclaim: Option<ReclaimStep>,
 }
 
 impl Wants {
@@ -85,7 +107,7 @@ impl Wants {
 
 /// Which of the channels being purged is looked at, and how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PurgeStep {
+pub struct ReclaimStep {
     /// Messages at most.
     pub at_most: usize,
     /// Channels to pass over, in the order of their ids: those that a step failed for.
@@ -94,7 +116,7 @@ pub struct PurgeStep {
 
 /// What is left of a channel being purged.
 #[derive(Clone, Debug)]
-pub struct PurgeSlice {
+pub struct ReclaimSlice {
     /// The channel.
     pub channel_id: ChannelId,
     /// Some of its messages, live or soft-deleted; fewer than asked for means there are no others.
@@ -119,7 +141,7 @@ pub struct Rows {
     /// Expired used challenges, the earliest first.
     pub expired_challenges: Vec<UsedChallenge>,
     /// The channel being purged that is next, if there is one.
-    pub purge: Option<PurgeSlice>,
+    pub reclaim: Option<ReclaimSlice>,
 }
 
 impl Rows {
@@ -160,7 +182,7 @@ pub enum Write {
     /// Hides a channel and all its messages from every read, and remembers to purge it.
     BeginPurge(ChannelId),
     /// Removes what is found of a message of a channel being purged, also if its row is damaged or gone.
-    PurgeMessage {
+    ReclaimMessage {
         /// The message.
         id: MessageId,
         /// Its channel.
@@ -197,7 +219,7 @@ impl Write {
             | Self::Replace(Row::Session(_) | Row::Challenge(_))
             | Self::Remove(Key::User(_) | Key::Channel(_) | Key::Message(_) | Key::Challenge(_))
             | Self::SweepSession { .. }
-            | Self::PurgeMessage { .. }
+            | Self::ReclaimMessage { .. }
             | Self::EndPurge(_)
             | Self::NoteProbe(_) => return None,
         })
@@ -211,6 +233,8 @@ pub struct Staged {
     pub writes: Vec<Write>,
     /// The largest id given out so far, if it moved; stored in the same commit.
     pub high_water: Option<Ulid>,
+    /// The number of this commit, stored with it.
+    pub commit: CommitNumber,
 }
 
 /// The one that writes. It is owned by the commit thread, so calls never overlap.
@@ -287,34 +311,35 @@ impl Bounds {
     }
 }
 
-/// Those that read: each call sees one consistent, committed state and never waits for the writer.
+/// Those that read: each call has one [`View`], no older than what was committed before it began, and never waits for the
+/// writer.
 pub trait Reader: Send + Sync + 'static {
     /// The record with this key, unless it went with a channel being purged.
-    fn get<M: Model>(&self, key: M::Key) -> impl Future<Output = Result<Option<M>, StorageError>> + Send;
+    fn get<M: Model>(&self, key: M::Key) -> impl Future<Output = Result<View<Option<M>>, StorageError>> + Send;
     /// Records of a kind with keys above `after`, by key; all of them when there is no limit. What went with a channel being
     /// purged is not among them.
     fn list<M: Model>(
         &self,
         after: Option<M::Key>,
         limit: Option<u32>,
-    ) -> impl Future<Output = Result<Vec<M>, StorageError>> + Send;
+    ) -> impl Future<Output = Result<View<Vec<M>>, StorageError>> + Send;
     /// At most so many of the records that an index of theirs finds by this value, by key.
     fn find<M: Model>(
         &self,
         index: &'static Index,
         value: Value<'_>,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<M>, StorageError>> + Send;
+    ) -> impl Future<Output = Result<View<Vec<M>>, StorageError>> + Send;
     /// Users who are members with ids above `after`, by id.
     fn members(
         &self,
         after: Option<UserId>,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<User>, StorageError>> + Send;
+    ) -> impl Future<Output = Result<View<Vec<User>>, StorageError>> + Send;
     /// All channels not being purged, by (position, id).
-    fn channels(&self) -> impl Future<Output = Result<Vec<Channel>, StorageError>> + Send;
+    fn channels(&self) -> impl Future<Output = Result<View<Vec<Channel>>, StorageError>> + Send;
     /// All categories, by (position, id).
-    fn categories(&self) -> impl Future<Output = Result<Vec<Category>, StorageError>> + Send;
+    fn categories(&self) -> impl Future<Output = Result<View<Vec<Category>>, StorageError>> + Send;
     /// Live messages of a channel, as many as are within the bounds, and whether there are others; none while it is being
     /// purged. What is beyond the bounds is not loaded, save one message or as little of each as is no burden.
     fn page(
@@ -322,13 +347,13 @@ pub trait Reader: Send + Sync + 'static {
         channel_id: ChannelId,
         page: Page,
         bounds: Bounds,
-    ) -> impl Future<Output = Result<MessagePage, StorageError>> + Send;
+    ) -> impl Future<Output = Result<View<MessagePage>, StorageError>> + Send;
     /// The largest number of the used challenges of the key with this digest, in each of these slots.
     fn newest_used_challenges(
         &self,
         key_digest: [u8; 32],
         slots: &[u64],
-    ) -> impl Future<Output = Result<Vec<Option<u32>>, StorageError>> + Send;
+    ) -> impl Future<Output = Result<View<Vec<Option<u32>>>, StorageError>> + Send;
     /// Reads something from the database itself.
     fn ping(&self) -> impl Future<Output = Result<(), StorageError>> + Send;
     /// Releases what reading holds; calls in flight finish first.

@@ -267,6 +267,7 @@ fn meta(example: &mut Example) -> Result<String, Failure> {
         ("opening_id", "text", "That of the last opening, likewise."),
         ("open_since", "text", "When that was: milliseconds since 1970; gone after a close in good order."),
         ("high_water_id", "ULID", "The largest id ever given out, 16 bytes; stored with the rows it names."),
+        ("applied", "text", "The number of the newest commit in the file, a decimal number; stored with it."),
         (
             "login_key",
             "secret",

@@ -65,6 +65,7 @@ fn about(table: &SqlTable, example: &mut Example) -> Result<String, Failure> {
     if table.name == "meta" {
         let facts = [
             ("high_water_id", "The largest id ever given out; stored with the rows it names. Absent before the first."),
+            ("applied", "The number of the newest commit in the file; stored with it. Absent before the first."),
             ("created_at", "When the store was created, or first met the second migration."),
             (
                 "login_key",

@@ -9,15 +9,12 @@ use super::{
     batch::{Batch, set},
     check::{existing, name},
     command::Command,
-    recent::Shown,
 };
 use crate::storage::{
     Category, CategoryId, CategoryStore, Channel, Entity, StorageError,
     port::{Reader, Wants},
     text,
 };
-
-const CATEGORIES: Shown = Shown::Records(Entity::Category);
 
 #[async_trait]
 impl<R: Reader> CategoryStore for Front<R> {
@@ -29,11 +26,11 @@ impl<R: Reader> CategoryStore for Front<R> {
     async fn get_category(&self, id: &str) -> Result<Option<Category>, StorageError> {
         self.check_open()?;
         let Some(id) = CategoryId::parse(id) else { return Ok(None) };
-        self.read(CATEGORIES, |reader| reader.get(id)).await
+        self.read(|reader| reader.get(id)).await
     }
 
     async fn list_categories(&self) -> Result<Vec<Category>, StorageError> {
-        self.read(CATEGORIES, |reader| reader.categories()).await
+        self.read(|reader| reader.categories()).await
     }
 
     async fn update_category(

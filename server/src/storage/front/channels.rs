@@ -9,14 +9,11 @@ use super::{
     batch::{Batch, non_empty, set, set_optional},
     check::{existing, name, optional_label, optional_text},
     command::Command,
-    recent::Shown,
 };
 use crate::storage::{
     Category, CategoryChoice, CategoryId, Channel, ChannelEdit, ChannelId, ChannelStore, Entity, StorageError,
     port::{Reader, Wants, Write},
 };
-
-pub(super) const CHANNELS: Shown = Shown::Records(Entity::Channel);
 
 #[async_trait]
 impl<R: Reader> ChannelStore for Front<R> {
@@ -46,11 +43,11 @@ impl<R: Reader> ChannelStore for Front<R> {
     async fn get_channel(&self, id: &str) -> Result<Option<Channel>, StorageError> {
         self.check_open()?;
         let Some(id) = ChannelId::parse(id) else { return Ok(None) };
-        self.read(CHANNELS, |reader| reader.get(id)).await
+        self.read(|reader| reader.get(id)).await
     }
 
     async fn list_channels(&self) -> Result<Vec<Channel>, StorageError> {
-        self.read(CHANNELS, |reader| reader.channels()).await
+        self.read(|reader| reader.channels()).await
     }
 
     async fn edit_channel(&self, id: &str, edit: ChannelEdit) -> Result<Channel, StorageError> {
@@ -79,7 +76,7 @@ impl<R: Reader> Front<R> {
     /// Refuses the id of a channel that is not there.
     async fn must_exist(&self, channel_id: &str) -> Result<(), StorageError> {
         let id = existing(Entity::Channel, channel_id, ChannelId::parse)?;
-        let channel = self.read(CHANNELS, |reader| reader.get::<Channel>(id)).await?;
+        let channel = self.read(|reader| reader.get::<Channel>(id)).await?;
         channel.map(drop).ok_or_else(|| StorageError::not_found(Entity::Channel, id))
     }
 }

@@ -21,14 +21,14 @@ use super::{
     batch::Batch,
     command::Job,
     mint::Mint,
+    newest::NewestPages,
     queue::{Request, Requests},
-    recent::RecentPages,
-    reclaim::{PURGE_INTERVAL, Reclaiming},
+    reclaim::{RECLAIM_INTERVAL, Reclaimed, Reclaiming},
     room::{Keeper, Room, no_room},
 };
 use crate::storage::{
     Change, Clock, StorageError, Timestamp,
-    port::{Presence, Rows, Staged, Wants, Write, Writer},
+    port::{CommitNumber, Past, Presence, Rows, Staged, Wants, Write, Writer},
 };
 
 /// Most commands in one commit, so that the first in it does not wait for too many others.
@@ -68,24 +68,26 @@ type Stop = oneshot::Sender<Box<dyn Writer>>;
 
 /// The commit thread's state.
 pub(super) struct Committer {
-    pub(super) writer: Box<dyn Writer>,
-    pub(super) keeper: Keeper,
+    writer: Box<dyn Writer>,
+    keeper: Keeper,
     /// Whether the store's files are where they were opened; as long as they are not, nothing is acknowledged.
     presence: Arc<Presence>,
     clock: Arc<dyn Clock>,
-    pub(super) recent: Arc<RecentPages>,
+    pub(super) newest_pages: Arc<NewestPages>,
     pub(super) last_commit: Arc<LastCommit>,
     feed: broadcast::Sender<Change>,
     mint: Mint,
     stored_high_water: Ulid,
-    pub(super) reclaiming: Reclaiming,
+    /// The last one that was tried.
+    commit: CommitNumber,
+    reclaiming: Reclaiming,
 }
 
 impl Committer {
-    /// One that gives out ids above `high_water`.
+    /// One that goes on from a store's past.
     pub(super) fn new(
         writer: Box<dyn Writer>,
-        high_water: Ulid,
+        past: Past,
         room: Arc<Room>,
         clock: Arc<dyn Clock>,
         feed: broadcast::Sender<Change>,
@@ -95,11 +97,12 @@ impl Committer {
             keeper: Keeper::of(room),
             writer,
             clock,
-            recent: Arc::default(),
+            newest_pages: Arc::new(NewestPages::after(past.commit)),
             last_commit: Arc::default(),
             feed,
-            stored_high_water: high_water,
-            mint: Mint::after(high_water),
+            stored_high_water: past.high_water,
+            mint: Mint::after(past.high_water),
+            commit: past.commit,
             reclaiming: Reclaiming::default(),
         }
     }
@@ -142,7 +145,7 @@ impl Committer {
         }
         // Idle time is for reclaiming: no need to keep the pace meant for constant traffic.
         let now = Instant::now();
-        let purge = self.reclaiming.next.map(|due| due.saturating_duration_since(now).saturating_sub(PURGE_INTERVAL));
+        let purge = self.reclaiming.next.map(|due| due.saturating_duration_since(now).saturating_sub(RECLAIM_INTERVAL));
         let look = self.keeper.next_look().map(|due| due.saturating_duration_since(now));
         let patience = purge.into_iter().chain(look).fold(LOOK_INTERVAL, Duration::min);
         requests.next_within(patience)
@@ -166,9 +169,27 @@ impl Committer {
         }
         let is_there = self.check_files().is_ok();
         self.writer.note_newest(self.stored_high_water);
-        if is_there && self.reclaiming.is_due(PURGE_INTERVAL) {
+        if is_there && self.reclaiming.is_due(RECLAIM_INTERVAL) {
             self.reclaim();
         }
+    }
+
+    /// One step of reclaiming.
+    fn reclaim(&mut self) {
+        let mut step = self.reclaiming.step();
+        let has_room = self.keeper.takes(true);
+        let reclaimed = match has_room {
+            true => self.commit(&mut [&mut step as &mut dyn Job]).and_then(|()| step.into_decision()),
+            false => Err(no_room()),
+        };
+        match &reclaimed {
+            Ok(Reclaimed { channels_left: Some(_), .. }) => self.keeper.committed(&mut *self.writer),
+            Err(StorageError::Full { .. }) if has_room => {
+                self.keeper.refused(&mut *self.writer);
+            }
+            _ => {}
+        }
+        self.reclaiming.stepped(reclaimed);
     }
 
     fn commit_jobs(&mut self, jobs: Vec<Box<dyn Job>>) {
@@ -254,11 +275,12 @@ impl Committer {
     }
 
     /// Decides and stores one batch. An error means that nothing of it was stored.
-    pub(super) fn commit<J: DerefMut<Target = dyn Job>>(&mut self, jobs: &mut [J]) -> Result<(), StorageError> {
+    fn commit<J: DerefMut<Target = dyn Job>>(&mut self, jobs: &mut [J]) -> Result<(), StorageError> {
         let mut wants = Wants::default();
         jobs.iter().for_each(|job| job.wants(&mut wants));
 
-        let Self { writer, clock, recent, mint, stored_high_water, .. } = self;
+        self.commit += 1;
+        let Self { writer, clock, newest_pages, mint, stored_high_water, commit, .. } = self;
         let mut changes = Vec::new();
         let mut begins_purge = false;
         let mut writes_something = false;
@@ -267,18 +289,19 @@ impl Committer {
             jobs.iter_mut().for_each(|job| job.decide(&mut batch));
             let writes = batch.writes;
             changes = writes.iter().filter_map(Write::change).collect();
-            recent.begin(&changes);
+            newest_pages.begin(*commit, &changes);
             writes_something = !writes.is_empty();
             begins_purge = writes.iter().any(|write| matches!(write, Write::BeginPurge(_)));
             let high_water = mint.high_water();
-            Staged { writes, high_water: (high_water > *stored_high_water).then_some(high_water) }
+            let high_water = (high_water > *stored_high_water).then_some(high_water);
+            Staged { writes, high_water, commit: *commit }
         };
         let began = Instant::now();
         let panicked = || StorageError::Internal { attempt: "commit a batch, which panicked".into(), source: None };
         catch_unwind(AssertUnwindSafe(|| writer.transact(&wants, &mut decide)))
             .unwrap_or_else(|_| Err(panicked()))
-            .inspect_err(|_| recent.abort())?;
-        recent.end(&changes);
+            .inspect_err(|_| newest_pages.abort())?;
+        newest_pages.reveal(*commit);
         if writes_something {
             self.last_commit.set(self.clock.now());
         }

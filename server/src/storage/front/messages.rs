@@ -7,18 +7,15 @@ use async_trait::async_trait;
 use super::{
     Front,
     batch::Batch,
-    channels::CHANNELS,
     check::{content, cursor, existing},
     command::Command,
-    recent::{NEWEST_PAGES, Shown},
+    newest::NEWEST_PAGES,
 };
 use crate::storage::{
     Channel, ChannelId, Entity, Message, MessageId, MessagePage, MessageStore, PageAt, StorageError, UserId,
     limits::MAX_PAGE,
     port::{Bounds, Page, Reader, Wants},
 };
-
-const MESSAGES: Shown = Shown::Records(Entity::Message);
 
 #[async_trait]
 impl<R: Reader> MessageStore for Front<R> {
@@ -27,7 +24,7 @@ impl<R: Reader> MessageStore for Front<R> {
         let channel_id = existing(Entity::Channel, channel_id, ChannelId::parse)?;
         let Some(author_id) = UserId::parse(author_id) else {
             // The channel is looked at first, so its absence is what the caller hears of.
-            let channel = self.read(CHANNELS, |reader| reader.get::<Channel>(channel_id)).await?;
+            let channel = self.read(|reader| reader.get::<Channel>(channel_id)).await?;
             return Err(match channel {
                 Some(_) => StorageError::not_found(Entity::User, author_id),
                 None => StorageError::not_found(Entity::Channel, channel_id),
@@ -39,7 +36,7 @@ impl<R: Reader> MessageStore for Front<R> {
     async fn get_message(&self, id: &str) -> Result<Option<Message>, StorageError> {
         self.check_open()?;
         let Some(id) = MessageId::parse(id) else { return Ok(None) };
-        self.read(MESSAGES, |reader| reader.get(id)).await
+        self.read(|reader| reader.get(id)).await
     }
 
     async fn list_messages(
@@ -75,7 +72,7 @@ impl<R: Reader> MessageStore for Front<R> {
             None => Ok(MessagePage::default()),
             Some(_) if bounds.messages == 0 => Ok(MessagePage::default()),
             Some(channel_id) if matches!(page, Page::Newest) => self.newest(channel_id, bounds).await,
-            Some(channel_id) => self.stored_page(channel_id, page, bounds).await,
+            Some(channel_id) => self.read(|reader| reader.page(channel_id, page, bounds)).await,
         }
     }
 
@@ -101,33 +98,21 @@ fn page_at(page: PageAt<'_>) -> Result<Page, StorageError> {
 }
 
 impl<R: Reader> Front<R> {
-    async fn stored_page(
-        &self,
-        channel_id: ChannelId,
-        page: Page,
-        bounds: Bounds,
-    ) -> Result<MessagePage, StorageError> {
-        self.read(Shown::Page(channel_id), |reader| reader.page(channel_id, page, bounds)).await
-    }
-
     async fn newest(&self, channel_id: ChannelId, bounds: Bounds) -> Result<MessagePage, StorageError> {
-        let held = self.recent.held(channel_id, bounds);
+        let held = self.newest_pages.held(channel_id, bounds);
         metrics::counter!(NEWEST_PAGES, "held" => if held.is_some() { "true" } else { "false" }).increment(1);
         if let Some(page) = held {
             return Ok(page);
         }
-        let _turn = self.recent.turn().await;
-        if let Some(page) = self.recent.held(channel_id, bounds) {
+        let _turn = self.newest_pages.turn().await;
+        if let Some(page) = self.newest_pages.held(channel_id, bounds) {
             return Ok(page);
         }
         // One more than is asked for: whether there are others is then known from what is held.
         let deeper = Bounds { messages: bounds.messages + 1, ..bounds };
-        let load = self.recent.load(channel_id, deeper.messages);
-        let page = self.stored_page(channel_id, Page::Newest, deeper).await?;
-        if let Some(load) = load {
-            load.fill(&page);
-        }
-        Ok(bounds.cut(page))
+        let view = self.view(|reader| reader.page(channel_id, Page::Newest, deeper)).await?;
+        self.newest_pages.fill(channel_id, deeper.messages, &view);
+        Ok(bounds.cut(view.shows))
     }
 }
 

@@ -8,8 +8,8 @@
 //!  reclaim.rs, room.rs        what the committer does of its own accord: deleted channels; a full disk
 //! ```
 //!
-//! Reads do not queue: they go to the backend's [`Reader`] at once, but for the newest pages of channels, which `recent.rs`
-//! holds in memory.
+//! Reads do not queue: they go to the backend's [`Reader`] at once, but for the newest pages of channels, which `newest.rs`
+//! holds in memory. Each read has one view: what was true after a commit, whose number it knows.
 
 mod batch;
 mod categories;
@@ -19,8 +19,8 @@ mod command;
 mod committer;
 mod messages;
 mod mint;
+mod newest;
 mod queue;
-mod recent;
 mod reclaim;
 mod room;
 mod sessions;
@@ -44,19 +44,19 @@ use self::{
     batch::Batch,
     command::Command,
     committer::{Committer, LastCommit},
+    newest::NewestPages,
     queue::{Queue, closed},
-    recent::{RecentPages, Shown},
 };
 use super::{
     Backend, Change, ChangeFeed, Clock, Condition, LoginKey, OpenError, Storage, StorageError, Timestamp, Trouble,
     changes::FEED_CAPACITY,
-    port::{Opened, Presence, Reader, Wants, Write},
+    port::{Opened, Presence, Reader, View, Wants, Write},
 };
 
 pub use self::{
     committer::{BATCH_COMMANDS, COMMIT_SECONDS},
+    newest::NEWEST_PAGES,
     queue::QUEUE_COMMANDS,
-    recent::NEWEST_PAGES,
     room::{FREE_BYTES, FULL, Room},
 };
 
@@ -71,7 +71,7 @@ pub struct Front<R> {
     /// Whether the store's files are in their place.
     presence: Arc<Presence>,
     reader: R,
-    recent: Arc<RecentPages>,
+    newest_pages: Arc<NewestPages>,
     last_commit: Arc<LastCommit>,
     login_key: LoginKey,
     room: Arc<Room>,
@@ -93,15 +93,15 @@ impl<R: Reader> Front<R> {
         let (feed, _) = broadcast::channel(FEED_CAPACITY);
         let weak_feed = feed.downgrade();
         let presence = writer.presence();
-        let committer = Committer::new(writer, past.high_water, room.clone(), clock.clone(), feed);
-        let (recent, last_commit) = (committer.recent.clone(), committer.last_commit.clone());
+        let committer = Committer::new(writer, past, room.clone(), clock.clone(), feed);
+        let (newest_pages, last_commit) = (committer.newest_pages.clone(), committer.last_commit.clone());
         Ok(Self {
             backend,
             clock,
-            queue: Queue::start(committer, room.clone())?,
+            queue: Queue::start(room.clone(), |requests| committer.run(requests))?,
             presence,
             reader,
-            recent,
+            newest_pages,
             last_commit,
             login_key,
             room,
@@ -115,15 +115,23 @@ impl<R: Reader> Front<R> {
         if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
     }
 
-    /// Reads from the backend, and lets the pages in memory know what was seen there.
-    async fn read<'a, T, F>(&'a self, shown: Shown, read: impl FnOnce(&'a R) -> F) -> Result<T, StorageError>
+    /// Reads from the backend. What is answered from then on is no older than this.
+    async fn read<'a, T, F>(&'a self, read: impl FnOnce(&'a R) -> F) -> Result<T, StorageError>
     where
-        F: Future<Output = Result<T, StorageError>>,
+        F: Future<Output = Result<View<T>, StorageError>>,
+    {
+        self.view(read).await.map(|view| view.shows)
+    }
+
+    /// The same, with the commit after which it was so.
+    async fn view<'a, T, F>(&'a self, read: impl FnOnce(&'a R) -> F) -> Result<View<T>, StorageError>
+    where
+        F: Future<Output = Result<View<T>, StorageError>>,
     {
         self.check_open()?;
-        let answer = read(&self.reader).await?;
-        self.recent.seen(shown);
-        Ok(answer)
+        let view = read(&self.reader).await?;
+        self.newest_pages.reveal(view.commit);
+        Ok(view)
     }
 
     async fn write<C: Command>(&self, command: C) -> Result<C::Answer, StorageError> {

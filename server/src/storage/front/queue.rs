@@ -14,7 +14,6 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::{
     command::{Asked, Command, Job},
-    committer::Committer,
     room::Room,
 };
 use crate::storage::{StorageError, port::Writer};
@@ -89,12 +88,12 @@ impl Requests {
 }
 
 impl Queue {
-    /// Starts the commit thread.
-    pub(super) fn start(committer: Committer, room: Arc<Room>) -> Result<Self, StorageError> {
+    /// A queue, and a thread that empties it.
+    pub(super) fn start(room: Arc<Room>, run: impl FnOnce(&Requests) + Send + 'static) -> Result<Self, StorageError> {
         let (mut queue, requests) = Self::new(room);
         let thread = std::thread::Builder::new()
             .name("storage-commit".into())
-            .spawn(move || committer.run(&requests))
+            .spawn(move || run(&requests))
             .map_err(|error| StorageError::internal("start the commit thread", error))?;
         queue.thread = Some(thread);
         Ok(queue)

@@ -4,21 +4,19 @@ use std::time::{Duration, Instant};
 
 use super::{
     batch::Batch,
-    command::{Asked, Command, Job},
-    committer::Committer,
-    room::no_room,
+    command::{Asked, Command},
 };
 use crate::storage::{
     StorageError,
-    port::{PurgeSlice, PurgeStep, Wants, Write},
+    port::{ReclaimSlice, ReclaimStep, Wants, Write},
 };
 
 /// Messages reclaimed per step: a few milliseconds of work that a caller may have to wait for.
-const PURGE_STEP: usize = 256;
+const RECLAIM_STEP: usize = 256;
 /// Under constant traffic a reclaiming step is taken this often.
-pub(super) const PURGE_INTERVAL: Duration = Duration::from_millis(20);
+pub(super) const RECLAIM_INTERVAL: Duration = Duration::from_millis(20);
 /// After reclaiming failed for all that is left, or the store is busy or without room, the next try waits this long.
-const PURGE_RETRY: Duration = Duration::from_secs(10);
+const RECLAIM_RETRY: Duration = Duration::from_secs(10);
 
 /// Gauge of deleted channels that still have messages in the file.
 const RECLAIM_CHANNELS: &str = "decentcom_storage_reclaim_channels";
@@ -52,39 +50,29 @@ impl Reclaiming {
     pub(super) fn is_due(&self, within: Duration) -> bool {
         self.next.is_some_and(|due| due <= Instant::now() + within)
     }
-}
 
-impl Committer {
-    /// One step for the first channel that is left. Where it fails because of that channel, the next step is for the one
-    /// behind it, so that damage to one costs the others nothing; at the end of such a round it begins anew, later.
-    pub(super) fn reclaim(&mut self) {
-        let skipped = self.reclaiming.skipped;
-        let mut step = Asked::by_the_committer(Purge(PurgeStep { at_most: PURGE_STEP, skipped }));
-        let has_room = self.keeper.takes(true);
-        let reclaimed = match has_room {
-            true => self.commit(&mut [&mut step as &mut dyn Job]).and_then(|()| step.into_decision()),
-            false => Err(no_room()),
-        };
+    /// The next step, for the first channel that is left. Where it fails because of that channel, the next one is for the
+    /// channel behind it, so that damage to one costs the others nothing; at the end of such a round it begins anew, later.
+    pub(super) fn step(&self) -> Asked<Reclaim> {
+        Asked::by_the_committer(Reclaim(ReclaimStep { at_most: RECLAIM_STEP, skipped: self.skipped }))
+    }
+
+    /// What came of it; says when the next one is due.
+    pub(super) fn stepped(&mut self, reclaimed: Result<Reclaimed, StorageError>) {
         let pause = match reclaimed {
             Ok(Reclaimed { messages, channels_left: Some(left) }) => {
-                self.keeper.committed(&mut *self.writer);
                 metrics::counter!(RECLAIMED_MESSAGES).increment(messages);
                 metrics::gauge!(RECLAIM_CHANNELS).set(left as f64);
-                Some(PURGE_INTERVAL)
+                Some(RECLAIM_INTERVAL)
             }
             Ok(Reclaimed { channels_left: None, .. }) => {
-                let failed = std::mem::take(&mut self.reclaiming.skipped);
+                let failed = std::mem::take(&mut self.skipped);
                 metrics::counter!(RECLAIMED_MESSAGES).increment(0); // so that it is there from the start
                 metrics::counter!(RECLAIM_FAILURES).increment(0);
                 metrics::gauge!(RECLAIM_CHANNELS).set(failed as f64);
-                (failed > 0).then_some(PURGE_INTERVAL + PURGE_RETRY)
+                (failed > 0).then_some(RECLAIM_INTERVAL + RECLAIM_RETRY)
             }
-            Err(StorageError::Full { .. }) => {
-                if has_room {
-                    self.keeper.refused(&mut *self.writer);
-                }
-                Some(PURGE_INTERVAL + PURGE_RETRY)
-            }
+            Err(StorageError::Full { .. }) => Some(RECLAIM_INTERVAL + RECLAIM_RETRY),
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -92,38 +80,38 @@ impl Committer {
                 );
                 metrics::counter!(RECLAIM_FAILURES).increment(1);
                 let is_of_the_channel = !matches!(error, StorageError::Unavailable { .. });
-                self.reclaiming.skipped += usize::from(is_of_the_channel);
-                Some(if is_of_the_channel { PURGE_INTERVAL } else { PURGE_INTERVAL + PURGE_RETRY })
+                self.skipped += usize::from(is_of_the_channel);
+                Some(if is_of_the_channel { RECLAIM_INTERVAL } else { RECLAIM_INTERVAL + RECLAIM_RETRY })
             }
         };
-        self.reclaiming.next = pause.map(|pause| Instant::now() + pause);
+        self.next = pause.map(|pause| Instant::now() + pause);
     }
 }
 
 /// One bounded step.
-struct Purge(PurgeStep);
+pub(super) struct Reclaim(ReclaimStep);
 
 /// What a step achieved.
-struct Reclaimed {
+pub(super) struct Reclaimed {
     /// Messages removed.
     messages: u64,
     /// Deleted channels that still have some, or may have; `None` where the step found none to look at.
-    channels_left: Option<u64>,
+    pub(super) channels_left: Option<u64>,
 }
 
-impl Command for Purge {
+impl Command for Reclaim {
     type Answer = Reclaimed;
 
     fn wants(&self, wants: &mut Wants) {
-        wants.purge = Some(self.0);
+        wants.reclaim = Some(self.0);
     }
 
     fn decide(&self, batch: &mut Batch<'_>) -> Result<Reclaimed, StorageError> {
-        let Some(PurgeSlice { channel_id, messages, channels }) = batch.rows.purge.take() else {
+        let Some(ReclaimSlice { channel_id, messages, channels }) = batch.rows.reclaim.take() else {
             return Ok(Reclaimed { messages: 0, channels_left: None });
         };
         let removed = messages.len();
-        batch.writes.extend(messages.into_iter().map(|id| Write::PurgeMessage { id, channel_id }));
+        batch.writes.extend(messages.into_iter().map(|id| Write::ReclaimMessage { id, channel_id }));
         let is_last = removed < self.0.at_most;
         if is_last {
             batch.writes.push(Write::EndPurge(channel_id));

@@ -58,7 +58,7 @@ impl<R: Reader> SessionStore for Front<R> {
             let problem = format!("{} were asked for; at most {MAX_SLOTS} are looked at", slots.len());
             return Err(StorageError::invalid("slots", problem));
         }
-        self.reader.newest_used_challenges(UsedChallenge::digest_of(pubkey), slots).await
+        self.read(|reader| reader.newest_used_challenges(UsedChallenge::digest_of(pubkey), slots)).await
     }
 
     async fn login_key(&self) -> Result<LoginKey, StorageError> {
@@ -68,7 +68,7 @@ impl<R: Reader> SessionStore for Front<R> {
 
     async fn get_session(&self, token: &str) -> Result<Option<Session>, StorageError> {
         self.check_open()?;
-        let stored = self.reader.get::<StoredSession>(SessionDigest::of(token)).await?;
+        let stored = self.read(|reader| reader.get::<StoredSession>(SessionDigest::of(token))).await?;
         let live = stored.filter(|session| session.expires_at > self.clock.now());
         Ok(live.map(|session| session.with_token(token.to_owned())))
     }

@@ -9,7 +9,6 @@ use super::{
     batch::{Batch, non_empty, set_optional},
     check::{cursor, existing, optional_label, optional_text, pubkey},
     command::Command,
-    recent::Shown,
 };
 use crate::storage::{
     Entity, StorageError, User, UserId, UserStore,
@@ -17,8 +16,6 @@ use crate::storage::{
     limits::{MAX_PAGE, MAX_PUBKEY_BYTES},
     port::{Reader, Wants, Write},
 };
-
-const USERS: Shown = Shown::Records(Entity::User);
 
 #[async_trait]
 impl<R: Reader> UserStore for Front<R> {
@@ -31,7 +28,7 @@ impl<R: Reader> UserStore for Front<R> {
     async fn get_user_by_id(&self, id: &str) -> Result<Option<User>, StorageError> {
         self.check_open()?;
         let Some(id) = UserId::parse(id) else { return Ok(None) };
-        self.read(USERS, |reader| reader.get(id)).await
+        self.read(|reader| reader.get(id)).await
     }
 
     async fn get_user_by_pubkey(&self, pubkey: &str) -> Result<Option<User>, StorageError> {
@@ -40,7 +37,7 @@ impl<R: Reader> UserStore for Front<R> {
             return Ok(None);
         }
         let key = pubkey.to_owned();
-        let found = self.read(USERS, |reader| reader.find::<User>(&User::BY_PUBKEY, key.value(), 1)).await?;
+        let found = self.read(|reader| reader.find::<User>(&User::BY_PUBKEY, key.value(), 1)).await?;
         Ok(found.into_iter().next())
     }
 
@@ -62,7 +59,7 @@ impl<R: Reader> UserStore for Front<R> {
     }
 
     async fn list_users(&self) -> Result<Vec<User>, StorageError> {
-        self.read(USERS, |reader| reader.list(None, None)).await
+        self.read(|reader| reader.list(None, None)).await
     }
 
     async fn list_users_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StorageError> {
@@ -70,7 +67,7 @@ impl<R: Reader> UserStore for Front<R> {
         let after = after.map(|after| cursor("after", after, UserId::parse)).transpose()?;
         match limit.min(MAX_PAGE) {
             0 => Ok(Vec::new()),
-            limit => self.read(USERS, |reader| reader.list(after, Some(limit))).await,
+            limit => self.read(|reader| reader.list(after, Some(limit))).await,
         }
     }
 
@@ -79,7 +76,7 @@ impl<R: Reader> UserStore for Front<R> {
         let after = after.map(|after| cursor("after", after, UserId::parse)).transpose()?;
         match limit.min(MAX_PAGE) {
             0 => Ok(Vec::new()),
-            limit => self.read(USERS, |reader| reader.members(after, limit)).await,
+            limit => self.read(|reader| reader.members(after, limit)).await,
         }
     }
 }

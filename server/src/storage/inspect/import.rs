@@ -26,7 +26,7 @@ use crate::storage::{
         held::{self, Held},
         kind, path_error,
     },
-    port::{Staged, Wants, Write, Writer},
+    port::{CommitNumber, Staged, Wants, Write, Writer},
     redb, sqlite,
 };
 
@@ -109,7 +109,7 @@ impl Place {
             }
             Backend::Sqlite => runtime.block_on(sqlite::open_writer(&self.partial()))?,
         };
-        Ok(Import { writer: Some(writer), high_water: past.high_water, _runtime: runtime })
+        Ok(Import { writer: Some(writer), high_water: past.high_water, commit: past.commit, _runtime: runtime })
     }
 
     /// Opens the unfinished store to look at it, if there is one.
@@ -200,6 +200,8 @@ pub struct Import {
     /// `None` once closed.
     writer: Option<Box<dyn Writer>>,
     high_water: Ulid,
+    /// The number of the newest commit.
+    commit: CommitNumber,
     /// SQLite's calls are futures; declared last, so that it outlives the writer.
     _runtime: Runtime,
 }
@@ -207,7 +209,9 @@ pub struct Import {
 impl Import {
     /// Stores rows in one durable commit, all or none. They are new, and what they refer to is stored already.
     pub fn append(&mut self, rows: Vec<Row>) -> Result<(), StorageError> {
-        let mut staged = Some(Staged { writes: rows.into_iter().map(Write::Insert).collect(), high_water: None });
+        self.commit += 1;
+        let writes = rows.into_iter().map(Write::Insert).collect();
+        let mut staged = Some(Staged { writes, high_water: None, commit: self.commit });
         self.writer()?.transact(&Wants::default(), &mut |_| staged.take().unwrap_or_default())
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::storage::{
     Category, CategoryId, Channel, ChannelId, StorageError,
-    port::{PurgeSlice, PurgeStep, Rows, Wants},
+    port::{ReclaimSlice, ReclaimStep, Rows, Wants},
 };
 
 /// All channels, by (position, id). There are few enough to be sorted at each call.
@@ -42,29 +42,29 @@ pub(super) fn load(snapshot: &Snapshot, wants: &Wants, rows: &mut Rows) -> Resul
     if wants.all_categories {
         list_categories(snapshot)?.into_iter().for_each(|category| rows.put(Arc::new(category)));
     }
-    if let Some(step) = wants.purge {
-        load_purge(snapshot, step, rows)?;
+    if let Some(step) = wants.reclaim {
+        load_reclaim(snapshot, step, rows)?;
     }
     Ok(())
 }
 
 /// Some messages of the channel that is to be purged next. What the record says of it does not matter, nor whether it
 /// decodes.
-fn load_purge(snapshot: &Snapshot, step: PurgeStep, rows: &mut Rows) -> Result<(), StorageError> {
+fn load_reclaim(snapshot: &Snapshot, step: ReclaimStep, rows: &mut Rows) -> Result<(), StorageError> {
     let attempt = "find what is left of a deleted channel";
     let mut purges = snapshot.scan(Purges::NAME, RawRange::ALL, Direction::Forward).map_err(storage_error(attempt))?;
     let Some(purge) = purges.nth(step.skipped) else { return Ok(()) };
     let (key, _) = purge.map_err(storage_error(attempt))?;
     let no_id = || corrupt(Purges::NAME, &hex(&key), "the key is no channel's id");
     let channel = KeyOf::<ChannelId>::decode(&key).ok_or_else(no_id)?;
-    let find = || -> Result<PurgeSlice, Error> {
+    let find = || -> Result<ReclaimSlice, Error> {
         let live = snapshot.keys_of::<MessagesByChannel>(&channel, KeyRange::ALL, Direction::Forward)?;
         let deleted = snapshot.keys_of::<TombstonesByChannel>(&channel, KeyRange::ALL, Direction::Forward)?;
         let messages = live.chain(deleted).take(step.at_most).map(|entry| entry.map(|(_, KeyOf(id))| id));
         let messages = messages.collect::<Result<_, _>>()?;
-        Ok(PurgeSlice { channel_id: channel.0, messages, channels: snapshot.len::<Purges>()? })
+        Ok(ReclaimSlice { channel_id: channel.0, messages, channels: snapshot.len::<Purges>()? })
     };
-    rows.purge = Some(find().map_err(storage_error(attempt))?);
+    rows.reclaim = Some(find().map_err(storage_error(attempt))?);
     Ok(())
 }
 

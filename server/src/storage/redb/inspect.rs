@@ -16,6 +16,7 @@ use super::{
     error::{open_error, storage_error},
     log_progress,
     opening::{OPEN_SINCE, STORE_ID},
+    published::Published,
     rows,
     schema::{CATALOGUE, HIGH_WATER, LOGIN_KEY, SCHEMA},
     writer::RedbWriter,
@@ -136,7 +137,8 @@ pub(in crate::storage) fn example() -> Result<Box<dyn Inspection>, OpenError> {
     let path = Path::new(":memory:");
     let store = Options::default().open_with_backend(InMemoryBackend::new(), &SCHEMA);
     let store = Arc::new(store.map_err(|error| open_error(path, error))?);
-    let (created_at, closed_at) = fill(&mut RedbWriter { store: store.clone(), live: None, presence: Arc::default() })?;
+    let published = Arc::new(Published::of(store.clone())?);
+    let (created_at, closed_at) = fill(&mut RedbWriter { published, live: None, presence: Arc::default() })?;
     let dated = store.write(|batch| {
         batch.run(|operation| {
             operation.set_meta("created_at", created_at.as_millis().to_string().as_bytes())?;

@@ -62,7 +62,7 @@ pub(super) fn page(
 
 /// Removes what an index names as a message of a channel that is no more. Nothing that is wrong with it may keep it there,
 /// as everything behind it would stay, too: neither that its record does not decode, nor that there is none.
-pub(super) fn purge(operation: &mut Operation<'_>, channel_id: ChannelId, id: MessageId) -> Result<(), Error> {
+pub(super) fn reclaim(operation: &mut Operation<'_>, channel_id: ChannelId, id: MessageId) -> Result<(), Error> {
     let (channel, key) = (KeyOf(channel_id), KeyOf(id));
     match operation.get::<Of<Message>>(&key) {
         Ok(Some(stored)) if stored.0.channel_id == channel_id => return operation.remove::<Of<Message>>(&key),

@@ -9,6 +9,7 @@ pub(super) mod inspect;
 pub(super) mod maintain;
 mod messages;
 mod opening;
+mod published;
 mod reader;
 mod record;
 mod rows;
@@ -32,6 +33,7 @@ use ulid::Ulid;
 pub use self::shipped::ShippedVersion;
 use self::{
     error::{corrupt, open_error, storage_error},
+    published::Published,
     reader::RedbReader,
     schema::{HIGH_WATER, LOGIN_KEY, PROBED_AT, SCHEMA},
     writer::RedbWriter,
@@ -54,7 +56,7 @@ pub(super) fn open(
     opening::begin(&store)?;
     let live = if options.inspection_socket { answer_tools(&store, path) } else { None };
     store.when_full(make_room);
-    opened(RedbWriter { store, live, presence })
+    opened(RedbWriter { published: Arc::new(Published::of(store)?), live, presence })
 }
 
 /// The file that was just opened by this path.
@@ -80,9 +82,10 @@ fn answer_tools(store: &Arc<Store>, path: &Path) -> Option<LiveServer> {
 pub(super) fn open_writer(path: &Path, options: RedbOptions) -> Result<(Box<dyn Writer>, Past), OpenError> {
     let store = open_store(path, options)?;
     opening::begin(&store)?;
-    let past = past(&store)?;
+    let published = Arc::new(Published::of(Arc::new(store))?);
+    let past = past(&published)?;
     let presence = presence(path)?;
-    Ok((Box::new(RedbWriter { store: Arc::new(store), live: None, presence }), past))
+    Ok((Box::new(RedbWriter { published, live: None, presence }), past))
 }
 
 fn open_store(path: &Path, options: RedbOptions) -> Result<Store, OpenError> {
@@ -102,13 +105,13 @@ pub(super) fn open_in_memory() -> Result<Opened<RedbReader>, OpenError> {
 }
 
 fn over(store: Store) -> Result<Opened<RedbReader>, OpenError> {
-    opened(RedbWriter { store: Arc::new(store), live: None, presence: Arc::default() })
+    opened(RedbWriter { published: Arc::new(Published::of(Arc::new(store))?), live: None, presence: Arc::default() })
 }
 
 fn opened(writer: RedbWriter) -> Result<Opened<RedbReader>, OpenError> {
-    let past = past(&writer.store)?;
-    let login_key = login_key(&writer.store)?;
-    let reader = RedbReader(writer.store.clone());
+    let past = past(&writer.published)?;
+    let login_key = login_key(&writer.published.store)?;
+    let reader = RedbReader(writer.published.clone());
     Ok(Opened { backend: Backend::Redb, writer: Box::new(writer), reader, past, login_key })
 }
 
@@ -125,8 +128,9 @@ fn login_key(store: &Store) -> Result<LoginKey, StorageError> {
     Ok(drawn)
 }
 
-fn past(store: &Store) -> Result<Past, StorageError> {
-    Ok(Past { high_water: high_water(store)?, last_seen: last_seen(store)? })
+fn past(published: &Published) -> Result<Past, StorageError> {
+    let Published { store, .. } = published;
+    Ok(Past { high_water: high_water(store)?, last_seen: last_seen(store)?, commit: published.view().commit })
 }
 
 /// The largest id ever given out: as recorded, or as found, should a tool have added rows.

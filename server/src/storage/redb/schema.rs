@@ -38,6 +38,8 @@ pub(in crate::storage) const CATALOGUE: Catalogue =
 pub(super) const HIGH_WATER: &str = "high_water_id";
 /// The name in `meta` of when it was last tried whether changes can be stored: milliseconds since 1970, a decimal number.
 pub(super) const PROBED_AT: &str = "probed_at";
+/// The name in `meta` of the number of the newest commit in the file: a decimal number.
+pub(super) const APPLIED: &str = "applied";
 /// The name in `meta` of the secret that challenges are made with: 32 bytes, shown to nobody.
 pub(super) const LOGIN_KEY: &str = "login_key";
 

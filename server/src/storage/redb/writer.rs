@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use decentcom_kvstore::{Error, Operation, Snapshot, Store, live::LiveServer};
+use decentcom_kvstore::{Error, Operation, Snapshot, live::LiveServer};
 use ulid::Ulid;
 
 use super::{
     channels,
     error::storage_error,
     messages, opening,
+    published::Published,
     rows::{self, Fate},
-    schema::{HIGH_WATER, PROBED_AT},
+    schema::{APPLIED, HIGH_WATER, PROBED_AT},
     sessions, users,
 };
 use crate::storage::{
@@ -20,7 +21,7 @@ use crate::storage::{
 
 /// The writing half of the backend, owned by the commit thread; nobody else writes.
 pub(super) struct RedbWriter {
-    pub(super) store: Arc<Store>,
+    pub(super) published: Arc<Published>,
     /// Answers tools for as long as the store is open.
     pub(super) live: Option<LiveServer>,
     pub(super) presence: Arc<Presence>,
@@ -29,22 +30,23 @@ pub(super) struct RedbWriter {
 impl Writer for RedbWriter {
     fn transact(&mut self, wants: &Wants, decide: &mut dyn FnMut(Rows) -> Staged) -> Result<(), StorageError> {
         // A disk that failed may be back, or have space again.
-        self.store.recover().map_err(storage_error("open the file again after a disk error"))?;
-        let rows = {
-            let snapshot = self.store.snapshot().map_err(storage_error("begin to write"))?;
-            load(&snapshot, wants)?
-        };
-        let staged = decide(rows);
-        let stored = self.store.write(|batch| batch.run(|operation| store(operation, &staged)));
-        stored.and_then(|result| result).map_err(storage_error("commit"))
+        self.published.recover("open the file again after a disk error")?;
+        let staged = decide(load(&self.published.view().shows, wants)?);
+        if staged.writes.is_empty() {
+            return Ok(());
+        }
+        let stored = self.published.store.write(|batch| batch.run(|operation| store(operation, &staged)));
+        stored.and_then(|result| result).map_err(storage_error("commit"))?;
+        self.published.committed(staged.commit)
     }
 
     fn settle(&mut self) -> Result<(), StorageError> {
-        self.store.recover().map_err(storage_error("open the file again on a full disk"))
+        self.published.recover("open the file again on a full disk")
     }
 
     fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError> {
-        let stored = self.store.write(|batch| batch.run(|operation| operation.set_meta(HIGH_WATER, &id.to_bytes())));
+        let stored =
+            self.published.store.write(|batch| batch.run(|operation| operation.set_meta(HIGH_WATER, &id.to_bytes())));
         stored.and_then(|result| result).map_err(storage_error("store the high-water id"))
     }
 
@@ -55,8 +57,8 @@ impl Writer for RedbWriter {
     fn close(mut self: Box<Self>) -> Result<(), StorageError> {
         self.live = None;
         // Only worth having: a full disk must not keep anybody from closing.
-        let _ = opening::end(&self.store);
-        self.store.close().map_err(storage_error("close the database"))
+        let _ = opening::end(&self.published.store);
+        self.published.store.close().map_err(storage_error("close the database"))
     }
 }
 
@@ -78,13 +80,13 @@ fn store(operation: &mut Operation<'_>, staged: &Staged) -> Result<(), Error> {
             Write::Remove(key) => rows::remove(operation, key),
             Write::SweepSession { digest, expires_at } => sessions::sweep(operation, *digest, *expires_at),
             Write::BeginPurge(id) => channels::begin_purge(operation, *id),
-            Write::PurgeMessage { id, channel_id } => messages::purge(operation, *channel_id, *id),
+            Write::ReclaimMessage { id, channel_id } => messages::reclaim(operation, *channel_id, *id),
             Write::EndPurge(id) => channels::end_purge(operation, *id),
             Write::NoteProbe(at) => operation.set_meta(PROBED_AT, at.as_millis().to_string().as_bytes()),
         }?;
     }
-    match staged.high_water {
-        Some(id) if !staged.writes.is_empty() => operation.set_meta(HIGH_WATER, &id.to_bytes()),
-        _ => Ok(()),
+    if let Some(id) = staged.high_water {
+        operation.set_meta(HIGH_WATER, &id.to_bytes())?;
     }
+    operation.set_meta(APPLIED, staged.commit.to_string().as_bytes())
 }

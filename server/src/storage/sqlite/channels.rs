@@ -6,21 +6,22 @@ use sqlx::SqliteConnection;
 
 use super::{
     error::storage_error,
-    rows::{made, records, statements},
+    rows::{APPLIED, made, records, statements, view_of_records},
     sql::{Reading, execute, key_list},
 };
 use crate::storage::{
     Category, Channel, ChannelId, StorageError,
-    port::{PurgeSlice, PurgeStep, Rows, Wants},
+    port::{ReclaimSlice, ReclaimStep, Rows, View, Wants},
 };
 
 static LIST: LazyLock<&str> = LazyLock::new(|| {
     let columns = &statements::<Channel>().columns;
     let visible = "id NOT IN (SELECT channel_id FROM purges)";
-    made(format!("SELECT {columns} FROM channels WHERE {visible} ORDER BY position, id"))
+    made(format!("SELECT {columns}, {APPLIED} FROM channels WHERE {visible} ORDER BY position, id"))
 });
 static LIST_CATEGORIES: LazyLock<&str> = LazyLock::new(|| {
-    made(format!("SELECT {} FROM categories ORDER BY position, id", statements::<Category>().columns))
+    let columns = &statements::<Category>().columns;
+    made(format!("SELECT {columns}, {APPLIED} FROM categories ORDER BY position, id"))
 });
 static OF_CATEGORIES: LazyLock<&str> = LazyLock::new(|| {
     let columns = &statements::<Channel>().columns;
@@ -30,13 +31,13 @@ static OF_CATEGORIES: LazyLock<&str> = LazyLock::new(|| {
 });
 
 /// All channels, by (position, id).
-pub(super) async fn list(connection: &mut SqliteConnection) -> Result<Vec<Channel>, StorageError> {
-    records(connection, "list channels", sqlx::query(*LIST)).await
+pub(super) async fn list(connection: &mut SqliteConnection) -> Result<View<Vec<Channel>>, StorageError> {
+    view_of_records(connection, "list channels", sqlx::query(*LIST)).await
 }
 
 /// All categories, by (position, id).
-pub(super) async fn list_categories(connection: &mut SqliteConnection) -> Result<Vec<Category>, StorageError> {
-    records(connection, "list categories", sqlx::query(*LIST_CATEGORIES)).await
+pub(super) async fn list_categories(connection: &mut SqliteConnection) -> Result<View<Vec<Category>>, StorageError> {
+    view_of_records(connection, "list categories", sqlx::query(*LIST_CATEGORIES)).await
 }
 
 /// The channels of categories, all categories, and what is left of a deleted channel.
@@ -51,16 +52,20 @@ pub(super) async fn load(
         found.into_iter().for_each(|channel| rows.put(Arc::new(channel)));
     }
     if wants.all_categories {
-        list_categories(connection).await?.into_iter().for_each(|category| rows.put(Arc::new(category)));
+        list_categories(connection).await?.shows.into_iter().for_each(|category| rows.put(Arc::new(category)));
     }
-    if let Some(step) = wants.purge {
-        load_purge(connection, step, rows).await?;
+    if let Some(step) = wants.reclaim {
+        load_reclaim(connection, step, rows).await?;
     }
     Ok(())
 }
 
 /// Some messages of the channel that is to be purged next.
-async fn load_purge(connection: &mut SqliteConnection, step: PurgeStep, rows: &mut Rows) -> Result<(), StorageError> {
+async fn load_reclaim(
+    connection: &mut SqliteConnection,
+    step: ReclaimStep,
+    rows: &mut Rows,
+) -> Result<(), StorageError> {
     let attempt = "find what is left of a deleted channel";
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let statement = "SELECT channel_id, (SELECT count(*) FROM purges) AS channels
@@ -84,7 +89,7 @@ async fn load_purge(connection: &mut SqliteConnection, step: PurgeStep, rows: &m
         .iter()
         .map(|row| Reading { table: "messages", row }.parse("id"))
         .collect::<Result<_, _>>()?;
-    rows.purge = Some(PurgeSlice { channel_id, messages, channels: u64::try_from(channels).unwrap_or_default() });
+    rows.reclaim = Some(ReclaimSlice { channel_id, messages, channels: u64::try_from(channels).unwrap_or_default() });
     Ok(())
 }
 

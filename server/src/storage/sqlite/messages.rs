@@ -10,7 +10,7 @@ use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     error::storage_error,
-    rows::{columns, decode, made},
+    rows::{APPLIED, applied_of, columns, decode, made, view},
     sql::{Reading, value_of_text},
 };
 use crate::storage::{
@@ -19,7 +19,7 @@ use crate::storage::{
         field::{Field, FieldType, Kind, Value},
         model::{Model, Source},
     },
-    port::{Bounds, Page},
+    port::{Bounds, Page, View},
 };
 
 /// A page is one seek in `idx_messages_live` and a walk along it. `deleted = 0` is literal, because a bound value could
@@ -48,14 +48,14 @@ impl Statements {
         );
         Self {
             packed: made(format!(
-                "SELECT json_group_array(CASE WHEN octet_length(content) <= 4096 THEN json_array({packed}) END) AS page
+                "SELECT json_group_array(CASE WHEN octet_length(content) <= 4096 THEN json_array({packed}) END) AS page, {APPLIED}
                  FROM (SELECT {packed} FROM messages {rest})"
             )),
             by_rows: made(format!(
                 "WITH found AS MATERIALIZED (SELECT id, octet_length(content) AS bytes FROM messages {rest}),
                  added AS (SELECT id, row_number() OVER so_far AS number, sum(bytes) OVER so_far AS bytes FROM found
                     WINDOW so_far AS (ORDER BY {order} ROWS UNBOUNDED PRECEDING))
-                 SELECT {}, (SELECT count(*) FROM found) AS found
+                 SELECT {}, (SELECT count(*) FROM found) AS found, {APPLIED}
                  FROM added CROSS JOIN messages AS m ON m.id = added.id
                  WHERE added.number = 1 OR (added.number < ?2 AND added.bytes <= ?3)",
                 columns(Message::FIELDS, "m.")
@@ -81,7 +81,7 @@ pub(super) async fn page(
     channel_id: ChannelId,
     page: Page,
     bounds: Bounds,
-) -> Result<MessagePage, StorageError> {
+) -> Result<View<MessagePage>, StorageError> {
     let (statements, cursor) = match &page {
         Page::Newest => (&NEWEST, None),
         Page::Before(id) => (&BEFORE, Some(id.as_str())),
@@ -97,17 +97,19 @@ pub(super) async fn page(
             None => query,
         }
     };
-    let packed = query(statements.packed).fetch_one(&mut *connection).await;
-    let (mut messages, found) = match packed.ok().and_then(|row| unpack(channel_id, &row)) {
-        Some(messages) => (messages, 0),
+    let packed = query(statements.packed).fetch_one(&mut *connection).await.ok();
+    let packed = packed.and_then(|row| Some((applied_of(&row).ok()?, unpack(channel_id, &row)?)));
+    let (commit, mut messages, found) = match packed {
+        Some((commit, messages)) => (commit, messages, 0),
         None => {
-            let rows = query(statements.by_rows).fetch_all(connection).await;
+            let rows = query(statements.by_rows).fetch_all(&mut *connection).await;
             let rows = rows.map_err(|error| storage_error("read a page of messages", error))?;
             let found: i64 = match rows.first() {
                 Some(row) => Reading { table: "messages", row }.get("found")?,
                 None => 0,
             };
-            (rows.iter().map(decode::<Message>).collect::<Result<Vec<_>, _>>()?, found)
+            let messages = rows.iter().map(decode::<Message>).collect::<Result<Vec<_>, _>>()?;
+            (view(connection, &rows, ()).await?.commit, messages, found)
         }
     };
     // They come in order, but SQLite promises none within an aggregate or a join.
@@ -116,7 +118,7 @@ pub(super) async fn page(
         Page::After(_) => messages.sort_by_key(|message| message.id),
     }
     let has_more = found > messages.len() as i64;
-    Ok(bounds.cut(MessagePage { messages, has_more }))
+    Ok(View { commit, shows: bounds.cut(MessagePage { messages, has_more }) })
 }
 
 /// The messages of a packed page, unless one was too long for it or is damaged.

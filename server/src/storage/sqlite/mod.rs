@@ -71,6 +71,8 @@ use super::{
 
 /// The name in `meta` of the largest id ever given out.
 const HIGH_WATER: &str = "high_water_id";
+/// The name in `meta` of the number of the newest commit in the file.
+const APPLIED: &str = "applied";
 /// The name in `meta` of the secret that challenges are made with, in hexadecimal; shown to nobody.
 const LOGIN_KEY: &str = "login_key";
 /// The name in `meta` of when the store was last closed in good order.
@@ -142,7 +144,11 @@ async fn open_own_writer(path: &Path) -> Result<(SqliteWriter, Past), OpenError>
         .pragma("temp_store", "memory");
     let mut connection = writing.connect().await.map_err(|error| open_error(path, error))?;
     migrate(path, &mut connection).await?;
-    let past = Past { high_water: high_water(&mut connection).await?, last_seen: last_seen(&mut connection).await? };
+    let past = Past {
+        high_water: high_water(&mut connection).await?,
+        last_seen: last_seen(&mut connection).await?,
+        commit: rows::applied(&mut connection).await?,
+    };
     opening.settle(&mut connection, past.high_water).await?;
     Ok((SqliteWriter::for_file(connection, writing, opening)?, past))
 }

@@ -1,4 +1,5 @@
-//! Reads: each call is one statement on one read-only connection, so it sees one consistent state.
+//! Reads: each call is one statement on one read-only connection, so it sees one consistent state; the statement answers
+//! the number of the newest commit too.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -16,7 +17,7 @@ use crate::storage::{
         model::Model,
     },
     files::descriptor::InUse,
-    port::{Bounds, Page, Reader},
+    port::{Bounds, Page, Reader, View},
 };
 
 /// Records that are read like one: whoever asks for no more does not list them.
@@ -93,11 +94,11 @@ impl SqliteReader {
 }
 
 impl Reader for SqliteReader {
-    async fn get<M: Model>(&self, key: M::Key) -> Result<Option<M>, StorageError> {
+    async fn get<M: Model>(&self, key: M::Key) -> Result<View<Option<M>>, StorageError> {
         rows::get(&mut *self.lease().await?, key).await
     }
 
-    async fn list<M: Model>(&self, after: Option<M::Key>, limit: Option<u32>) -> Result<Vec<M>, StorageError> {
+    async fn list<M: Model>(&self, after: Option<M::Key>, limit: Option<u32>) -> Result<View<Vec<M>>, StorageError> {
         if limit.is_some_and(|limit| limit <= FEW) {
             return rows::list(&mut *self.lease().await?, after, limit).await;
         }
@@ -110,7 +111,7 @@ impl Reader for SqliteReader {
         index: &'static Index,
         value: Value<'_>,
         limit: u32,
-    ) -> Result<Vec<M>, StorageError> {
+    ) -> Result<View<Vec<M>>, StorageError> {
         if limit <= FEW {
             return rows::find(&mut *self.lease().await?, index, value, limit).await;
         }
@@ -118,7 +119,7 @@ impl Reader for SqliteReader {
         rows::find(&mut connection, index, value, limit).await
     }
 
-    async fn members(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StorageError> {
+    async fn members(&self, after: Option<UserId>, limit: u32) -> Result<View<Vec<User>>, StorageError> {
         if limit <= FEW {
             return users::members(&mut *self.lease().await?, after, limit).await;
         }
@@ -126,17 +127,17 @@ impl Reader for SqliteReader {
         users::members(&mut connection, after, limit).await
     }
 
-    async fn channels(&self) -> Result<Vec<Channel>, StorageError> {
+    async fn channels(&self) -> Result<View<Vec<Channel>>, StorageError> {
         let (_turn, mut connection) = self.lease_for_a_list().await?;
         channels::list(&mut connection).await
     }
 
-    async fn categories(&self) -> Result<Vec<Category>, StorageError> {
+    async fn categories(&self) -> Result<View<Vec<Category>>, StorageError> {
         let (_turn, mut connection) = self.lease_for_a_list().await?;
         channels::list_categories(&mut connection).await
     }
 
-    async fn page(&self, channel_id: ChannelId, page: Page, bounds: Bounds) -> Result<MessagePage, StorageError> {
+    async fn page(&self, channel_id: ChannelId, page: Page, bounds: Bounds) -> Result<View<MessagePage>, StorageError> {
         messages::page(&mut *self.lease().await?, channel_id, page, bounds).await
     }
 
@@ -144,7 +145,7 @@ impl Reader for SqliteReader {
         &self,
         key_digest: [u8; 32],
         slots: &[u64],
-    ) -> Result<Vec<Option<u32>>, StorageError> {
+    ) -> Result<View<Vec<Option<u32>>>, StorageError> {
         sessions::newest_challenges(&mut *self.lease().await?, key_digest, slots).await
     }
 

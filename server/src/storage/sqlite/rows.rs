@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     error::storage_error,
-    sql::{Reading, SqlQuery, bind, execute, key_list, key_text, rows_by_keys},
+    sql::{Reading, SqlQuery, bad_value, bind, execute, key_list, key_text, rows_by_keys},
 };
 use crate::storage::{
     Entity, Key, Row, StorageError,
@@ -14,7 +14,7 @@ use crate::storage::{
         field::{Field, FieldType as _, Index, Role, Value},
         model::{ForModel, Model},
     },
-    port::{Rows, Wants},
+    port::{CommitNumber, Rows, View, Wants},
 };
 
 /// The most rows in one INSERT.
@@ -58,6 +58,9 @@ fn visible<M: Model>() -> &'static str {
     }
 }
 
+/// A column with the number of the newest commit that the statement sees; NULL before the first.
+pub(super) const APPLIED: &str = "(SELECT value FROM meta WHERE name = 'applied') AS applied";
+
 /// Statements are made once, and stay.
 pub(super) fn made(statement: String) -> &'static str {
     Box::leak(statement.into_boxed_str())
@@ -76,7 +79,7 @@ impl ForModel for Make {
     fn run<M: Model>(self) -> Statements {
         let (table, key, visible) = (M::TABLE, key_column::<M>(), visible::<M>());
         let columns = columns(M::FIELDS, "");
-        let select = format!("SELECT {columns} FROM {table} WHERE {visible}");
+        let select = format!("SELECT {columns}, {APPLIED} FROM {table} WHERE {visible}");
         let changing = M::FIELDS.iter().filter(|field| field.role == Role::Content && !field.is_fixed);
         let sets: Vec<_> = changing.map(|field| format!("{} = ?", field.column())).collect();
         let find = |index: &Index| {
@@ -86,7 +89,10 @@ impl ForModel for Make {
             (index.name, made(format!("{select} AND {column} = ?{only} ORDER BY {key} LIMIT ?")))
         };
         Statements {
-            by_key: made(format!("{select} AND {key} = ?")),
+            // A row also where there is no record, so that the number is there.
+            by_key: made(format!(
+                "SELECT {columns}, {APPLIED} FROM (SELECT 1) LEFT JOIN {table} ON {key} = ? AND {visible}"
+            )),
             by_keys: made(format!("{select} AND {key} IN (SELECT value FROM json_each(?))")),
             list: made(format!("{select} AND {key} > ? ORDER BY {key} LIMIT ?")),
             find: M::INDEXES.iter().map(find).collect(),
@@ -129,11 +135,56 @@ pub(super) async fn records<M: Model>(
     rows.iter().map(decode).collect()
 }
 
+/// The number of the newest commit that the row's statement saw.
+pub(super) fn applied_of(row: &SqliteRow) -> Result<CommitNumber, StorageError> {
+    let meta = Reading { table: "meta", row };
+    let text: Option<&str> = meta.get("applied")?;
+    let Some(text) = text else { return Ok(0) };
+    text.parse().map_err(|_| bad_value("read the number of the newest commit", "meta.value", text))
+}
+
+/// The number of the newest commit.
+pub(super) async fn applied(connection: &mut SqliteConnection) -> Result<CommitNumber, StorageError> {
+    static STATEMENT: LazyLock<&str> = LazyLock::new(|| made(format!("SELECT {APPLIED}")));
+    let row = sqlx::query(*STATEMENT).fetch_one(connection).await;
+    applied_of(&row.map_err(|error| storage_error("read the number of the newest commit", error))?)
+}
+
+/// What the rows of a statement show, and when that was so. A statement without rows did not answer the number either: what it
+/// saw is no newer than what is there now.
+pub(super) async fn view<T>(
+    connection: &mut SqliteConnection,
+    rows: &[SqliteRow],
+    shows: T,
+) -> Result<View<T>, StorageError> {
+    let commit = match rows.first() {
+        Some(row) => applied_of(row)?,
+        None => applied(connection).await?,
+    };
+    Ok(View { commit, shows })
+}
+
+/// The records that a statement answers, which has a column for the number of the newest commit.
+pub(super) async fn view_of_records<M: Model>(
+    connection: &mut SqliteConnection,
+    attempt: &'static str,
+    query: SqlQuery<'_>,
+) -> Result<View<Vec<M>>, StorageError> {
+    let rows = query.fetch_all(&mut *connection).await.map_err(|error| storage_error(attempt, error))?;
+    let records = rows.iter().map(decode).collect::<Result<_, _>>()?;
+    view(connection, &rows, records).await
+}
+
 /// The record with this key, unless it went with a channel that is being purged.
-pub(super) async fn get<M: Model>(connection: &mut SqliteConnection, key: M::Key) -> Result<Option<M>, StorageError> {
+pub(super) async fn get<M: Model>(
+    connection: &mut SqliteConnection,
+    key: M::Key,
+) -> Result<View<Option<M>>, StorageError> {
     let query = sqlx::query(statements::<M>().by_key).bind(key_text(&key.value()));
-    let row = query.fetch_optional(connection).await.map_err(|error| storage_error("read a record", error))?;
-    row.as_ref().map(decode).transpose()
+    let row = query.fetch_one(connection).await.map_err(|error| storage_error("read a record", error))?;
+    let is_there = Reading { table: M::TABLE, row: &row }.get::<Option<&str>>(key_column::<M>())?.is_some();
+    let shows = is_there.then(|| decode(&row)).transpose()?;
+    Ok(View { commit: applied_of(&row)?, shows })
 }
 
 /// Records with keys above `after`, by key; all of them without a limit.
@@ -141,11 +192,11 @@ pub(super) async fn list<M: Model>(
     connection: &mut SqliteConnection,
     after: Option<M::Key>,
     limit: Option<u32>,
-) -> Result<Vec<M>, StorageError> {
+) -> Result<View<Vec<M>>, StorageError> {
     let query = sqlx::query(statements::<M>().list)
         .bind(after.map(|key| key_text(&key.value())).unwrap_or_default())
         .bind(limit.map_or(-1, i64::from)); // negative: no limit
-    records(connection, "list records", query).await
+    view_of_records(connection, "list records", query).await
 }
 
 /// At most so many of the records that an index finds by this value, by key.
@@ -154,11 +205,12 @@ pub(super) async fn find<M: Model>(
     index: &Index,
     value: Value<'_>,
     limit: u32,
-) -> Result<Vec<M>, StorageError> {
+) -> Result<View<Vec<M>>, StorageError> {
     let statement = statements::<M>().find.iter().find(|(name, _)| *name == index.name);
-    let Some((_, statement)) = statement else { return Ok(Vec::new()) };
+    let unknown = || StorageError::Internal { attempt: format!("find records by {}", index.name), source: None };
+    let (_, statement) = statement.ok_or_else(unknown)?;
     let query = bind(sqlx::query(*statement), value).bind(i64::from(limit));
-    records(connection, "find records by an index", query).await
+    view_of_records(connection, "find records by an index", query).await
 }
 
 /// Loads the records that are wanted by key.

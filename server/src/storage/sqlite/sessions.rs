@@ -1,15 +1,18 @@
 //! Sessions and used challenges: the queries that are this backend's own. The column `token` holds the SHA-256 of the
 //! token, in hexadecimal.
 
+use std::sync::LazyLock;
+
 use sqlx::SqliteConnection;
 
 use super::{
     error::storage_error,
+    rows::{APPLIED, made, view},
     sql::{Reading, bad_value, key_list, rows_by_keys},
 };
 use crate::storage::{
     Challenge, SessionDigest, StorageError, Timestamp, UsedChallenge,
-    port::{Rows, Wants},
+    port::{Rows, View, Wants},
 };
 
 /// What is wanted otherwise than by key.
@@ -90,11 +93,14 @@ pub(super) async fn newest_challenges(
     connection: &mut SqliteConnection,
     key_digest: [u8; 32],
     slots: &[u64],
-) -> Result<Vec<Option<u32>>, StorageError> {
-    let statement = "SELECT (SELECT max(challenge) FROM used_challenges
-             WHERE challenge >= value AND challenge <= value || 'ffffffff') AS newest FROM json_each(?) ORDER BY key";
+) -> Result<View<Vec<Option<u32>>>, StorageError> {
+    static STATEMENT: LazyLock<&str> = LazyLock::new(|| {
+        let newest = "SELECT max(challenge) FROM used_challenges
+             WHERE challenge >= value AND challenge <= value || 'ffffffff'";
+        made(format!("SELECT ({newest}) AS newest, {APPLIED} FROM json_each(?) ORDER BY key"))
+    });
     let prefixes = key_list(slots.iter().map(|slot| UsedChallenge::prefix(*slot, &key_digest)));
-    let found = rows_by_keys(connection, "look for used challenges", statement, prefixes).await?;
+    let found = rows_by_keys(connection, "look for used challenges", *STATEMENT, prefixes).await?;
     let number = |row| {
         let newest: Option<String> = Reading { table: "used_challenges", row }.get("newest")?;
         let parse = |text: String| {
@@ -103,5 +109,6 @@ pub(super) async fn newest_challenges(
         };
         newest.map(parse).transpose()
     };
-    found.iter().map(number).collect()
+    let numbers = found.iter().map(number).collect::<Result<_, _>>()?;
+    view(connection, &found, numbers).await
 }

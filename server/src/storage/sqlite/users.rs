@@ -4,18 +4,18 @@ use std::sync::{Arc, LazyLock};
 
 use sqlx::SqliteConnection;
 
-use super::rows::{self, made, records, statements};
+use super::rows::{self, APPLIED, made, statements, view_of_records};
 use crate::storage::{
     StorageError, User, UserId,
     contract::field::FieldType as _,
-    port::{Rows, Wants},
+    port::{Rows, View, Wants},
 };
 
 /// `is_member = 1` is literal: a bound value would lose the partial index.
 static MEMBERS: LazyLock<&str> = LazyLock::new(|| {
     let columns = &statements::<User>().columns;
     let from = "FROM users INDEXED BY idx_users_members";
-    made(format!("SELECT {columns} {from} WHERE is_member = 1 AND id > ? ORDER BY id LIMIT ?"))
+    made(format!("SELECT {columns}, {APPLIED} {from} WHERE is_member = 1 AND id > ? ORDER BY id LIMIT ?"))
 });
 
 /// Members above `after`, by id.
@@ -23,9 +23,9 @@ pub(super) async fn members(
     connection: &mut SqliteConnection,
     after: Option<UserId>,
     limit: u32,
-) -> Result<Vec<User>, StorageError> {
+) -> Result<View<Vec<User>>, StorageError> {
     let query = sqlx::query(*MEMBERS).bind(after.as_deref().unwrap_or_default().to_owned()).bind(i64::from(limit));
-    records(connection, "list members", query).await
+    view_of_records(connection, "list members", query).await
 }
 
 /// Users by public key.
@@ -35,7 +35,7 @@ pub(super) async fn load(
     rows: &mut Rows,
 ) -> Result<(), StorageError> {
     for pubkey in &wants.pubkeys {
-        if let Some(user) = rows::find::<User>(connection, &User::BY_PUBKEY, pubkey.value(), 1).await?.pop() {
+        if let Some(user) = rows::find::<User>(connection, &User::BY_PUBKEY, pubkey.value(), 1).await?.shows.pop() {
             rows.pubkeys.insert(user.pubkey.clone(), user.id);
             rows.put(Arc::new(user));
         }

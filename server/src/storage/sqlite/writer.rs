@@ -7,7 +7,8 @@ use tokio::{runtime::Handle, sync::Mutex};
 use ulid::Ulid;
 
 use super::{
-    BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, HIGH_WATER, PROBED_AT, SHORTEST_LOG_BYTES, WAL_LIMIT_BYTES, WAL_STEPS, channels,
+    APPLIED, BUSY_TIMEOUT, CHECKPOINT_TIMEOUT, HIGH_WATER, PROBED_AT, SHORTEST_LOG_BYTES, WAL_LIMIT_BYTES, WAL_STEPS,
+    channels,
     checkpoint::Checkpointer,
     error::{is_full, storage_error},
     opening::{self, Opening},
@@ -24,10 +25,14 @@ use crate::storage::{
 /// IMMEDIATE: a transaction that begins by reading and then writes could fail with SQLITE_BUSY_SNAPSHOT.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
-/// Binds the fact's name and its value.
-macro_rules! store_fact {
-    () => {
-        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+/// Stores facts, each with its name and its value.
+macro_rules! store_facts {
+    ($placeholders:literal) => {
+        concat!(
+            "INSERT INTO meta (name, value) VALUES ",
+            $placeholders,
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        )
     };
 }
 
@@ -208,13 +213,14 @@ async fn run(
         return Ok(staged.writes);
     }
     store(connection, &staged.writes).await?;
+    let applied = staged.commit.to_string();
     let commit = match &staged.high_water {
-        Some(high_water) => {
-            let statements = concat!(store_fact!(), "; COMMIT");
-            sqlx::query(statements).bind(HIGH_WATER).bind(high_water.to_string())
-        }
-        None => sqlx::query("COMMIT"),
+        Some(high_water) => sqlx::query(concat!(store_facts!("(?, ?), (?, ?)"), "; COMMIT"))
+            .bind(HIGH_WATER)
+            .bind(high_water.to_string()),
+        None => sqlx::query(concat!(store_facts!("(?, ?)"), "; COMMIT")),
     };
+    let commit = commit.bind(APPLIED).bind(applied);
     execute(connection, "commit", commit).await?;
     Ok(staged.writes)
 }
@@ -292,7 +298,7 @@ fn removed(write: &Write) -> Option<Key> {
     match write {
         Write::Remove(key) => Some(*key),
         Write::SweepSession { digest, .. } => Some((*digest).into()),
-        Write::PurgeMessage { id, .. } => Some((*id).into()),
+        Write::ReclaimMessage { id, .. } => Some((*id).into()),
         _ => None,
     }
 }
@@ -305,13 +311,14 @@ async fn store_one(connection: &mut SqliteConnection, write: &Write) -> Result<(
         Write::EndPurge(id) => channels::end_purge(connection, *id).await,
         Write::NoteProbe(at) => store_fact(connection, PROBED_AT, &at.to_string()).await,
         // These are crowds, if only of one.
-        Write::Insert(_) | Write::Remove(_) | Write::SweepSession { .. } | Write::PurgeMessage { .. } => Ok(()),
+        Write::Insert(_) | Write::Remove(_) | Write::SweepSession { .. } | Write::ReclaimMessage { .. } => Ok(()),
     }
 }
 
 /// Stores a fact about the store, by name.
 pub(super) async fn store_fact(connection: &mut SqliteConnection, name: &str, value: &str) -> Result<(), StorageError> {
-    execute(connection, "store a fact about the store", sqlx::query(store_fact!()).bind(name).bind(value)).await
+    execute(connection, "store a fact about the store", sqlx::query(store_facts!("(?, ?)")).bind(name).bind(value))
+        .await
 }
 
 /// SQLite checkpoints by itself every 1000 pages, but can reuse the log only at a moment without readers. Should
@@ -418,10 +425,12 @@ mod tests {
                 ..Message::blank(Ulid(9).into())
             };
             let orphan = Write::Insert(Row::Message(Arc::new(orphan)));
-            let half = Staged { writes: vec![user(1), orphan], high_water: None };
+            let half = Staged { writes: vec![user(1), orphan], high_water: None, commit: 1 };
             let mut half = Some(half);
             writer.transact(&Wants::default(), &mut |_| half.take().unwrap()).unwrap_err();
-            writer.transact(&Wants::default(), &mut |_| Staged { writes: vec![user(2)], high_water: None }).unwrap();
+            writer
+                .transact(&Wants::default(), &mut |_| Staged { writes: vec![user(2)], high_water: None, commit: 1 })
+                .unwrap();
             assert_eq!(pubkeys_found(&mut writer, &[1, 2]), 1, "{file:?}");
         }
     }
@@ -433,7 +442,9 @@ mod tests {
         let panicked =
             catch_unwind(AssertUnwindSafe(|| writer.transact(&Wants::default(), &mut |_| panic!("planned"))));
         assert!(panicked.is_err());
-        writer.transact(&Wants::default(), &mut |_| Staged { writes: vec![user(1)], high_water: None }).unwrap();
+        writer
+            .transact(&Wants::default(), &mut |_| Staged { writes: vec![user(1)], high_water: None, commit: 1 })
+            .unwrap();
         assert_eq!(pubkeys_found(&mut writer, &[1]), 1);
     }
 }

@@ -10,7 +10,7 @@ use decentcom_server::storage::{
         model::Model,
     },
     front::{Front, Room},
-    port::{Bounds, Opened, Page, Past, Reader, Rows, Staged, Wants, Writer},
+    port::{Bounds, Opened, Page, Past, Reader, Rows, Staged, View, Wants, Writer},
 };
 use ulid::Ulid;
 
@@ -42,8 +42,13 @@ struct Held {
     page: Vec<Message>,
 }
 
+/// What is true at any time.
+fn always<T>(shows: T) -> Result<View<T>, StorageError> {
+    Ok(View { commit: 0, shows })
+}
+
 impl Reader for Held {
-    async fn get<M: Model>(&self, key: M::Key) -> Result<Option<M>, StorageError> {
+    async fn get<M: Model>(&self, key: M::Key) -> Result<View<Option<M>>, StorageError> {
         let row = match key.into() {
             Key::User(_) => Some(Row::User(self.user.clone())),
             Key::Session(digest) if digest == SessionDigest::of(TOKEN) => Some(Row::Session(Arc::new(StoredSession {
@@ -54,34 +59,34 @@ impl Reader for Held {
             }))),
             _ => None,
         };
-        Ok(row.and_then(|row| M::of_row(&row).map(|record| M::clone(record))))
+        always(row.and_then(|row| M::of_row(&row).map(|record| M::clone(record))))
     }
 
-    async fn list<M: Model>(&self, _: Option<M::Key>, _: Option<u32>) -> Result<Vec<M>, StorageError> {
+    async fn list<M: Model>(&self, _: Option<M::Key>, _: Option<u32>) -> Result<View<Vec<M>>, StorageError> {
         let user = Row::User(self.user.clone());
-        Ok(M::of_row(&user).map(|record| M::clone(record)).into_iter().collect())
+        always(M::of_row(&user).map(|record| M::clone(record)).into_iter().collect())
     }
 
-    async fn find<M: Model>(&self, _: &'static Index, _: Value<'_>, _: u32) -> Result<Vec<M>, StorageError> {
-        Ok(Vec::new())
+    async fn find<M: Model>(&self, _: &'static Index, _: Value<'_>, _: u32) -> Result<View<Vec<M>>, StorageError> {
+        always(Vec::new())
     }
 
-    async fn members(&self, _: Option<UserId>, _: u32) -> Result<Vec<User>, StorageError> {
-        Ok(Vec::new())
+    async fn members(&self, _: Option<UserId>, _: u32) -> Result<View<Vec<User>>, StorageError> {
+        always(Vec::new())
     }
-    async fn newest_used_challenges(&self, _: [u8; 32], slots: &[u64]) -> Result<Vec<Option<u32>>, StorageError> {
-        Ok(vec![None; slots.len()])
+    async fn newest_used_challenges(&self, _: [u8; 32], slots: &[u64]) -> Result<View<Vec<Option<u32>>>, StorageError> {
+        always(vec![None; slots.len()])
     }
-    async fn channels(&self) -> Result<Vec<Channel>, StorageError> {
-        Ok(Vec::new())
-    }
-
-    async fn categories(&self) -> Result<Vec<Category>, StorageError> {
-        Ok(Vec::new())
+    async fn channels(&self) -> Result<View<Vec<Channel>>, StorageError> {
+        always(Vec::new())
     }
 
-    async fn page(&self, _: ChannelId, _: Page, bounds: Bounds) -> Result<MessagePage, StorageError> {
-        Ok(bounds.cut(MessagePage { messages: self.page.clone(), has_more: false }))
+    async fn categories(&self) -> Result<View<Vec<Category>>, StorageError> {
+        always(Vec::new())
+    }
+
+    async fn page(&self, _: ChannelId, _: Page, bounds: Bounds) -> Result<View<MessagePage>, StorageError> {
+        always(bounds.cut(MessagePage { messages: self.page.clone(), has_more: false }))
     }
 
     async fn ping(&self) -> Result<(), StorageError> {
