@@ -36,20 +36,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let schema = Schema { catalogue: catalogue![Books], format: 1, oldest_reader: 1, migrations: &[] };
     let store = Options::default().open(&directory.path().join("library.redb"), &schema)?;
 
-    // A batch is one durable commit; each operation of it is staged as a whole or not at all.
-    let (both, taken) = store.write(|batch| {
-        let both = batch.run(|operation| {
-            operation.insert::<Books>(&1, &book("Dune", 7, "HER-1"))?;
-            operation.insert::<Books>(&2, &book("Emma", 7, "AUS-1"))
-        });
-        let taken = batch.run(|operation| operation.insert::<Books>(&3, &book("Dune Messiah", 8, "HER-1")));
-        (both, taken)
+    // A batch is one durable commit, stored as a whole or not at all.
+    store.write(|batch| {
+        batch.insert::<Books>(&1, &book("Dune", 7, "HER-1"))?;
+        batch.insert::<Books>(&2, &book("Emma", 7, "AUS-1"))
     })?;
-    both?;
+    let taken = store.write(|batch| {
+        batch.insert::<Books>(&3, &book("Persuasion", 8, "AUS-2"))?;
+        batch.insert::<Books>(&4, &book("Dune Messiah", 8, "HER-1"))
+    });
     assert!(matches!(taken, Err(Error::Duplicate { index: "books_by_signature" })));
+    assert!(!store.snapshot()?.contains::<Books>(&3)?);
 
     // A book that moves is found on its new shelf: nobody but the declaration knows that there is an index.
-    store.write(|batch| batch.run(|operation| operation.replace::<Books>(&2, &book("Emma", 8, "AUS-1"))))??;
+    store.write(|batch| batch.replace::<Books>(&2, &book("Emma", 8, "AUS-1")))?;
 
     let snapshot = store.snapshot()?;
     println!("HER-1 is the book {:?}", snapshot.find::<BooksBySignature>(&"HER-1".into())?);

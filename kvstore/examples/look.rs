@@ -28,9 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = directory.path().join("library.redb");
     let schema = Schema { catalogue: catalogue![Books], format: 1, oldest_reader: 1, migrations: &[] };
     let store = Options::default().open(&path, &schema)?;
-    store.write(|batch| {
-        batch.run(|operation| operation.insert::<Books>(&1, &Book { title: "Dune".into(), shelf: 7 }))
-    })??;
+    store.write(|batch| batch.insert::<Books>(&1, &Book { title: "Dune".into(), shelf: 7 }))?;
     store.close()?;
     drop(store);
 
@@ -50,9 +48,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
-    let mut findings = Vec::new();
-    store.verify(|finding| findings.push(finding))?;
-    println!("{} findings", findings.len());
+    let mut mismatches = Vec::new();
+    store.verify(|mismatch| mismatches.push(mismatch))?;
+    println!("{} mismatches", mismatches.len());
     assert_eq!(std::fs::read(&path)?, bytes, "whoever looks changes nothing");
     Ok(())
 }

@@ -2,8 +2,6 @@
 
 use std::{fmt::Write as _, io, path::PathBuf, sync::Arc};
 
-use crate::codec::{DecodeError, EncodeError};
-
 /// Why a read or a batch failed. A batch that fails has stored nothing that anybody sees while the store is open; if it
 /// failed on the disk and the power goes before [`Store::recover`](crate::Store::recover) took it back, it may be found
 /// stored afterwards.
@@ -20,13 +18,13 @@ pub enum Error {
         /// What is wrong with the bytes.
         problem: String,
     },
-    /// A unique index has another row with these fields; this operation staged nothing.
+    /// A unique index has another row with these fields; the call staged nothing.
     #[error("unique index `{index}` has this value already")]
     Duplicate {
         /// The index.
         index: &'static str,
     },
-    /// An operation named a row that does not exist; it staged nothing.
+    /// A row that does not exist was to be replaced or removed; the call staged nothing.
     #[error("table `{table}` has no row with the key {key}")]
     Missing {
         /// The table.
@@ -83,10 +81,10 @@ pub enum Error {
     Engine(#[source] Arc<redb::Error>),
 }
 
-/// Why a store could not be opened; the file is as it was.
+/// Why a file could not be opened as a store; it is as it was, unless setting it up failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
+pub enum CannotOpen {
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
     Io {
@@ -141,12 +139,13 @@ impl Error {
         Self::Exists { table, key: hex(key) }
     }
 
-    pub(crate) fn record(table: &'static str, key: &[u8]) -> impl FnOnce(DecodeError) -> Self {
-        move |error| Self::corrupt(table, key, error)
+    pub(crate) fn too_large(table: &'static str, problem: impl ToString) -> Self {
+        Self::TooLarge { table, problem: problem.to_string() }
     }
 
-    pub(crate) fn too_large(table: &'static str) -> impl FnOnce(EncodeError) -> Self {
-        move |error| Self::TooLarge { table, problem: error.to_string() }
+    /// Whoever asks for a table that the program never declared, and so has none in the file.
+    pub(crate) fn undeclared(table: &str) -> Self {
+        Self::Damaged(format!("table `{table}` is not in the catalogue"))
     }
 }
 

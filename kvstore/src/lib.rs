@@ -29,17 +29,16 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let schema = Schema { catalogue: catalogue![Books], format: 1, oldest_reader: 1, migrations: &[] };
-//! let store = Options::default().open_with_backend(redb::backends::InMemoryBackend::new(), &schema)?;
+//! let store = Options::default().open_over(redb::backends::InMemoryBackend::new(), &schema)?;
 //!
-//! // Operations stage; the batch is one durable commit. The second operation fails and leaves no trace.
+//! // A batch is one durable commit. One that fails, here by its second call, leaves no trace.
 //! let book = |title: &str| Book { title: title.into(), shelf: 7, signature: format!("sig {title}") };
-//! let (first, second) = store.write(|batch| {
-//!     (
-//!         batch.run(|operation| operation.insert::<Books>(&1, &book("Dune"))),
-//!         batch.run(|operation| operation.insert::<Books>(&2, &book("Dune"))),
-//!     )
-//! })?;
-//! assert!(first.is_ok() && second.is_err());
+//! store.write(|batch| batch.insert::<Books>(&1, &book("Dune")))?;
+//! let refused = store.write(|batch| {
+//!     batch.insert::<Books>(&2, &book("Emma"))?;
+//!     batch.insert::<Books>(&3, &book("Dune"))
+//! });
+//! assert!(refused.is_err());
 //!
 //! // A snapshot is one committed state; reading does not wait for the writer.
 //! let snapshot = store.snapshot()?;
@@ -51,65 +50,74 @@
 //! # }
 //! ```
 //!
+//! # The rooms
+//!
+//! ```text
+//!  look ──> store ──┬──> schema        bytes and what they mean; names neither redb nor a file
+//!                   └──> engine        redb, and what it takes to live with it
+//! ```
+//!
+//! Each names those it points to, and everybody names `error.rs`; `server/tests/architecture.rs` holds them to it.
+//!
 //! # In the file
 //!
 //! ```text
 //!  table             key                         value
-//!  TABLE             primary key                 version ‖ CRC-32C ‖ bincode      (codec.rs)
+//!  TABLE             primary key                 version ‖ CRC-32C ‖ bincode      (schema/codec.rs)
 //!  unique INDEX      fields                      primary key
 //!  other INDEX       fields ‖ primary key        (empty)
-//!  meta              name                        text                             (open.rs)
+//!  meta              name                        text or bytes                    (store/meta.rs)
 //! ```
 //!
-//! Keys sort as bytes (`key.rs`). Records have versions (`record.rs`), files have formats (`open.rs`).
+//! Keys sort as bytes (`schema/encodings.rs`). Records have versions (`schema/record.rs`), files have formats
+//! (`store/format.rs`).
 //!
 //! # Writing
 //!
-//! One batch at a time: operations validate and stage, then everything staged is one commit, synced to disk
-//! (`batch.rs`). Whoever calls decides what shares a batch; this crate has no queue and no threads.
+//! One batch at a time: it validates and stages, then everything staged is one commit, synced to disk
+//! (`store/batch.rs`). Whoever calls decides what shares a batch; this crate has no queue, and no threads but those that
+//! answer whoever looks into an open store (`look/live/`).
 
 #[doc(hidden)]
 pub use bincode;
+pub use redb;
 
-mod batch;
-mod catalogue;
-mod codec;
-mod contained;
+mod engine;
 mod error;
-mod explain;
-mod key;
-pub mod live;
-mod medium;
-mod open;
-mod overlay;
-mod record;
-mod slots;
-mod snapshot;
-mod source;
-pub mod spool;
+mod look;
+mod schema;
 mod store;
-mod table;
 #[cfg(test)]
 mod tests;
-mod unfinished;
-mod verify;
 
-pub use batch::{Batch, Operation};
-pub use catalogue::{AnyTable, Catalogue, Declared, IndexInfo, TableInfo, checksum_text, fingerprint};
-pub use codec::{
-    DecodeError, EncodeError, HEADER_BYTES, MAX_PAYLOAD_BYTES, decode_field, decode_payload, encode_field,
-    encode_payload, end_of_payload,
-};
-pub use error::{Error, OpenError, hex};
 #[doc(hidden)]
-pub use explain::take_field;
-pub use explain::{ByteRange, Explanation, FieldType, KeyKind, Part, Value};
-pub use key::Key;
-pub use open::{Migration, Options, Progress, Schema, was_closed};
-pub use record::{Field, Record};
-pub use redb;
-pub use snapshot::{Direction, KeyRange, Keys, PrimaryKey, Rows, Scan, Snapshot, decode_row};
-pub use source::{DecodedRow, RawRange, RawRow, RawRows, RawSource, Tree};
-pub use store::Store;
-pub use table::{Index, IndexDefinition, Table};
-pub use verify::{Finding, Problem};
+pub use schema::record::take_field;
+pub use {
+    engine::{
+        header::was_closed,
+        options::{Options, Progress},
+    },
+    error::{CannotOpen, Error, hex},
+    look::{live, spool},
+    schema::{
+        catalogue::{AnyTable, Catalogue, Declared, IndexInfo, TableInfo, checksum_text, fingerprint},
+        codec::{
+            DecodeError, EncodeError, HEADER_BYTES, MAX_PAYLOAD_BYTES, decode_field, decode_payload, encode_field,
+            encode_payload, end_of_payload,
+        },
+        explain::Explanation,
+        key::{Key, KeyKind},
+        part::{FieldType, Part, Value},
+        range::{ByteRange, Direction, KeyRange, RawRange},
+        record::{Field, Record},
+        table::{DecodedRow, Entry, Index, IndexDefinition, PrimaryKey, Table, Undecodable, decode_row},
+    },
+    store::{
+        Store,
+        batch::WriteBatch,
+        format::{Migration, Schema},
+        indexes::{Mismatch, Problem, verify_table},
+        snapshot::{Keys, Rows, Scan, Snapshot},
+        source::{RawRow, RawRows, RawSource, Tree},
+    },
+};

@@ -37,7 +37,7 @@ fn a_good_file() -> Vec<u8> {
     let store = open(&path).unwrap();
     for key in 0..PAGES {
         let page = Page { text: "y".repeat(300 + usize::try_from(key).unwrap()) };
-        store.write(|batch| batch.run(|operation| operation.insert::<Pages>(&key, &page))).unwrap().unwrap();
+        store.write(|batch| batch.insert::<Pages>(&key, &page)).unwrap();
     }
     store.close().unwrap();
     std::fs::read(&path).unwrap()
@@ -63,9 +63,8 @@ fn use_everything(bytes: &[u8]) -> Result<(), String> {
     let rows = snapshot.scan("pages_by_length", RawRange::ALL, Direction::Reverse);
     note(rows.and_then(|mut rows| rows.try_for_each(|row| row.map(|_| ()))).map_err(|error| error.to_string()));
     drop(snapshot);
-    let written =
-        store.write(|batch| batch.run(|operation| operation.replace::<Pages>(&7, &Page { text: "z".into() })));
-    note(written.and_then(|result| result).map_err(|error| error.to_string()));
+    let written = store.write(|batch| batch.replace::<Pages>(&7, &Page { text: "z".into() }));
+    note(written.map_err(|error| error.to_string()));
     note(store.close().map_err(|error| error.to_string()));
     refused.map_or(Ok(()), Err)
 }

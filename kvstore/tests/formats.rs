@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
 };
 
-use decentcom_kvstore::{Error, Migration, OpenError, Options, Schema, Store, catalogue, record, table};
+use decentcom_kvstore::{CannotOpen, Error, Migration, Options, Schema, Store, catalogue, record, table};
 
 record! {
     /// A note.
@@ -26,7 +26,7 @@ fn note(text: &str) -> Note {
     Note { text: text.into() }
 }
 
-fn open(path: &Path, format: u32, migrations: &'static [Migration]) -> Result<Store, OpenError> {
+fn open(path: &Path, format: u32, migrations: &'static [Migration]) -> Result<Store, CannotOpen> {
     Options::default().open(path, &Schema { catalogue: catalogue![Notes], format, oldest_reader: format, migrations })
 }
 
@@ -37,7 +37,7 @@ fn text(path: &Path, format: u32) -> String {
 
 fn file_with_a_note(path: &Path) {
     let store = open(path, 1, &[]).unwrap();
-    store.write(|batch| batch.run(|operation| operation.insert::<Notes>(&1, &note("original")))).unwrap().unwrap();
+    store.write(|batch| batch.insert::<Notes>(&1, &note("original"))).unwrap();
     store.close().unwrap();
 }
 
@@ -51,7 +51,7 @@ fn a_format_raised_without_a_migration_refuses_older_programs_too() {
     let path = directory.path().join("store");
     file_with_a_note(&path);
     drop(open(&path, 2, &[]).unwrap());
-    assert!(matches!(open(&path, 1, &[]), Err(OpenError::NewerFormat { found: 2, .. })));
+    assert!(matches!(open(&path, 1, &[]), Err(CannotOpen::NewerFormat { found: 2, .. })));
     assert_eq!(text(&directory.path().join("store.before-format-2"), 1), "original", "the way back");
     drop(open(&path, 2, &[]).unwrap());
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "the store and one copy");
@@ -91,7 +91,7 @@ fn a_new_file_needs_none_of_the_steps_before_it() {
 #[test]
 fn the_copy_kept_is_from_before_the_first_attempt_however_often_it_is_tried() {
     fn half(store: &Store) -> Result<(), Error> {
-        store.write(|batch| batch.run(|operation| operation.replace::<Notes>(&1, &note("half way"))))??;
+        store.write(|batch| batch.replace::<Notes>(&1, &note("half way")))?;
         Err(Error::Closed)
     }
     static STEPS: &[Migration] = &[Migration { name: "half", to_format: 2, run: half }];

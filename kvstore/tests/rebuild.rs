@@ -26,19 +26,14 @@ const COATS: u64 = 20_001;
 
 fn a_full_wardrobe() -> Store {
     let schema = Schema { catalogue: catalogue![Coats], format: 1, oldest_reader: 1, migrations: &[] };
-    let store = Options::default().open_with_backend(InMemoryBackend::new(), &schema).unwrap();
-    store
-        .write(|batch| {
-            for key in 0..COATS {
-                batch.run(|operation| operation.insert::<Coats>(&key, &Coat { hook: 1 })).unwrap();
-            }
-        })
-        .unwrap();
+    let store = Options::default().open_over(InMemoryBackend::new(), &schema).unwrap();
+    let filled = store.write(|batch| (0..COATS).try_for_each(|key| batch.insert::<Coats>(&key, &Coat { hook: 1 })));
+    filled.unwrap();
     store
 }
 
 fn assert_sound(store: &Store) {
-    store.verify(|finding| panic!("{finding}")).unwrap();
+    store.verify(|mismatch| panic!("{mismatch}")).unwrap();
 }
 
 #[test]

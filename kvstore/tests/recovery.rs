@@ -14,7 +14,7 @@ use std::{
 };
 
 use decentcom_kvstore::{
-    Error, OpenError, Options, Schema, Store, catalogue, record,
+    CannotOpen, Error, Options, Schema, Store, catalogue, record,
     redb::{BackendError, StorageBackend, backends::FileBackend},
     table,
 };
@@ -81,12 +81,12 @@ fn open(path: &Path) -> (Store, Arc<AtomicBool>) {
     let file = File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
     let fails = Arc::new(AtomicBool::new(false));
     let backend = Flaky { file: FileBackend::new(file).unwrap(), fails: fails.clone() };
-    (Options::default().open_with_backend(backend, &SCHEMA).unwrap(), fails)
+    (Options::default().open_over(backend, &SCHEMA).unwrap(), fails)
 }
 
 fn hang(store: &Store, key: u64) -> Result<(), Error> {
     let hook = Hook { opens: format!("door {key}") };
-    store.write(|batch| batch.run(|operation| operation.insert::<Hooks>(&key, &hook)))?
+    store.write(|batch| batch.insert::<Hooks>(&key, &hook))
 }
 
 fn hooks(store: &Store) -> u64 {
@@ -97,7 +97,7 @@ fn hooks(store: &Store) -> u64 {
 fn a_store_recovers_and_the_file_stays_locked_until_it_is_closed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hooks");
-    let is_in_use = || matches!(Options::default().open(&path, &SCHEMA), Err(OpenError::InUse { .. }));
+    let is_in_use = || matches!(Options::default().open(&path, &SCHEMA), Err(CannotOpen::InUse { .. }));
     let (store, fails) = open(&path);
     hang(&store, 1).unwrap();
     let held = store.snapshot().unwrap();
@@ -119,7 +119,7 @@ fn a_store_recovers_and_the_file_stays_locked_until_it_is_closed() {
     drop(held);
     let store = Options::default().open(&path, &SCHEMA).unwrap();
     assert_eq!(hooks(&store), 4);
-    store.verify(|finding| panic!("{finding}")).unwrap();
+    store.verify(|mismatch| panic!("{mismatch}")).unwrap();
 }
 
 #[test]

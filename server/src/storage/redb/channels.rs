@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use decentcom_kvstore::{Direction, Error, Key as _, KeyRange, Operation, RawRange, Snapshot, Table as _, hex};
+use decentcom_kvstore::{Direction, Error, Key as _, KeyRange, RawRange, Snapshot, Table as _, WriteBatch, hex};
 
 use super::{
     error::{corrupt, storage_error},
@@ -68,13 +68,13 @@ fn load_reclaim(snapshot: &Snapshot, step: ReclaimStep, rows: &mut Rows) -> Resu
     Ok(())
 }
 
-pub(super) fn begin_purge(operation: &mut Operation<'_>, id: ChannelId) -> Result<(), Error> {
-    let channel = operation.get::<Of<Channel>>(&KeyOf(id))?;
+pub(super) fn begin_purge(batch: &mut WriteBatch, id: ChannelId) -> Result<(), Error> {
+    let channel = batch.get::<Of<Channel>>(&KeyOf(id))?;
     let name = channel.map(|channel| channel.0.name.clone()).unwrap_or_default();
-    operation.remove::<Of<Channel>>(&KeyOf(id))?;
-    operation.insert::<Purges>(&id.ulid(), &PurgeRecord { name })
+    batch.remove::<Of<Channel>>(&KeyOf(id))?;
+    batch.insert::<Purges>(&id.ulid(), &PurgeRecord { name })
 }
 
-pub(super) fn end_purge(operation: &mut Operation<'_>, id: ChannelId) -> Result<(), Error> {
-    operation.discard::<Purges>(&id.ulid())
+pub(super) fn end_purge(batch: &mut WriteBatch, id: ChannelId) -> Result<(), Error> {
+    batch.discard::<Purges>(&id.ulid())
 }

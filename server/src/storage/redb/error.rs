@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use decentcom_kvstore::{Error, OpenError as KvOpenError};
+use decentcom_kvstore::{CannotOpen, Error};
 
 use crate::storage::{OpenError, StorageError, files};
 
@@ -52,21 +52,21 @@ pub(super) fn corrupt(table: &str, key: &str, problem: &str) -> StorageError {
     }
 }
 
-pub(super) fn open_error(path: &Path, error: KvOpenError) -> OpenError {
+pub(super) fn open_error(path: &Path, error: CannotOpen) -> OpenError {
     match error {
-        KvOpenError::Io { path, source } => files::path_error(&path, &source),
-        KvOpenError::InUse { path } => OpenError::InUse { holder: files::holder_of(&path), path },
-        KvOpenError::NewerFormat { path, found, supported, .. } => {
+        CannotOpen::Io { path, source } => files::path_error(&path, &source),
+        CannotOpen::InUse { path } => OpenError::InUse { holder: files::holder_of(&path), path },
+        CannotOpen::NewerFormat { path, found, supported, .. } => {
             OpenError::NewerFormat { path, found: format!("{found}"), supported: format!("format {supported}") }
         }
-        KvOpenError::Damaged { path, problem } => OpenError::Damaged { path, problem, remedy: REMEDY },
-        KvOpenError::Foreign { path } => OpenError::WrongFormat {
+        CannotOpen::Damaged { path, problem } => OpenError::Damaged { path, problem, remedy: REMEDY },
+        CannotOpen::Foreign { path } => OpenError::WrongFormat {
             path,
             expected: "a decentcom redb",
             found: "it is a redb database of another program".into(),
             remedy: "Name another file in `database_path`",
         },
-        KvOpenError::Store(error) => OpenError::Storage(storage_error("open the database")(error)),
+        CannotOpen::Store(error) => OpenError::Storage(storage_error("open the database")(error)),
         other => OpenError::Damaged { path: path.into(), problem: other.to_string(), remedy: REMEDY },
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use decentcom_kvstore::{
-    ByteRange, Direction, Error, Explanation, Options, Part, RawRange, RawRows, RawSource, Snapshot, Store, Tree,
-    Value, fingerprint, live::Live, redb::backends::InMemoryBackend, spool::Spool, was_closed,
+    ByteRange, CannotOpen, Direction, Error, Explanation, Options, Part, RawRange, RawRows, RawSource, Snapshot, Store,
+    Tree, Value, fingerprint, live::Live, redb::backends::InMemoryBackend, spool::Spool, verify_table, was_closed,
 };
 use ulid::Ulid;
 
@@ -99,7 +99,7 @@ enum Looked {
     /// Nobody has it open.
     Alone(Box<dyn Inspection>),
     /// Somebody has, who may answer.
-    Held(decentcom_kvstore::OpenError, Option<Live>),
+    Held(CannotOpen, Option<Live>),
 }
 
 fn look(path: &Path) -> Result<Looked, OpenError> {
@@ -113,7 +113,7 @@ fn look(path: &Path) -> Result<Looked, OpenError> {
             let inspection = RedbInspection { source, path: path.into(), state, holder: None };
             return Ok(Looked::Alone(Box::new(inspection)));
         }
-        Err(error @ decentcom_kvstore::OpenError::InUse { .. }) => error,
+        Err(error @ CannotOpen::InUse { .. }) => error,
         Err(error) => return Err(open_error(path, error)),
     };
     match Live::connect(path, CATALOGUE) {
@@ -124,7 +124,7 @@ fn look(path: &Path) -> Result<Looked, OpenError> {
 }
 
 /// The server has the file and will not answer one more.
-fn busy(in_use: decentcom_kvstore::OpenError, path: &Path, readers: usize) -> OpenError {
+fn busy(in_use: CannotOpen, path: &Path, readers: usize) -> OpenError {
     let holder = match open_error(path, in_use) {
         OpenError::InUse { holder, .. } => holder,
         _ => None,
@@ -135,18 +135,16 @@ fn busy(in_use: decentcom_kvstore::OpenError, path: &Path, readers: usize) -> Op
 /// See [`inspect::example`](crate::storage::inspect::example).
 pub(in crate::storage) fn example() -> Result<Box<dyn Inspection>, OpenError> {
     let path = Path::new(":memory:");
-    let store = Options::default().open_with_backend(InMemoryBackend::new(), &SCHEMA);
+    let store = Options::default().open_over(InMemoryBackend::new(), &SCHEMA);
     let store = Arc::new(store.map_err(|error| open_error(path, error))?);
     let published = Arc::new(Published::of(store.clone())?);
     let (created_at, closed_at) = fill(&mut RedbWriter { published, live: None, presence: Arc::default() })?;
     let dated = store.write(|batch| {
-        batch.run(|operation| {
-            operation.set_meta("created_at", created_at.as_millis().to_string().as_bytes())?;
-            operation.set_meta("closed_at", closed_at.as_millis().to_string().as_bytes())
-        })
+        batch.set_meta("created_at", created_at.as_millis().to_string().as_bytes())?;
+        batch.set_meta("closed_at", closed_at.as_millis().to_string().as_bytes())
     });
     let attempt = "make the example";
-    dated.and_then(|result| result).map_err(storage_error(attempt))?;
+    dated.map_err(storage_error(attempt))?;
     let snapshot = store.snapshot().map_err(storage_error(attempt))?;
     let source = Source::File { snapshot, _store: store };
     Ok(Box::new(RedbInspection { source, path: path.into(), state: State::Closed, holder: None }))
@@ -374,7 +372,7 @@ impl Inspection for RedbInspection {
             stopped: RefCell::new(None),
         };
         for table in CATALOGUE {
-            let found = table.verify(&watched, &mut |found| {
+            let found = verify_table(*table, &watched, &mut |found| {
                 let is_index = table.describe().indexes.iter().any(|index| index.name == found.table);
                 // Records of the contract are decoded by the check that both backends share.
                 if is_index || Entity::of_table(found.table).is_none() {

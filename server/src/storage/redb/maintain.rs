@@ -43,12 +43,10 @@ pub(in crate::storage) fn lower_high_water(path: &Path) -> Result<Option<Ulid>, 
         ids.collect::<Result<Vec<_>, _>>().map_err(storage_error(attempt))?.into_iter().flatten().max()
     };
     let stored = store.write(|batch| {
-        batch.run(|operation| {
-            operation.set_meta(HIGH_WATER, &largest.unwrap_or_default().to_bytes())?;
-            operation.set_meta(PROBED_AT, SystemClock.now().as_millis().to_string().as_bytes())
-        })
+        batch.set_meta(HIGH_WATER, &largest.unwrap_or_default().to_bytes())?;
+        batch.set_meta(PROBED_AT, SystemClock.now().as_millis().to_string().as_bytes())
     });
-    stored.and_then(|result| result).map_err(storage_error(attempt))?;
+    stored.map_err(storage_error(attempt))?;
     close(&store)?;
     Ok(largest)
 }
@@ -70,8 +68,8 @@ fn raise_high_water(store: &Store) -> Result<(), OpenError> {
     // Where there is no id at all, what is no id either gives way to the smallest.
     let newest = newest.or_else(|| is_recorded.then(Ulid::nil));
     if let Some(newest) = newest.filter(|newest| recorded.is_none_or(|recorded| recorded < *newest)) {
-        let stored = store.write(|batch| batch.run(|operation| operation.set_meta(HIGH_WATER, &newest.to_bytes())));
-        stored.and_then(|result| result).map_err(storage_error(attempt))?;
+        let stored = store.write(|batch| batch.set_meta(HIGH_WATER, &newest.to_bytes()));
+        stored.map_err(storage_error(attempt))?;
     }
     Ok(())
 }

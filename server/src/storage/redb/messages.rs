@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot};
+use decentcom_kvstore::{Direction, Error, KeyRange, Snapshot, WriteBatch};
 
 use super::{
     error::{corrupt, storage_error},
@@ -62,17 +62,17 @@ pub(super) fn page(
 
 /// Removes what an index names as a message of a channel that is no more. Nothing that is wrong with it may keep it there,
 /// as everything behind it would stay, too: neither that its record does not decode, nor that there is none.
-pub(super) fn reclaim(operation: &mut Operation<'_>, channel_id: ChannelId, id: MessageId) -> Result<(), Error> {
+pub(super) fn reclaim(batch: &mut WriteBatch, channel_id: ChannelId, id: MessageId) -> Result<(), Error> {
     let (channel, key) = (KeyOf(channel_id), KeyOf(id));
-    match operation.get::<Of<Message>>(&key) {
-        Ok(Some(stored)) if stored.0.channel_id == channel_id => return operation.remove::<Of<Message>>(&key),
+    match batch.get::<Of<Message>>(&key) {
+        Ok(Some(stored)) if stored.0.channel_id == channel_id => return batch.remove::<Of<Message>>(&key),
         Ok(Some(_)) => tracing::warn!(%id, "an index names a message of another channel; the entry is removed"),
         Ok(None) | Err(Error::Corrupt { .. }) => {
             tracing::warn!(%id, "a message of a deleted channel is damaged or missing; what there is of it is removed");
-            operation.discard::<Of<Message>>(&key)?;
+            batch.discard::<Of<Message>>(&key)?;
         }
         Err(error) => return Err(error),
     }
-    operation.discard_entry::<MessagesByChannel>(&channel, &key)?;
-    operation.discard_entry::<TombstonesByChannel>(&channel, &key)
+    batch.discard_entry::<MessagesByChannel>(&channel, &key)?;
+    batch.discard_entry::<TombstonesByChannel>(&channel, &key)
 }

@@ -100,7 +100,7 @@ fn open_store(path: &Path, options: RedbOptions) -> Result<Store, OpenError> {
 
 /// Opens an empty store in memory.
 pub(super) fn open_in_memory() -> Result<Opened<RedbReader>, OpenError> {
-    let store = Options::default().open_with_backend(InMemoryBackend::new(), &SCHEMA);
+    let store = Options::default().open_over(InMemoryBackend::new(), &SCHEMA);
     over(store.map_err(|error| open_error(Path::new(":memory:"), error))?)
 }
 
@@ -123,8 +123,8 @@ fn login_key(store: &Store) -> Result<LoginKey, StorageError> {
         return Ok(LoginKey::from_bytes(bytes));
     }
     let drawn = LoginKey::draw()?;
-    let stored = store.write(|batch| batch.run(|operation| operation.set_meta(LOGIN_KEY, drawn.as_bytes())));
-    stored.and_then(|result| result).map_err(storage_error("store the login key"))?;
+    let stored = store.write(|batch| batch.set_meta(LOGIN_KEY, drawn.as_bytes()));
+    stored.map_err(storage_error("store the login key"))?;
     Ok(drawn)
 }
 

@@ -26,15 +26,13 @@ pub(super) fn begin(store: &Store) -> Result<(), StorageError> {
     let has_id = store.meta(STORE_ID).map_err(failed())?.is_some();
     let (new, opening, now) = (OpeningId::new()?, OpeningId::new()?, SystemClock.now().as_millis().to_string());
     let noted = store.write(|batch| {
-        batch.run(|operation| {
-            if !has_id {
-                operation.set_meta(STORE_ID, new.to_hex().as_bytes())?;
-            }
-            operation.set_meta(OPENING_ID, opening.to_hex().as_bytes())?;
-            operation.set_meta(OPEN_SINCE, now.as_bytes())
-        })
+        if !has_id {
+            batch.set_meta(STORE_ID, new.to_hex().as_bytes())?;
+        }
+        batch.set_meta(OPENING_ID, opening.to_hex().as_bytes())?;
+        batch.set_meta(OPEN_SINCE, now.as_bytes())
     });
-    match noted.and_then(|result| result) {
+    match noted {
         Err(error @ Error::DiskFull(_)) => {
             // Reading needs no room.
             tracing::warn!(%error, "it cannot be noted in the file that it is open");
@@ -46,5 +44,5 @@ pub(super) fn begin(store: &Store) -> Result<(), StorageError> {
 
 /// Takes that back: to be stored right before the file is closed.
 pub(super) fn end(store: &Store) -> Result<(), Error> {
-    store.write(|batch| batch.run(|operation| operation.clear_meta(OPEN_SINCE)))?
+    store.write(|batch| batch.clear_meta(OPEN_SINCE))
 }

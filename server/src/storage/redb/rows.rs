@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use decentcom_kvstore::{Direction, Error, Key as _, Operation, RawRange, Snapshot, Table as _, decode_row};
+use decentcom_kvstore::{Direction, Error, Key as _, RawRange, Snapshot, Table as _, WriteBatch, decode_row};
 use ulid::Ulid;
 
 use super::{
@@ -197,47 +197,47 @@ pub(super) enum Fate {
 }
 
 /// Stages a record.
-pub(super) fn put(operation: &mut Operation<'_>, row: &Row, fate: Fate) -> Result<(), Error> {
-    row.entity().with(Put { operation, row, fate })
+pub(super) fn put(batch: &mut WriteBatch, row: &Row, fate: Fate) -> Result<(), Error> {
+    row.entity().with(Put { batch, row, fate })
 }
 
-struct Put<'a, 'b> {
-    operation: &'a mut Operation<'b>,
+struct Put<'a> {
+    batch: &'a mut WriteBatch,
     row: &'a Row,
     fate: Fate,
 }
 
-impl ForModel for Put<'_, '_> {
+impl ForModel for Put<'_> {
     type Answer = Result<(), Error>;
 
     fn run<M: Model>(self) -> Self::Answer {
         let Some(record) = M::of_row(self.row) else { return Ok(()) };
         let (key, stored) = (KeyOf(record.key()), Stored(record.clone()));
         match self.fate {
-            Fate::Insert => self.operation.insert::<Of<M>>(&key, &stored),
-            Fate::Replace => self.operation.replace::<Of<M>>(&key, &stored),
+            Fate::Insert => self.batch.insert::<Of<M>>(&key, &stored),
+            Fate::Replace => self.batch.replace::<Of<M>>(&key, &stored),
         }
     }
 }
 
 /// Stages the removal of a record. One that no index has is not read for that: damage does not keep it there.
-pub(super) fn remove(operation: &mut Operation<'_>, key: &Key) -> Result<(), Error> {
-    key.entity().with(Remove { operation, key })
+pub(super) fn remove(batch: &mut WriteBatch, key: &Key) -> Result<(), Error> {
+    key.entity().with(Remove { batch, key })
 }
 
-struct Remove<'a, 'b> {
-    operation: &'a mut Operation<'b>,
+struct Remove<'a> {
+    batch: &'a mut WriteBatch,
     key: &'a Key,
 }
 
-impl ForModel for Remove<'_, '_> {
+impl ForModel for Remove<'_> {
     type Answer = Result<(), Error>;
 
     fn run<M: Model>(self) -> Self::Answer {
         let Some(key) = typed::<M>(self.key) else { return Ok(()) };
         match Of::<M>::INDEXES {
-            [] => self.operation.discard::<Of<M>>(&KeyOf(key)),
-            _ => self.operation.remove::<Of<M>>(&KeyOf(key)),
+            [] => self.batch.discard::<Of<M>>(&KeyOf(key)),
+            _ => self.batch.remove::<Of<M>>(&KeyOf(key)),
         }
     }
 }

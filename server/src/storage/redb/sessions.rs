@@ -1,6 +1,6 @@
 //! Sessions and used challenges: the queries that are this backend's own.
 
-use decentcom_kvstore::{Direction, Error, Key as _, KeyRange, Operation, RawRange, Snapshot, Table as _};
+use decentcom_kvstore::{Direction, Error, Key as _, KeyRange, RawRange, Snapshot, Table as _, WriteBatch};
 
 use super::{
     error::{corrupt, storage_error},
@@ -90,16 +90,16 @@ pub(super) fn newest_challenges(
 
 /// Removes what an index names as a session that expired. Nothing that is wrong with it may keep it there: the sweep begins
 /// with the earliest, so all that expire later would stay, too.
-pub(super) fn sweep(operation: &mut Operation<'_>, digest: SessionDigest, expires_at: Timestamp) -> Result<(), Error> {
+pub(super) fn sweep(batch: &mut WriteBatch, digest: SessionDigest, expires_at: Timestamp) -> Result<(), Error> {
     let key = KeyOf(digest);
-    match operation.get::<Of<StoredSession>>(&key) {
-        Ok(Some(stored)) if stored.0.expires_at == expires_at => return operation.remove::<Of<StoredSession>>(&key),
+    match batch.get::<Of<StoredSession>>(&key) {
+        Ok(Some(stored)) if stored.0.expires_at == expires_at => return batch.remove::<Of<StoredSession>>(&key),
         Ok(Some(_)) => tracing::warn!("an index has another end of a session than its record; the entry is removed"),
         Ok(None) | Err(Error::Corrupt { .. }) => {
             tracing::warn!("an expired session is damaged or missing; what there is of it is removed");
-            operation.discard::<Of<StoredSession>>(&key)?;
+            batch.discard::<Of<StoredSession>>(&key)?;
         }
         Err(error) => return Err(error),
     }
-    operation.discard_entry::<SessionsByExpiry>(&expires_at.as_millis(), &key)
+    batch.discard_entry::<SessionsByExpiry>(&expires_at.as_millis(), &key)
 }

@@ -159,7 +159,10 @@ async fn a_file_of_format_1_opens_and_says_what_it_said() {
     // Programs of format 1 say why they cannot, and have the file as it was.
     let old = Schema { format: 1, oldest_reader: 1, catalogue: SCHEMA.catalogue, migrations: &[] };
     let refused = Options::default().open(&path, &old).err().unwrap();
-    assert!(matches!(refused, decentcom_kvstore::OpenError::NewerFormat { found: 2, supported: 1, .. }), "{refused:?}");
+    assert!(
+        matches!(refused, decentcom_kvstore::CannotOpen::NewerFormat { found: 2, supported: 1, .. }),
+        "{refused:?}"
+    );
     let copy = Options::default().open(&directory.path().join("store.before-format-2"), &old).unwrap();
     assert_eq!(copy.meta("format").unwrap().as_deref(), Some(b"1".as_slice()));
     assert_eq!(copy.snapshot().unwrap().len::<Of<User>>().unwrap(), 2);

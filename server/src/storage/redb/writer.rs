@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use decentcom_kvstore::{Error, Operation, Snapshot, live::LiveServer};
+use decentcom_kvstore::{Error, Snapshot, WriteBatch, live::LiveServer};
 use ulid::Ulid;
 
 use super::{
@@ -35,8 +35,7 @@ impl Writer for RedbWriter {
         if staged.writes.is_empty() {
             return Ok(());
         }
-        let stored = self.published.store.write(|batch| batch.run(|operation| store(operation, &staged)));
-        stored.and_then(|result| result).map_err(storage_error("commit"))?;
+        self.published.store.write(|batch| store(batch, &staged)).map_err(storage_error("commit"))?;
         self.published.committed(staged.commit)
     }
 
@@ -45,9 +44,8 @@ impl Writer for RedbWriter {
     }
 
     fn store_high_water(&mut self, id: Ulid) -> Result<(), StorageError> {
-        let stored =
-            self.published.store.write(|batch| batch.run(|operation| operation.set_meta(HIGH_WATER, &id.to_bytes())));
-        stored.and_then(|result| result).map_err(storage_error("store the high-water id"))
+        let stored = self.published.store.write(|batch| batch.set_meta(HIGH_WATER, &id.to_bytes()));
+        stored.map_err(storage_error("store the high-water id"))
     }
 
     fn presence(&self) -> Arc<Presence> {
@@ -71,22 +69,22 @@ fn load(snapshot: &Snapshot, wants: &Wants) -> Result<Rows, StorageError> {
     Ok(rows)
 }
 
-fn store(operation: &mut Operation<'_>, staged: &Staged) -> Result<(), Error> {
+fn store(batch: &mut WriteBatch, staged: &Staged) -> Result<(), Error> {
     for write in &staged.writes {
         match write {
-            Write::Insert(row) => rows::put(operation, row, Fate::Insert),
-            Write::Replace(row) => rows::put(operation, row, Fate::Replace),
-            Write::ChangeMembership(user) => rows::put(operation, &Row::User(user.clone()), Fate::Replace),
-            Write::Remove(key) => rows::remove(operation, key),
-            Write::SweepSession { digest, expires_at } => sessions::sweep(operation, *digest, *expires_at),
-            Write::BeginPurge(id) => channels::begin_purge(operation, *id),
-            Write::ReclaimMessage { id, channel_id } => messages::reclaim(operation, *channel_id, *id),
-            Write::EndPurge(id) => channels::end_purge(operation, *id),
-            Write::NoteProbe(at) => operation.set_meta(PROBED_AT, at.as_millis().to_string().as_bytes()),
+            Write::Insert(row) => rows::put(batch, row, Fate::Insert),
+            Write::Replace(row) => rows::put(batch, row, Fate::Replace),
+            Write::ChangeMembership(user) => rows::put(batch, &Row::User(user.clone()), Fate::Replace),
+            Write::Remove(key) => rows::remove(batch, key),
+            Write::SweepSession { digest, expires_at } => sessions::sweep(batch, *digest, *expires_at),
+            Write::BeginPurge(id) => channels::begin_purge(batch, *id),
+            Write::ReclaimMessage { id, channel_id } => messages::reclaim(batch, *channel_id, *id),
+            Write::EndPurge(id) => channels::end_purge(batch, *id),
+            Write::NoteProbe(at) => batch.set_meta(PROBED_AT, at.as_millis().to_string().as_bytes()),
         }?;
     }
     if let Some(id) = staged.high_water {
-        operation.set_meta(HIGH_WATER, &id.to_bytes())?;
+        batch.set_meta(HIGH_WATER, &id.to_bytes())?;
     }
-    operation.set_meta(APPLIED, staged.commit.to_string().as_bytes())
+    batch.set_meta(APPLIED, staged.commit.to_string().as_bytes())
 }

@@ -29,7 +29,7 @@ const CACHE_BYTES: usize = 64 * 1024;
 
 pub(super) fn open_on(disk: Disk, quick_repair: bool) -> Result<Store, OpenError> {
     let options = Options { cache_bytes: CACHE_BYTES, quick_repair, progress: |_| {} };
-    options.open_with_backend(disk, &SCHEMA).map_err(|error| open_error(Path::new(":disk:"), error))
+    options.open_over(disk, &SCHEMA).map_err(|error| open_error(Path::new(":disk:"), error))
 }
 
 /// What the store owes a caller after each of its acknowledged calls, and the newest id it was told.

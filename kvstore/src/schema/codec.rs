@@ -1,4 +1,4 @@
-//! Record bytes: the one place that knows bincode, versions and checksums.
+//! Record bytes: the one place that knows how bincode is set up, and where version and checksum lie.
 //!
 //! ```text
 //!  ┌─────────┬──────────────────┬─────────────────────────┐
@@ -12,7 +12,9 @@
 //! page checksums on ordinary reads; this does, record by record.
 //!
 //! bincode 2 is finished: its format is frozen (`bincode::config::standard()`, variable-length little-endian integers,
-//! <https://docs.rs/bincode/2.0.1/bincode/config/struct.Configuration.html>), and nothing else in the crate names it.
+//! <https://docs.rs/bincode/2.0.1/bincode/config/struct.Configuration.html>). Nothing else in the crate calls it; its
+//! traits `Encode` and `Decode` are named where types are made encodable, by `record!`, in `part.rs` and by the messages
+//! of the live socket.
 
 use bincode::{Decode, Encode, config};
 

@@ -1,4 +1,4 @@
-//! Keys: encodings whose byte order is the order of the values.
+//! The types that are keys, and how they are encoded.
 //!
 //! ```text
 //!  u64          8 bytes, big-endian
@@ -15,47 +15,11 @@
 
 use ulid::Ulid;
 
-use crate::explain::{ByteRange, KeyKind, Part, Value};
-
-/// A value that can be a key: for all `a` and `b`, `a < b` exactly if `a`'s bytes sort before `b`'s.
-pub trait Key: Sized + Clone + Ord + std::fmt::Debug + Send + Sync + 'static {
-    /// Bytes that every encoding has; `None` if that varies.
-    const WIDTH: Option<usize>;
-    /// How the bytes are to be read, for people.
-    const LAYOUT: &'static str;
-    /// Of how many values it is made.
-    const COMPONENTS: usize = 1;
-
-    /// Appends the encoding to `bytes`.
-    fn append_to(&self, bytes: &mut Vec<u8>);
-
-    /// The value that `bytes`, all of them, encode; `None` if they encode none.
-    fn decode(bytes: &[u8]) -> Option<Self>;
-
-    /// The encoding.
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(Self::WIDTH.unwrap_or(32));
-        self.append_to(&mut bytes);
-        bytes
-    }
-
-    /// The components, for people.
-    fn parts(&self) -> Vec<Part>;
-
-    /// The encodings of the keys whose text begins with `text`, as people write them: ULIDs in Crockford's letters, bytes
-    /// in hexadecimal, numbers in full, `/` between components. `None` where no key's text does.
-    fn range_of(text: &str) -> Option<ByteRange>;
-}
-
-/// The only part of a key that has one component.
-fn sole<K: Key>(key: &K, value: Value) -> Vec<Part> {
-    vec![Part { name: "key", layout: K::LAYOUT, bytes: key.to_bytes().len(), value }]
-}
-
-/// The keys that begin with these bytes.
-fn beginning_with(start: Vec<u8>) -> ByteRange {
-    ByteRange { end: after_prefix(&start), start }
-}
+use super::{
+    key::{Key, KeyKind, fixed_width, sole},
+    part::{Part, Value},
+    range::{ByteRange, after_prefix},
+};
 
 impl Key for u64 {
     const WIDTH: Option<usize> = Some(8);
@@ -74,7 +38,7 @@ impl Key for u64 {
     }
 
     fn range_of(text: &str) -> Option<ByteRange> {
-        text.parse().ok().map(|number: Self| beginning_with(number.to_bytes()))
+        text.parse().ok().map(|number: Self| ByteRange::beginning_with(number.to_bytes()))
     }
 }
 
@@ -95,7 +59,7 @@ impl Key for u32 {
     }
 
     fn range_of(text: &str) -> Option<ByteRange> {
-        text.parse().ok().map(|number: Self| beginning_with(number.to_bytes()))
+        text.parse().ok().map(|number: Self| ByteRange::beginning_with(number.to_bytes()))
     }
 }
 
@@ -182,7 +146,7 @@ impl Key for String {
     }
 
     fn range_of(text: &str) -> Option<ByteRange> {
-        Some(beginning_with(text.as_bytes().to_vec()))
+        Some(ByteRange::beginning_with(text.as_bytes().to_vec()))
     }
 }
 
@@ -211,25 +175,6 @@ impl<A: Key, B: Key> Key for (A, B) {
     fn range_of(text: &str) -> Option<ByteRange> {
         KeyKind::of::<A>().range_with(&KeyKind::of::<B>(), text)
     }
-}
-
-/// The width of a key that something follows. A variable one there would break the order, and does not compile.
-#[allow(clippy::panic)] // while compiling
-pub(crate) const fn fixed_width<K: Key>() -> usize {
-    match K::WIDTH {
-        Some(width) => width,
-        None => panic!("only the last component of a key may vary in length"),
-    }
-}
-
-/// The smallest byte string above every one that starts with `prefix`; `None` if there is none.
-///
-/// Reverse reads start here: `prefix ‖ FF…` of any fixed length would miss longer keys.
-pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut bound = prefix.get(..=last)?.to_vec();
-    *bound.last_mut()? += 1;
-    Some(bound)
 }
 
 #[cfg(test)]
@@ -262,23 +207,6 @@ mod tests {
             agrees(&(a.0, a.2), &(b_first, b.2));
             agrees(&(a.0, a.3.clone()), &(b_first, b.3.clone()));
             agrees(&((a.0, Ulid(a.1)), a.3), &((b_first, Ulid(b.1)), b.3));
-        }
-
-        #[test]
-        fn the_bound_after_a_prefix_is_above_exactly_what_starts_with_it(
-            prefix in prop::collection::vec(prop_oneof![Just(0xFF), any::<u8>()], 0..5),
-            tail in prop::collection::vec(any::<u8>(), 0..5),
-            other in prop::collection::vec(prop_oneof![Just(0xFF), any::<u8>()], 0..6),
-        ) {
-            let inside = [prefix.clone(), tail].concat();
-            let Some(bound) = after_prefix(&prefix) else {
-                prop_assert!(prefix.iter().all(|byte| *byte == 0xFF));
-                return Ok(());
-            };
-            prop_assert!(inside < bound);
-            if other >= prefix && !other.starts_with(&prefix) {
-                prop_assert!(other >= bound);
-            }
         }
     }
 

@@ -28,7 +28,7 @@ const HEADER_BYTES: usize = 512;
 
 /// A file, or whatever else is a [`StorageBackend`], shared by the databases that follow each other over it.
 pub(crate) struct Medium {
-    backend: Box<dyn StorageBackend>,
+    file: Box<dyn StorageBackend>,
     header: Mutex<Header>,
     has_failed: AtomicBool,
     /// Databases that have it open; the last one to close closes it.
@@ -47,12 +47,12 @@ struct Header {
 }
 
 impl Medium {
-    pub(crate) fn over(backend: impl StorageBackend) -> io::Result<Arc<Self>> {
-        let length = usize::try_from(backend.len()?).unwrap_or(usize::MAX);
+    pub(crate) fn over(file: impl StorageBackend) -> io::Result<Arc<Self>> {
+        let length = usize::try_from(file.len()?).unwrap_or(usize::MAX);
         let mut header = vec![0; length.min(HEADER_BYTES)];
-        backend.read(0, &mut header)?;
+        file.read(0, &mut header)?;
         Ok(Arc::new(Self {
-            backend: Box::new(backend),
+            file: Box::new(file),
             header: Mutex::new(Header { synced: header.clone(), written: header }),
             has_failed: AtomicBool::new(false),
             open: AtomicUsize::new(0),
@@ -83,8 +83,8 @@ impl Medium {
     /// Puts the header back as it was at the last sync that succeeded.
     pub(crate) fn take_back(&self) -> io::Result<()> {
         let mut header = self.header();
-        self.backend.write(0, &header.synced)?;
-        self.backend.sync_data()?;
+        self.file.write(0, &header.synced)?;
+        self.file.sync_data()?;
         header.written = header.synced.clone();
         Ok(())
     }
@@ -95,15 +95,15 @@ impl Medium {
 
     /// A call that needs room: where there is none, it is repeated once if some can be made. A sync is never repeated.
     fn grow(&self, call: impl Fn(&dyn StorageBackend) -> io::Result<()>) -> io::Result<()> {
-        self.change(|backend| match call(backend) {
-            Err(error) if is_full(&error) && self.when_full.get().is_some_and(|make_room| make_room()) => call(backend),
+        self.change(|file| match call(file) {
+            Err(error) if is_full(&error) && self.when_full.get().is_some_and(|make_room| make_room()) => call(file),
             result => result,
         })
     }
 
     /// A call that changes the file: where it fails, so does the commit it belongs to.
     fn change(&self, call: impl FnOnce(&dyn StorageBackend) -> io::Result<()>) -> io::Result<()> {
-        let result = call(&*self.backend);
+        let result = call(&*self.file);
         if result.is_err() {
             self.set_failed(true);
             let _ = self.take_back(); // tried again before the file is used again
@@ -134,17 +134,17 @@ struct Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.medium.backend.fmt(f)
+        self.medium.file.fmt(f)
     }
 }
 
 impl StorageBackend for Handle {
     fn len(&self) -> io::Result<u64> {
-        self.medium.backend.len().inspect_err(|_| self.medium.set_failed(true))
+        self.medium.file.len().inspect_err(|_| self.medium.set_failed(true))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        match self.medium.backend.read(offset, out) {
+        match self.medium.file.read(offset, out) {
             // A damaged page points to a place behind the end. Nothing is there, which redb takes for a damaged page;
             // after an error it would refuse all that is not damaged, too.
             Err(error) if is_no_place(&error) => {
@@ -156,31 +156,31 @@ impl StorageBackend for Handle {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.medium.grow(|backend| backend.set_len(len))
+        self.medium.grow(|file| file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let written = self.medium.header().written.clone();
-        self.medium.change(|backend| backend.sync_data())?;
+        self.medium.change(|file| file.sync_data())?;
         self.medium.header().synced = written;
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.medium.header().note(offset, data);
-        self.medium.grow(|backend| backend.write(offset, data))
+        self.medium.grow(|file| file.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {
-        if self.medium.open.fetch_sub(1, Ordering::AcqRel) == 1 { self.medium.backend.close() } else { Ok(()) }
+        if self.medium.open.fetch_sub(1, Ordering::AcqRel) == 1 { self.medium.file.close() } else { Ok(()) }
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        if self.is_first { self.medium.backend.try_lock_range(start, end) } else { Ok(true) }
+        if self.is_first { self.medium.file.try_lock_range(start, end) } else { Ok(true) }
     }
 
     fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        if self.is_first { self.medium.backend.unlock_range(start, end) } else { Ok(()) }
+        if self.is_first { self.medium.file.unlock_range(start, end) } else { Ok(()) }
     }
 }
 
@@ -197,9 +197,9 @@ mod tests {
 
     #[test]
     fn a_place_behind_the_end_holds_nothing_and_is_no_failure_of_the_disk() {
-        let backend = InMemoryBackend::new();
-        backend.set_len(4096).unwrap();
-        let medium = Medium::over(backend).unwrap();
+        let file = InMemoryBackend::new();
+        file.set_len(4096).unwrap();
+        let medium = Medium::over(file).unwrap();
         let mut page = [7; 512];
         medium.handle().read(8192, &mut page).unwrap();
         assert_eq!(page, [0; 512]);

@@ -22,12 +22,16 @@ use super::{
     wire::{Answer, Call, PAGE_BYTES, PAGE_ROWS, receive, send},
 };
 use crate::{
-    catalogue::fingerprint,
     error::Error,
-    snapshot::Direction,
-    source::{RawRange, RawRow},
-    spool,
-    store::Store,
+    look::spool,
+    schema::{
+        catalogue::fingerprint,
+        range::{Direction, RawRange},
+    },
+    store::{
+        Store,
+        source::{RawRow, RawSource as _},
+    },
 };
 
 /// Readers at one time; another one is told so.
@@ -201,7 +205,7 @@ fn answer(store: &Store, about: &str, call: Call) -> Result<Answer, Error> {
             Answer::Page(rows, false)
         }
         Call::Count(table) => Answer::Count(snapshot.count(&table)?),
-        Call::Tree(table) => Answer::tree(snapshot.tree(&table)?),
+        Call::Tree(table) => Answer::tree(snapshot.tree(&table)?.unwrap_or_default()),
         Call::Spool => Answer::Spool,
     })
 }

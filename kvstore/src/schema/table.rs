@@ -1,6 +1,12 @@
 //! Tables and their secondary indexes, each declared once.
 
-use crate::{explain::KeyKind, key::Key, record::Record};
+use crate::error::Error;
+
+use super::{
+    codec::DecodeError,
+    key::{Key, KeyKind},
+    record::Record,
+};
 
 /// A table: records by primary key, with the indexes derived from them. Declare it with [`table!`](crate::table).
 pub trait Table: Sized + 'static {
@@ -42,16 +48,23 @@ pub struct IndexDefinition<T: Table> {
     pub fields: fn(&T::Key, &T::Record) -> Option<Vec<u8>>,
 }
 
+/// The primary key of the rows that an index finds.
+pub type PrimaryKey<I> = <<I as Index>::Table as Table>::Key;
+
+/// A row of a table, decoded.
+pub type DecodedRow<T> = Result<(<T as Table>::Key, <T as Table>::Record), Error>;
+
 /// An index entry as it lies in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) key: Vec<u8>,
-    pub(crate) value: Vec<u8>,
+pub struct Entry {
+    /// The fields; of an index that is not unique the primary key follows them.
+    pub key: Vec<u8>,
+    /// The primary key, of a unique index; else empty.
+    pub value: Vec<u8>,
 }
 
 impl<T: Table> IndexDefinition<T> {
-    /// The entry of a row: a unique index maps fields to primary key, another one has `fields ‖ primary key` as its
-    /// key and no value.
+    /// The entry of a row; `None` if the index leaves it out.
     pub(crate) fn entry(&self, key: &T::Key, record: &T::Record) -> Option<Entry> {
         let mut fields = (self.fields)(key, record)?;
         if self.unique {
@@ -69,6 +82,50 @@ impl<T: Table> IndexDefinition<T> {
         let (_, primary) = key.split_at_checked(self.fields_kind.width?)?;
         value.is_empty().then(|| T::Key::decode(primary)).flatten()
     }
+}
+
+/// Why the bytes of a row are none of its table's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undecodable {
+    /// The key is no key of the table.
+    #[error("the key does not decode")]
+    Key,
+    /// The value is no record of the table, or not the one that was stored under this key.
+    #[error(transparent)]
+    Record(#[from] DecodeError),
+}
+
+/// Key and record of a raw row, or what keeps it from being one.
+pub(super) fn typed_row<T: Table>(key: &[u8], value: &[u8]) -> Result<(T::Key, T::Record), Undecodable> {
+    let decoded = T::Key::decode(key).ok_or(Undecodable::Key)?;
+    Ok((decoded, T::Record::from_bytes(key, value)?))
+}
+
+/// Key and record of a raw row.
+pub fn decode_row<T: Table>(key: &[u8], value: &[u8]) -> DecodedRow<T> {
+    typed_row::<T>(key, value).map_err(|error| Error::corrupt(T::NAME, key, error))
+}
+
+/// The record that lies under a key.
+pub(crate) fn decode_record<T: Table>(key: &[u8], value: &[u8]) -> Result<T::Record, Error> {
+    T::Record::from_bytes(key, value).map_err(|error| Error::corrupt(T::NAME, key, error))
+}
+
+/// Fields and primary key of an index entry.
+pub(crate) fn decode_entry<I: Index>(key: &[u8], value: &[u8]) -> Result<(I::Fields, PrimaryKey<I>), Error> {
+    let decoded = || {
+        if I::UNIQUE {
+            return Some((I::Fields::decode(key)?, Key::decode(value)?));
+        }
+        let (fields, primary) = key.split_at_checked(I::Fields::WIDTH?)?;
+        Some((I::Fields::decode(fields)?, Key::decode(primary)?))
+    };
+    decoded().ok_or_else(|| Error::corrupt(I::NAME, key, "the entry does not decode"))
+}
+
+/// The primary key that a unique index has under `fields`.
+pub(crate) fn decode_pointer<I: Index>(fields: &[u8], value: &[u8]) -> Result<PrimaryKey<I>, Error> {
+    Key::decode(value).ok_or_else(|| Error::corrupt(I::NAME, fields, "it points to no key"))
 }
 
 /// Declares a table with its indexes. See the crate's example.

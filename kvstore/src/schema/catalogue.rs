@@ -1,18 +1,17 @@
-//! The catalogue: every table of a store, without their types, for whatever works on all of them.
+//! The catalogue: every table of a store, without its types, for whatever works on all of them. All of it is about bytes:
+//! where they come from is for others to know.
 
 use std::{fmt::Write as _, marker::PhantomData};
 
-use crate::{
+use crate::error::Error;
+
+use super::{
     codec,
-    error::Error,
-    explain::{self, ByteRange, Explanation, KeyKind},
-    key::Key,
+    explain::{self, Explanation},
+    key::{Key, KeyKind},
+    range::ByteRange,
     record::{Field, Record},
-    snapshot::decode_row,
-    source::RawSource,
-    store::Store,
-    table::Table,
-    verify::{self, Finding},
+    table::{Entry, Table, Undecodable, decode_row, typed_row},
 };
 
 /// The tables of a store. Made by [`catalogue!`](crate::catalogue).
@@ -54,12 +53,12 @@ pub struct IndexInfo {
 pub trait AnyTable: Send + Sync {
     /// What its declaration says.
     fn describe(&self) -> TableInfo;
-    /// Checks every row and index entry; each thing found wrong goes to `report`.
-    fn verify(&self, source: &dyn RawSource, report: &mut dyn FnMut(Finding)) -> Result<(), Error>;
+    /// What each index has for a row, in the order of [`TableInfo::indexes`]; `None` for one that leaves the row out.
+    fn entries(&self, key: &[u8], value: &[u8]) -> Result<Vec<Option<Entry>>, Undecodable>;
+    /// The primary key, as bytes, that an entry of the index `name` points to; `None` if no entry of it looks like that.
+    fn primary_key(&self, name: &str, key: &[u8], value: &[u8]) -> Option<Vec<u8>>;
     /// The bytes that this program writes for the row that `value` is under `key`: of an old record version, the latest.
     fn rewrite(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, Error>;
-    /// Makes every index anew from the records, in bounded commits. Answers how many rows it read.
-    fn rebuild_indexes(&self, store: &Store) -> Result<u64, Error>;
     /// What each byte of a row means, or of an entry of its index `name`; `None` where it has no such index.
     fn explain(&self, name: &str, key: &[u8], value: &[u8]) -> Option<Explanation>;
     /// Whether a row decodes, in any record version that was ever shipped.
@@ -95,17 +94,19 @@ impl<T: Table> AnyTable for Declared<T> {
         }
     }
 
-    fn verify(&self, source: &dyn RawSource, report: &mut dyn FnMut(Finding)) -> Result<(), Error> {
-        verify::table::<T>(source, report)
+    fn entries(&self, key: &[u8], value: &[u8]) -> Result<Vec<Option<Entry>>, Undecodable> {
+        let (key, record) = typed_row::<T>(key, value)?;
+        Ok(T::INDEXES.iter().map(|index| index.entry(&key, &record)).collect())
+    }
+
+    fn primary_key(&self, name: &str, key: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+        let index = T::INDEXES.iter().find(|index| index.name == name)?;
+        index.primary_key(key, value).map(|primary| primary.to_bytes())
     }
 
     fn rewrite(&self, key: &[u8], value: &[u8]) -> Result<Vec<u8>, Error> {
         let (_, record) = decode_row::<T>(key, value)?;
-        record.to_bytes(key).map_err(Error::too_large(T::NAME))
-    }
-
-    fn rebuild_indexes(&self, store: &Store) -> Result<u64, Error> {
-        verify::rebuild::<T>(store)
+        record.to_bytes(key).map_err(|error| Error::too_large(T::NAME, error))
     }
 
     fn explain(&self, name: &str, key: &[u8], value: &[u8]) -> Option<Explanation> {

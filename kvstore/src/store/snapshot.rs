@@ -6,42 +6,33 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata, TableDefinition};
+use redb::{ReadTransaction, ReadableTableMetadata};
 
 use crate::{
-    contained::{Contained, guarded},
+    engine::{
+        contained::{Contained, guarded},
+        database::{Bytes, RawTable, definition},
+    },
     error::Error,
-    key::{Key, after_prefix},
-    record::Record,
-    slots::{META, Slots},
-    source::{DecodedRow, RawRange, RawRow, Tree},
-    table::{Index, Table},
+    schema::{
+        key::Key,
+        range::{Direction, KeyRange, RawRange, after_prefix},
+        table::{DecodedRow, Index, PrimaryKey, Table, decode_entry, decode_pointer, decode_record, decode_row},
+    },
 };
 
-/// How every table lies in redb: bytes to bytes. What they mean is for this crate to know.
-pub(crate) type Bytes = &'static [u8];
-pub(crate) type RawTable = ReadOnlyTable<Bytes, Bytes>;
-
-/// The redb table with this name.
-pub(crate) fn definition(name: &str) -> TableDefinition<'_, Bytes, Bytes> {
-    TableDefinition::new(name)
-}
-
-/// Which way to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From the smallest key up.
-    Forward,
-    /// From the largest key down.
-    Reverse,
-}
+use super::{
+    meta::META,
+    numbers::TableNumbers,
+    source::{RawRow, RawRows, RawSource, Tree},
+};
 
 /// A committed state of the store. Reads do not wait for the writer and do not block it.
 ///
 /// While a snapshot is held, the pages it shows cannot be reused and the file grows: drop it when a request is done.
 pub struct Snapshot {
     reading: Contained<Reading>,
-    slots: Arc<Slots>,
+    numbers: Arc<TableNumbers>,
 }
 
 /// What redb holds for it.
@@ -51,21 +42,21 @@ struct Reading {
 }
 
 impl Snapshot {
-    pub(crate) fn new(transaction: ReadTransaction, slots: Arc<Slots>) -> Self {
-        let tables = slots.names().iter().map(|_| OnceLock::new()).collect();
-        Self { reading: Contained::new(Reading { tables, transaction }), slots }
+    pub(crate) fn new(transaction: ReadTransaction, numbers: Arc<TableNumbers>) -> Self {
+        let tables = numbers.names().iter().map(|_| OnceLock::new()).collect();
+        Self { reading: Contained::new(Reading { tables, transaction }), numbers }
     }
 
     /// Every table and index, and `meta`, in the catalogue's order.
     pub(crate) fn names(&self) -> &[&'static str] {
-        self.slots.names()
+        self.numbers.names()
     }
 
     /// A table, opened at its first use in this snapshot.
-    pub(crate) fn table(&self, name: &str) -> Result<&RawTable, Error> {
-        let undeclared = || Error::Damaged(format!("table `{name}` is not in the catalogue"));
+    fn table(&self, name: &str) -> Result<&RawTable, Error> {
+        let number = self.numbers.number(name)?;
         let reading = self.reading.get()?;
-        let opened = self.slots.position(name).and_then(|slot| reading.tables.get(slot)).ok_or_else(undeclared)?;
+        let opened = reading.tables.get(number).ok_or_else(|| Error::undeclared(name))?;
         if let Some(table) = opened.get() {
             return Ok(table);
         }
@@ -73,65 +64,46 @@ impl Snapshot {
         Ok(opened.get_or_init(|| table))
     }
 
-    /// The bytes under `key`.
-    pub(crate) fn raw(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    /// What `read` makes of the bytes under `key`.
+    pub(super) fn read<R>(
+        &self,
+        table: &str,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> Result<R, Error>,
+    ) -> Result<Option<R>, Error> {
         let table = self.table(table)?;
-        guarded(|| Ok::<_, Error>(table.get(key)?.map(|value| value.value().to_vec())))
+        guarded(|| match table.get(key)? {
+            Some(value) => read(value.value()).map(Some),
+            None => Ok::<_, Error>(None),
+        })
     }
 
     /// A fact about the store, by name.
     pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.raw(META, name.as_bytes())
+        self.read(META, name.as_bytes(), |value| Ok(value.to_vec()))
     }
 
     /// The record under `key`.
     pub fn get<T: Table>(&self, key: &T::Key) -> Result<Option<T::Record>, Error> {
         let key = key.to_bytes();
-        let table = self.table(T::NAME)?;
-        guarded(|| {
-            let Some(value) = table.get(key.as_slice())? else { return Ok(None) };
-            T::Record::from_bytes(&key, value.value()).map(Some).map_err(Error::record(T::NAME, &key))
-        })
+        self.read(T::NAME, &key, |value| decode_record::<T>(&key, value))
     }
 
     /// Whether there is a row with `key`.
     pub fn contains<T: Table>(&self, key: &T::Key) -> Result<bool, Error> {
-        let table = self.table(T::NAME)?;
-        guarded(|| Ok::<_, Error>(table.get(key.to_bytes().as_slice())?.is_some()))
+        Ok(self.read(T::NAME, &key.to_bytes(), |_| Ok(()))?.is_some())
     }
 
     /// The primary key of the row that a unique index has for `fields`.
     pub fn find<I: Index>(&self, fields: &I::Fields) -> Result<Option<PrimaryKey<I>>, Error> {
         const { assert!(I::UNIQUE, "only a unique index has one row for its fields; see `keys_of`") };
         let fields = fields.to_bytes();
-        let table = self.table(I::NAME)?;
-        guarded(|| {
-            let Some(value) = table.get(fields.as_slice())? else { return Ok(None) };
-            Key::decode(value.value()).map(Some).ok_or_else(|| Error::corrupt(I::NAME, &fields, "it points to no key"))
-        })
+        self.read(I::NAME, &fields, |value| decode_pointer::<I>(&fields, value))
     }
 
     /// How many rows a table has.
     pub fn len<T: Table>(&self) -> Result<u64, Error> {
-        self.count(T::NAME)
-    }
-
-    pub(crate) fn count(&self, table: &str) -> Result<u64, Error> {
-        let table = self.table(table)?;
-        guarded(|| table.len())
-    }
-
-    pub(crate) fn tree(&self, table: &str) -> Result<Tree, Error> {
-        let table = self.table(table)?;
-        let stats = guarded(|| table.stats())?;
-        Ok(Tree {
-            height: stats.tree_height(),
-            leaf_pages: stats.leaf_pages(),
-            branch_pages: stats.branch_pages(),
-            stored_bytes: stats.stored_bytes(),
-            metadata_bytes: stats.metadata_bytes(),
-            fragmented_bytes: stats.fragmented_bytes(),
-        })
+        RawSource::count(self, T::NAME)
     }
 
     /// Whether a table has no rows.
@@ -203,21 +175,32 @@ impl Snapshot {
     }
 }
 
-/// The primary key of the rows that an index finds.
-pub type PrimaryKey<I> = <<I as Index>::Table as Table>::Key;
+impl RawSource for Snapshot {
+    fn raw(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.read(table, key, |value| Ok(value.to_vec()))
+    }
 
-/// Bounds on primary keys, both exclusive.
-#[derive(Clone, Copy, Debug)]
-pub struct KeyRange<'a, K> {
-    /// Only keys above this.
-    pub above: Option<&'a K>,
-    /// Only keys below this.
-    pub below: Option<&'a K>,
-}
+    fn scan(&self, table: &str, range: RawRange, direction: Direction) -> Result<RawRows<'_>, Error> {
+        Ok(Box::new(Self::scan(self, table, range, direction)?))
+    }
 
-impl<K> KeyRange<'_, K> {
-    /// All keys.
-    pub const ALL: Self = Self { above: None, below: None };
+    fn count(&self, table: &str) -> Result<u64, Error> {
+        let table = self.table(table)?;
+        guarded(|| table.len())
+    }
+
+    fn tree(&self, table: &str) -> Result<Option<Tree>, Error> {
+        let table = self.table(table)?;
+        let stats = guarded(|| table.stats())?;
+        Ok(Some(Tree {
+            height: stats.tree_height(),
+            leaf_pages: stats.leaf_pages(),
+            branch_pages: stats.branch_pages(),
+            stored_bytes: stats.stored_bytes(),
+            metadata_bytes: stats.metadata_bytes(),
+            fragmented_bytes: stats.fragmented_bytes(),
+        }))
+    }
 }
 
 /// Raw rows in key order. An error is the last item.
@@ -265,18 +248,11 @@ pub struct Rows<T> {
 }
 
 impl<T: Table> Iterator for Rows<T> {
-    type Item = Result<(T::Key, T::Record), Error>;
+    type Item = DecodedRow<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.raw.next_with(decode_row::<T>)
     }
-}
-
-/// Key and record of a raw row.
-pub fn decode_row<T: Table>(key: &[u8], value: &[u8]) -> DecodedRow<T> {
-    let decoded = T::Key::decode(key).ok_or_else(|| Error::corrupt(T::NAME, key, "the key does not decode"))?;
-    let record = T::Record::from_bytes(key, value).map_err(Error::record(T::NAME, key))?;
-    Ok((decoded, record))
 }
 
 /// Index entries: fields and primary key.
@@ -289,16 +265,6 @@ impl<I: Index> Iterator for Keys<I> {
     type Item = Result<(I::Fields, PrimaryKey<I>), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.raw.next_with(|key, value| {
-            decode_entry::<I>(key, value).ok_or_else(|| Error::corrupt(I::NAME, key, "the entry does not decode"))
-        })
+        self.raw.next_with(decode_entry::<I>)
     }
-}
-
-fn decode_entry<I: Index>(key: &[u8], value: &[u8]) -> Option<(I::Fields, PrimaryKey<I>)> {
-    if I::UNIQUE {
-        return Some((I::Fields::decode(key)?, Key::decode(value)?));
-    }
-    let (fields, primary) = key.split_at_checked(I::Fields::WIDTH?)?;
-    Some((I::Fields::decode(fields)?, Key::decode(primary)?))
 }

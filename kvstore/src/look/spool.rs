@@ -16,15 +16,20 @@ use std::{
     io::{self, BufReader, BufWriter, Read, Write},
     ops::Bound,
     os::unix::fs::FileExt,
-    sync::Arc,
 };
 
 use crate::{
-    catalogue::Catalogue,
     error::Error,
-    slots::Slots,
-    snapshot::{Direction, Snapshot},
-    source::{RawRange, RawRow, RawRows, RawSource, Tree},
+    schema::{
+        catalogue::Catalogue,
+        codec::MAX_PAYLOAD_BYTES,
+        range::{Direction, RawRange},
+    },
+    store::{
+        numbers::TableNumbers,
+        snapshot::Snapshot,
+        source::{RawRow, RawRows, RawSource, Tree},
+    },
 };
 
 const HEAD: &[u8; 8] = b"dcspool1";
@@ -35,7 +40,7 @@ const BLOCK_ROWS: usize = 64;
 /// Bytes that are read or written at once.
 const BUFFER: usize = 256 * 1024;
 /// Longer keys and values are none: what is read is checked before memory is set aside for it.
-const MAX_BYTES: u32 = 2 * crate::MAX_PAYLOAD_BYTES as u32;
+const MAX_BYTES: u32 = 2 * MAX_PAYLOAD_BYTES as u32;
 
 /// Writes every row of every table and index of a snapshot, and of `meta`; answers how many. `progress` is told the rows
 /// written so far and may stop it.
@@ -47,12 +52,12 @@ pub fn write(
     let mut output = Summing { inner: BufWriter::with_capacity(BUFFER, output), sum: 0 };
     output.write_all(HEAD)?;
     let mut rows = 0_u64;
-    for (slot, name) in snapshot.names().iter().enumerate() {
-        let slot = u8::try_from(slot).ok().filter(|slot| *slot != END);
-        let slot = slot.ok_or_else(|| Error::Damaged("the catalogue has too many tables for a spool".into()))?;
+    for (number, name) in snapshot.names().iter().enumerate() {
+        let number = u8::try_from(number).ok().filter(|number| *number != END);
+        let number = number.ok_or_else(|| Error::Damaged("the catalogue has too many tables for a spool".into()))?;
         for row in snapshot.scan(name, RawRange::ALL, Direction::Forward)? {
             let (key, value) = row?;
-            output.write_all(&[slot])?;
+            output.write_all(&[number])?;
             for bytes in [&key, &value] {
                 let length = u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
                 output.write_all(&length.to_le_bytes())?;
@@ -74,14 +79,14 @@ pub fn write(
 /// A spooled snapshot, complete and in one piece.
 pub struct Spool {
     file: File,
-    slots: Arc<Slots>,
+    numbers: TableNumbers,
     blocks: Vec<Block>,
     counts: Vec<u64>,
 }
 
 /// Up to [`BLOCK_ROWS`] neighbouring rows of one table.
 struct Block {
-    slot: usize,
+    number: usize,
     first: Vec<u8>,
     offset: u64,
     bytes: usize,
@@ -96,9 +101,9 @@ impl Spool {
         file: File,
         progress: &mut dyn FnMut(u64) -> Result<(), Error>,
     ) -> Result<Self, Error> {
-        let slots = Arc::new(Slots::of(catalogue));
+        let numbers = TableNumbers::of(catalogue);
         let mut input = BufReader::with_capacity(BUFFER, input);
-        let mut spool = Self { counts: vec![0; slots.names().len()], slots, blocks: Vec::new(), file };
+        let mut spool = Self { counts: vec![0; numbers.names().len()], numbers, blocks: Vec::new(), file };
         let mut output = Summing { inner: BufWriter::with_capacity(BUFFER, spool.file.try_clone()?), sum: 0 };
         let mut head = [0; 8];
         input.read_exact(&mut head)?;
@@ -110,13 +115,13 @@ impl Spool {
         let mut buffer = Vec::new();
         let mut previous = (0, Vec::new());
         loop {
-            let mut slot = [0];
-            input.read_exact(&mut slot)?;
-            output.write_all(&slot)?;
-            if slot[0] == END {
+            let mut number = [0];
+            input.read_exact(&mut number)?;
+            output.write_all(&number)?;
+            if number[0] == END {
                 break;
             }
-            let slot = usize::from(slot[0]);
+            let number = usize::from(number[0]);
             let mut lengths = [0; 8];
             input.read_exact(&mut lengths)?;
             let (key_bytes, value_bytes) = row_lengths(lengths).ok_or_else(|| altered("a row is too long"))?;
@@ -125,20 +130,20 @@ impl Spool {
             output.write_all(&lengths)?;
             output.write_all(&buffer)?;
             let count =
-                spool.counts.get_mut(slot).ok_or_else(|| altered("it has a table that is not in the catalogue"))?;
+                spool.counts.get_mut(number).ok_or_else(|| altered("it has a table that is not in the catalogue"))?;
             *count += 1;
             let key = buffer.get(..key_bytes).unwrap_or_default();
-            if rows > 0 && (slot, key) <= (previous.0, previous.1.as_slice()) {
+            if rows > 0 && (number, key) <= (previous.0, previous.1.as_slice()) {
                 return Err(altered("its rows are not in order"));
             }
-            previous.0 = slot;
+            previous.0 = number;
             previous.1.clear();
             previous.1.extend_from_slice(key);
             let bytes = 1 + lengths.len() + buffer.len();
-            match spool.blocks.last_mut().filter(|block| block.slot == slot && in_block < BLOCK_ROWS) {
+            match spool.blocks.last_mut().filter(|block| block.number == number && in_block < BLOCK_ROWS) {
                 Some(block) => block.bytes += bytes,
                 None => {
-                    spool.blocks.push(Block { slot, first: key.to_vec(), offset, bytes });
+                    spool.blocks.push(Block { number, first: key.to_vec(), offset, bytes });
                     in_block = 0;
                 }
             }
@@ -156,11 +161,6 @@ impl Spool {
         }
         output.flush()?;
         Ok(spool)
-    }
-
-    fn slot(&self, table: &str) -> Result<usize, Error> {
-        let undeclared = || Error::Damaged(format!("table `{table}` is not in the catalogue"));
-        self.slots.position(table).ok_or_else(undeclared)
     }
 
     /// The rows of a block.
@@ -198,9 +198,10 @@ fn altered(problem: &str) -> Error {
 
 impl RawSource for Spool {
     fn raw(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let slot = self.slot(table)?;
-        let after = self.blocks.partition_point(|block| (block.slot, block.first.as_slice()) <= (slot, key));
-        let Some(block) = after.checked_sub(1).and_then(|at| self.blocks.get(at)).filter(|block| block.slot == slot)
+        let number = self.numbers.number(table)?;
+        let after = self.blocks.partition_point(|block| (block.number, block.first.as_slice()) <= (number, key));
+        let Some(block) =
+            after.checked_sub(1).and_then(|at| self.blocks.get(at)).filter(|block| block.number == number)
         else {
             return Ok(None);
         };
@@ -208,9 +209,9 @@ impl RawSource for Spool {
     }
 
     fn scan(&self, table: &str, range: RawRange, direction: Direction) -> Result<RawRows<'_>, Error> {
-        let slot = self.slot(table)?;
-        let begin = self.blocks.partition_point(|block| block.slot < slot);
-        let end = self.blocks.partition_point(|block| block.slot <= slot);
+        let number = self.numbers.number(table)?;
+        let begin = self.blocks.partition_point(|block| block.number < number);
+        let end = self.blocks.partition_point(|block| block.number <= number);
         let blocks = self.blocks.get(begin..end).unwrap_or_default();
         // A block's rows lie from its first key up to the next block's.
         let begun = |key: &Vec<u8>| blocks.partition_point(|block| block.first <= *key);
@@ -240,7 +241,7 @@ impl RawSource for Spool {
     }
 
     fn count(&self, table: &str) -> Result<u64, Error> {
-        Ok(self.counts.get(self.slot(table)?).copied().unwrap_or_default())
+        Ok(self.counts.get(self.numbers.number(table)?).copied().unwrap_or_default())
     }
 
     fn tree(&self, _table: &str) -> Result<Option<Tree>, Error> {
@@ -291,17 +292,14 @@ mod tests {
     const SCHEMA: Schema = Schema { catalogue: catalogue![Words], format: 1, oldest_reader: 1, migrations: &[] };
 
     fn a_store(words: u64) -> crate::Store {
-        let store = Options::default().open_with_backend(InMemoryBackend::new(), &SCHEMA).unwrap();
+        let store = Options::default().open_over(InMemoryBackend::new(), &SCHEMA).unwrap();
         store
             .write(|batch| {
-                batch.run(|operation| {
-                    (0..words).try_for_each(|key| {
-                        let letters = "x".repeat(usize::try_from(key % 7).unwrap());
-                        operation.insert::<Words>(&(key * 10), &Word { letters })
-                    })
+                (0..words).try_for_each(|key| {
+                    let letters = "x".repeat(usize::try_from(key % 7).unwrap());
+                    batch.insert::<Words>(&(key * 10), &Word { letters })
                 })
             })
-            .unwrap()
             .unwrap();
         store
     }

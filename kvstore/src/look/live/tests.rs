@@ -1,7 +1,7 @@
 use std::{ops::Bound, os::unix::fs::PermissionsExt, sync::Arc};
 
 use super::*;
-use crate::{Direction, Error, Options, RawRange, RawSource, Schema, Store, catalogue, record, source::RawRow, table};
+use crate::{Direction, Error, Options, RawRange, RawRow, RawSource, Schema, Store, catalogue, record, table};
 
 record! {
     /// A word.
@@ -25,12 +25,9 @@ fn add(store: &Store, keys: std::ops::Range<u64>) {
 fn add_long(store: &Store, keys: std::ops::Range<u64>, length: usize) {
     store
         .write(|batch| {
-            batch.run(|operation| {
-                keys.map(|key| (key, Word { letters: "x".repeat(length) }))
-                    .try_for_each(|(key, word)| operation.insert::<Words>(&key, &word))
-            })
+            keys.map(|key| (key, Word { letters: "x".repeat(length) }))
+                .try_for_each(|(key, word)| batch.insert::<Words>(&key, &word))
         })
-        .unwrap()
         .unwrap();
 }
 

@@ -14,11 +14,13 @@ use super::{
     wire::{Answer, Call, receive, send, tree_of},
 };
 use crate::{
-    catalogue::{Catalogue, fingerprint},
     error::Error,
-    snapshot::Direction,
-    source::{RawRange, RawRow, RawRows, RawSource, Tree},
-    spool::Spool,
+    look::spool::Spool,
+    schema::{
+        catalogue::{Catalogue, fingerprint},
+        range::{Direction, RawRange},
+    },
+    store::source::{RawRow, RawRows, RawSource, Tree},
 };
 
 /// How long the other end may take to answer.

@@ -8,10 +8,12 @@ use std::{
 use bincode::{Decode, Encode};
 
 use crate::{
-    codec,
     error::Error,
-    snapshot::Direction,
-    source::{RawRange, RawRow, Tree},
+    schema::{
+        codec,
+        range::{Direction, RawRange},
+    },
+    store::source::{RawRow, Tree},
 };
 
 /// Rows of one answer.

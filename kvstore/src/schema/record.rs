@@ -1,8 +1,8 @@
 //! Records: the versions a row has had, and how an old one becomes the latest.
 
-use crate::{
+use super::{
     codec::{self, DecodeError, EncodeError},
-    explain::Part,
+    part::{FieldType, Part},
 };
 
 /// A field of a record, for people and tools.
@@ -48,6 +48,14 @@ pub trait Record: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
         let (version, payload) = codec::open(key, bytes)?;
         Self::decode(key, version, payload)
     }
+}
+
+/// Reads one field from the front of `rest`.
+#[doc(hidden)]
+pub fn take_field<F: FieldType>(field: &Field, rest: &mut &[u8]) -> Option<Part> {
+    let (value, bytes) = codec::decode_prefix::<F>(rest).ok()?;
+    *rest = rest.get(bytes..)?;
+    Some(Part { name: field.name, layout: field.kind, bytes, value: value.value() })
 }
 
 /// Declares a record: a struct with its version and the meaning of each field.
