@@ -64,7 +64,12 @@ const SERVER: House = House {
     folder: "server/src",
     root: &["crate"],
     everybodys: &[],
-    arrows: &[("storage", &[]), ("config", &["storage"]), ("http", &["storage", "config"])],
+    arrows: &[
+        ("terminal", &[]),
+        ("storage", &[]),
+        ("config", &["storage"]),
+        ("http", &["storage", "config", "terminal"]),
+    ],
 };
 
 #[test]

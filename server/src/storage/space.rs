@@ -17,7 +17,7 @@ use super::{
     OpenError,
     condition::in_words,
     disk::{Disk, Look, wanted},
-    files::{beside, directory_of, path_error, target},
+    files::{FILE_MODE, beside, directory_of, path_error, target},
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -110,7 +110,7 @@ impl Space {
         if fs::metadata(&self.reserve).is_ok_and(|file| file.blocks() * 512 >= bytes) {
             return Ok(());
         }
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.reserve)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&self.reserve)?;
         let taken = match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => fill(&file, bytes),

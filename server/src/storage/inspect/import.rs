@@ -8,7 +8,6 @@
 //! ```
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
 };
@@ -144,7 +143,7 @@ impl Place {
             }
             Some(_keeps_writers_out) => std::fs::rename(&partial, &self.path),
         };
-        let moved = moved.and_then(|()| File::open(files::directory_of(&self.path))?.sync_all());
+        let moved = moved.and_then(|()| files::sync_directory(files::directory_of(&self.path)));
         moved.map_err(|error| path_error(&self.path, &error))?;
         remove_companions(&partial);
         if self.backend == Backend::Sqlite {
