@@ -4,7 +4,7 @@ use std::{error::Error, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use decentcom_server::storage::{
-    self, Backend, ManualClock, RedbOptions, Storage, StorageOptions, inspect, inspect::Moment,
+    self, Backend, ManualClock, RedbOptions, Storage, StorageOptions, inspect::verify_file,
 };
 
 /// A store, or why there is none.
@@ -113,8 +113,7 @@ impl Provider for OnDisk {
 
     fn verify(&self, directory: &Path) -> Vec<String> {
         let mut findings = Vec::new();
-        let mut store = inspect::open(self.0, &directory.join(STORE), Moment::One, &mut |_| Ok(())).unwrap();
-        inspect::verify(&mut *store, &mut |finding| findings.push(finding.to_string()), &mut |_| Ok(())).unwrap();
+        verify_file(self.0, &directory.join(STORE), |finding| findings.push(finding.to_string())).unwrap();
         findings
     }
 }

@@ -180,7 +180,7 @@ fn in_one_line(line: &str, coloured: bool) -> Cow<'_, str> {
 /// What takes lines in the end.
 pub(crate) struct Sink {
     to: File,
-    /// Of a file, what bounds it.
+    /// What bounds a file; `None` for stderr, which has no bounds.
     file: Option<Bounds>,
     /// Whether the last line got through in part only.
     torn: bool,
