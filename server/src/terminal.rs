@@ -7,6 +7,8 @@ use std::{borrow::Cow, fmt::Write as _};
 /// Whether a terminal would act on a character, or show a line in another order than it is written: control characters (C0,
 /// DEL, C1), line and paragraph separators, what marks, embeds, overrides or isolates a direction, and the deprecated
 /// controls of shaping beside those, <https://www.unicode.org/reports/tr9/>.
+///
+/// The dump format escapes these characters, and its checksums are over the escaped lines: another list is another format.
 pub fn acts(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{206F}')
