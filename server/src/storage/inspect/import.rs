@@ -33,7 +33,7 @@ use crate::storage::{
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Where a store is to be made or replaced. As long as this lives, no other tool makes a store here, and nobody opens an
-/// SQLite store that is here; a redb store is kept by holding what [`claim`](Self::claim) answers.
+/// SQLite store that is here; a redb store is kept by holding what [`on`](Self::on) answers.
 pub struct Claim {
     backend: Backend,
     path: PathBuf,
