@@ -16,8 +16,7 @@ use std::{
 
 use decentcom_server::storage::{
     self, Backend, Category, Channel, Clock, ManualClock, Message, OpenError, RedbOptions, Session, Storage,
-    StorageError, StorageOptions, User,
-    verify::{verify_redb, verify_sqlite},
+    StorageError, StorageOptions, User, inspect::verify_file,
 };
 use decentcom_tests::context::{START, at};
 
@@ -324,10 +323,7 @@ async fn use_everything(backend: Backend, files: &Files, original: &Original) ->
         }
     }
     restore();
-    let verified = match backend {
-        Backend::Redb => verify_redb(&options.path, |_| refusals += 1),
-        Backend::Sqlite => verify_sqlite(&options.path, |_| refusals += 1).await,
-    };
+    let verified = verify_file(backend, &options.path, |_| refusals += 1);
     refusals + usize::from(verified.is_err())
 }
 

@@ -5,9 +5,8 @@
 
 use std::{collections::BTreeSet, sync::Mutex};
 
-use decentcom_server::storage::Backend;
 use decentcom_tests::{
-    Place, Setup,
+    Setup,
     model::{
         Answer,
         Call::*,
@@ -16,8 +15,9 @@ use decentcom_tests::{
         Lasting::*,
         Step::{self, *},
         Text::*,
-        both, cases, listing, run,
+        cases, listing, run,
     },
+    provider::IN_MEMORY,
 };
 
 /// Scripts among which each call has each outcome.
@@ -65,7 +65,7 @@ const OUTCOMES: &[(&str, &[&str])] = &[
 #[test]
 fn both_backends_agree_with_the_model_call_by_call_in_every_outcome_a_call_can_have() {
     let seen = Mutex::new(BTreeSet::new());
-    let hunt = Hunt { cases: cases(60).max(ENOUGH), setups: both(Place::Memory), at_once: false };
+    let hunt = Hunt { cases: cases(60).max(ENOUGH), setups: Setup::in_memory(), at_once: false };
     hunt.run(&|call, answer| {
         seen.lock().unwrap().insert((call.method(), answer.outcome()));
         answer
@@ -78,13 +78,13 @@ fn both_backends_agree_with_the_model_call_by_call_in_every_outcome_a_call_can_h
 
 #[test]
 fn both_backends_agree_with_the_model_across_reopens_and_verification_finds_nothing() {
-    Hunt { cases: cases(20), setups: both(Place::Disk), at_once: false }.run(&|_, answer| answer);
+    Hunt { cases: cases(20), setups: Setup::on_disk(), at_once: false }.run(&|_, answer| answer);
 }
 
 /// Holds both backends, in memory and on disk, to a script that was found by a hunt or written by hand.
 fn agrees(script: &[Step]) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    for setup in both(Place::Memory).into_iter().chain(both(Place::Disk)) {
+    for setup in Setup::in_memory().into_iter().chain(Setup::on_disk()) {
         if let Err(problem) = runtime.block_on(run(setup, script, &|_, answer| answer)) {
             panic!("{problem}\nin the script\n{}", listing(script));
         }
@@ -123,7 +123,7 @@ fn a_lie_shrinks_to_the_calls_it_takes() {
         }
         (_, answer) => answer,
     };
-    let setups = vec![Setup { backend: Backend::Redb, place: Place::Memory }];
+    let setups = vec![Setup::of(IN_MEMORY[1])];
     let found = Hunt { cases: 200, setups, at_once: false }.search(&forgets).expect("the lie is noticed");
     let calls: Vec<_> = found
         .script

@@ -17,7 +17,7 @@ use decentcom_server::storage::{
     self, Backend, Category, CategoryChoice, CategoryId, Change, ChangeFeed, Channel, ChannelEdit, ChannelId, Clock,
     Entity, OpenError, RedbOptions, Storage, StorageError, StorageOptions, User,
 };
-use decentcom_tests::{Context, Place, Setup};
+use decentcom_tests::{Context, Setup, provider::OnDisk};
 use futures::{FutureExt, future::join_all};
 use tokio::{
     spawn,
@@ -28,10 +28,10 @@ use tokio::{
 macro_rules! over_both_backends {
     ($($name:ident)*) => {
         mod sqlite {
-            $(#[test] fn $name() { super::race(super::Backend::Sqlite, super::$name); })*
+            $(#[test] fn $name() { super::race(&super::OnDisk(super::Backend::Sqlite), super::$name); })*
         }
         mod redb {
-            $(#[test] fn $name() { super::race(super::Backend::Redb, super::$name); })*
+            $(#[test] fn $name() { super::race(&super::OnDisk(super::Backend::Redb), super::$name); })*
         }
     };
 }
@@ -46,10 +46,10 @@ over_both_backends! {
     another_name_of_the_file_does_not_open_it_twice
 }
 
-fn race<F: Future<Output = ()>>(backend: Backend, test: impl FnOnce(Context) -> F) {
+fn race<F: Future<Output = ()>>(backend: &'static OnDisk, test: impl FnOnce(Context) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     runtime.block_on(async {
-        let t = Context::new(Setup { backend, place: Place::Disk }).await;
+        let t = Context::new(Setup::of(backend)).await;
         tokio::time::timeout(Duration::from_secs(600), test(t)).await.expect("the store kept the test waiting");
     });
 }
@@ -325,7 +325,7 @@ async fn no_channel_stays_in_a_category_that_is_deleted(mut t: Context) {
 
 async fn open(t: &Context, path: std::path::PathBuf) -> Result<Arc<dyn Storage>, OpenError> {
     let options =
-        StorageOptions { backend: t.setup().backend, path, redb: RedbOptions::default(), min_free: Default::default() };
+        StorageOptions { backend: t.store.backend(), path, redb: RedbOptions::default(), min_free: Default::default() };
     let opening = storage::open(&options, t.clock.clone());
     opening.await
 }

@@ -26,7 +26,7 @@ pub use self::reload::Reloaded;
 use crate::storage::{Backend, MinFree, RedbOptions, StorageOptions, check_name, limits::MAX_CONTENT_BYTES};
 
 /// The file that is read when none is named and it exists.
-pub const DEFAULT_PATH: &str = "decentcom.toml";
+const DEFAULT_PATH: &str = "decentcom.toml";
 /// A file longer than this is no configuration.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Bytes of UTF-8 that a character can take; bounds `max_message_length` so that the store accepts what it allows.

@@ -145,7 +145,7 @@ async fn every_acknowledged_change_survives(death: Death, backend: &str, rounds:
                 writer.await.unwrap_or_else(|error| panic!("{place}: {error}"));
             }
             // A copy of what lies on disk, so that the server below meets the files as the crash left them.
-            let findings = files::verify_copy(directory.path(), backend).await;
+            let findings = files::verify_copy(directory.path(), backend);
             assert_eq!(findings, [], "{place}");
 
             server = Server::start(directory.path(), backend);

@@ -17,7 +17,7 @@ use std::{
 
 use decentcom_server::storage::{
     Backend, Channel, Timestamp, User as StoredUser,
-    inspect::{Place, Row},
+    inspect::{Claim, Row},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -39,15 +39,15 @@ async fn store_of(backend: &str, directory: &Path, rows: Vec<Row>) {
     let path = directory.join("data").join(format!("decentcom.{backend}"));
     let backend = if backend == "redb" { Backend::Redb } else { Backend::Sqlite };
     let make = move || {
-        let (place, existing) = Place::claim(backend, &path).unwrap();
+        let (claim, existing) = Claim::on(backend, &path).unwrap();
         assert!(existing.is_none());
-        let mut import = place.import().unwrap();
+        let mut import = claim.import().unwrap();
         let mut rows = rows.into_iter().peekable();
         while rows.peek().is_some() {
             import.append(rows.by_ref().take(20_000).collect()).unwrap();
         }
         import.close(Some(Ulid::from_parts(LONG_AGO, u128::MAX >> 48))).unwrap();
-        place.install(None).unwrap();
+        claim.install(None).unwrap();
     };
     tokio::task::spawn_blocking(make).await.unwrap();
 }
@@ -367,7 +367,7 @@ async fn what_older_versions_wrote_is_shown_and_its_categories_are_made_once(bac
         server.signal(rustix::process::Signal::TERM);
         assert!(server.wait().0.success());
     }
-    let findings = verify_copy(directory.path(), backend).await;
+    let findings = verify_copy(directory.path(), backend);
     assert!(findings.is_empty(), "{findings:?}");
 }
 

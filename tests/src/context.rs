@@ -1,36 +1,69 @@
 //! What a test gets: a store, its clock, and the usual things to put into it.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use decentcom_server::storage::{
-    self, Backend, Channel, Clock, ManualClock, Message, RedbOptions, Storage, StorageOptions, Timestamp, User,
-};
+use decentcom_server::storage::{Channel, Clock, ManualClock, Message, Storage, Timestamp, User};
 use tempfile::TempDir;
 
-use crate::reopening::Reopening;
+use crate::{
+    Kept, Provider,
+    provider::{IN_MEMORY, ON_DISK},
+    reopening::Reopening,
+};
 
-/// Where a store lives, and for how long it stays open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In memory.
-    Memory,
-    /// In a file.
-    Disk,
-    /// In a file, closed and opened again after every call that may change something.
-    Reopened,
+/// Which store a test runs over.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    /// Who opens it.
+    pub provider: &'static dyn Provider,
+    /// Whether it is closed and opened again after every call that may change something.
+    pub is_reopened: bool,
 }
 
-/// Which store the suite runs over.
-#[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    /// The engine.
-    pub backend: Backend,
-    /// Where it keeps its data.
-    pub place: Place,
+impl Setup {
+    /// Stores of this provider that stay open.
+    pub fn of(provider: &'static dyn Provider) -> Self {
+        Self { provider, is_reopened: false }
+    }
+
+    /// Every way in which stores of this provider can live.
+    pub fn every(provider: &'static dyn Provider) -> Vec<Self> {
+        let open = Self::of(provider);
+        if open.is_kept() { vec![open, Self { is_reopened: true, ..open }] } else { vec![open] }
+    }
+
+    /// Stores of each backend of this repository, in memory.
+    pub fn in_memory() -> Vec<Self> {
+        IN_MEMORY.map(Self::of).to_vec()
+    }
+
+    /// Stores of each backend of this repository, in files.
+    pub fn on_disk() -> Vec<Self> {
+        ON_DISK.map(Self::of).to_vec()
+    }
+
+    /// What tests over this setup are called.
+    pub fn name(&self) -> String {
+        let way = match (self.is_reopened, self.provider.kept()) {
+            (true, _) => "reopened_after_every_change",
+            (false, Kept::Nowhere) => "in_memory",
+            (false, Kept::InFiles) => "on_disk",
+            (false, Kept::Elsewhere) => "elsewhere",
+        };
+        format!("{}::{way}", self.provider.name())
+    }
+
+    /// Whether a store that is closed can be opened again.
+    pub fn is_kept(&self) -> bool {
+        self.provider.kept() != Kept::Nowhere
+    }
+
+    async fn open(self, directory: &Path, clock: Arc<ManualClock>) -> Arc<dyn Storage> {
+        if self.is_reopened {
+            return Arc::new(Reopening::open(self.provider, directory, clock).await);
+        }
+        self.provider.open(directory, clock).await.unwrap()
+    }
 }
 
 /// A fresh store and what a test needs around it.
@@ -42,9 +75,6 @@ pub struct Context {
     setup: Setup,
     directory: TempDir,
 }
-
-/// The name of the store's file.
-const STORE: &str = "store";
 
 /// The time at which every test's clock starts: 2024-01-01T00:00:00.000Z.
 pub const START: u64 = 1_704_067_200_000;
@@ -64,33 +94,29 @@ impl Context {
 
     async fn in_directory(setup: Setup, directory: TempDir) -> Self {
         let clock = Arc::new(ManualClock::at(at(START)));
-        let store = open(setup, directory.path(), clock.clone()).await;
+        let store = setup.open(directory.path(), clock.clone()).await;
         Self { store, clock, setup, directory }
     }
 
-    /// Closes the store and opens it again on the same data; a store in memory has only itself and stays.
+    /// Closes the store and opens it again on the same data; one whose data is kept nowhere stays as it is.
     pub async fn reopen(&mut self) {
-        if self.setup.place != Place::Memory {
+        if self.setup.is_kept() {
             self.store.close().await.unwrap();
-            self.store = open(self.setup, self.directory.path(), self.clock.clone()).await;
+            self.store = self.setup.open(self.directory.path(), self.clock.clone()).await;
         }
     }
 
     /// Drops the store without closing it and opens it again, as after a crash of its owner.
     pub async fn drop_and_open(&mut self) {
-        let elsewhere = Setup { place: Place::Memory, ..self.setup };
-        self.store = open(elsewhere, self.directory.path(), self.clock.clone()).await;
-        self.store = open(self.setup, self.directory.path(), self.clock.clone()).await;
+        // The store has to be gone before it is opened again, so another one takes its place meanwhile.
+        let [other, ..] = IN_MEMORY;
+        self.store = Setup::of(other).open(self.directory.path(), self.clock.clone()).await;
+        self.store = self.setup.open(self.directory.path(), self.clock.clone()).await;
     }
 
-    /// The directory with the store's files; empty for one in memory.
+    /// The store's own directory; empty but for stores that are [kept in files](Kept::InFiles).
     pub fn files(&self) -> &Path {
         self.directory.path()
-    }
-
-    /// The store's file; there is none for one in memory.
-    pub fn store_file(&self) -> PathBuf {
-        self.directory.path().join(STORE)
     }
 
     /// Which store this is.
@@ -152,17 +178,3 @@ pub const MALFORMED: [&str; 7] = [
     "0000000000000000000000000U",
     "0000000000000000000000000\u{e9}",
 ];
-
-async fn open(setup: Setup, directory: &Path, clock: Arc<ManualClock>) -> Arc<dyn Storage> {
-    let options = StorageOptions {
-        backend: setup.backend,
-        path: directory.join(STORE),
-        redb: RedbOptions::default(),
-        min_free: Default::default(),
-    };
-    match setup.place {
-        Place::Memory => storage::open_in_memory(setup.backend, clock).await.unwrap(),
-        Place::Disk => storage::open(&options, clock).await.unwrap(),
-        Place::Reopened => Arc::new(Reopening::open(options, clock).await),
-    }
-}

@@ -1,9 +1,9 @@
 //! The conformance suite: one test per sentence of the storage contract, for every backend.
 //!
-//! A [`Sentence`] is a sentence of the contract and the test that holds a store to it. [`sentences`] lists them all;
-//! a [`Setup`] says which store to run them over: a backend, in memory, on disk, or closed and reopened after every
-//! call that changes something. `tests/conformance.rs` runs each sentence over each setup; a new backend is one more
-//! line there.
+//! A [`Sentence`] is a sentence of the contract and the test that holds a store to it; [`sentences`] lists them all. A
+//! [`Provider`] opens the stores of one backend, and [`run_suite`] runs every sentence over them, also with the store closed
+//! and opened again after every call that changes something. The suite knows no backend: one that lives in another
+//! repository implements [`Provider`] and has the same tests.
 
 // This is test code in a library so that several programs can run it: a broken promise is to panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -13,11 +13,17 @@ mod contract;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod model;
+pub mod provider;
 mod reopening;
+mod runner;
 
 use futures::future::LocalBoxFuture;
 
-pub use context::{Context, Place, Setup};
+/// For implementations of [`Provider`].
+pub use async_trait::async_trait;
+pub use context::{Context, Setup};
+pub use provider::{Kept, Opened, Provider};
+pub use runner::run_suite;
 
 /// A sentence of the contract, with the test that holds a store to it.
 #[derive(Clone, Copy)]

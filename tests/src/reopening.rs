@@ -1,22 +1,30 @@
 //! A store that is closed and opened again after every call that may change something.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use decentcom_server::storage::{
-    self, Backend, Category, CategoryChoice, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelStore,
+    Backend, Category, CategoryChoice, CategoryStore, Change, ChangeFeed, Channel, ChannelEdit, ChannelStore,
     Condition, LogIn, LoggedIn, LoginKey, ManualClock, Message, MessagePage, MessageStore, PageAt, Session,
-    SessionStore, Storage, StorageError, StorageOptions, Timestamp, User, UserStore,
+    SessionStore, Storage, StorageError, Timestamp, User, UserStore,
 };
 use tokio::sync::{RwLock, broadcast};
+
+use crate::Provider;
 
 /// Subscribers of the wrapper see the changes of all the stores it opens.
 const FEED_CAPACITY: usize = 4096;
 
 /// The wrapper.
 pub(crate) struct Reopening {
-    options: StorageOptions,
+    provider: &'static dyn Provider,
+    directory: PathBuf,
     clock: Arc<ManualClock>,
+    backend: Backend,
     open: RwLock<Open>,
     feed: broadcast::Sender<Change>,
 }
@@ -27,10 +35,12 @@ struct Open {
 }
 
 impl Reopening {
-    pub(crate) async fn open(options: StorageOptions, clock: Arc<ManualClock>) -> Self {
-        let store = storage::open(&options, clock.clone()).await.unwrap();
+    pub(crate) async fn open(provider: &'static dyn Provider, directory: &Path, clock: Arc<ManualClock>) -> Self {
+        let store = provider.open(directory, clock.clone()).await.unwrap();
         let (feed, _) = broadcast::channel(FEED_CAPACITY);
-        Self { options, clock, open: RwLock::new(Open { store, is_closed: false }), feed }
+        let backend = store.backend();
+        let open = RwLock::new(Open { store, is_closed: false });
+        Self { provider, directory: directory.into(), clock, backend, open, feed }
     }
 }
 
@@ -50,7 +60,7 @@ macro_rules! changing {
             while let Ok(change) = changes.next().await {
                 let _ = $self.feed.send(change);
             }
-            open.store = storage::open(&$self.options, $self.clock.clone()).await.unwrap();
+            open.store = $self.provider.open(&$self.directory, $self.clock.clone()).await.unwrap();
         }
         result
     }};
@@ -228,7 +238,7 @@ impl Storage for Reopening {
         open.store.close().await
     }
     fn backend(&self) -> Backend {
-        self.options.backend
+        self.backend
     }
     fn condition(&self) -> Condition {
         self.open.try_read().map(|open| open.store.condition()).unwrap_or_default()

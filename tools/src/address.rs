@@ -15,7 +15,7 @@ use decentcom_server::{
 /// `sqlite:PATH`, `redb:PATH`, or `config:FILE` for the store that a configuration file of the server names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// The engine.
+    /// The backend.
     pub backend: Backend,
     /// The database file.
     pub path: PathBuf,

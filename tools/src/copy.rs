@@ -4,7 +4,7 @@ use std::io::Write;
 
 use decentcom_server::storage::{
     Entity, OpenError,
-    inspect::{Moment, Place, Row},
+    inspect::{Claim, Moment, Row},
 };
 use ulid::Ulid;
 
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) fn run(options: &cli::Copy, session: &Session, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let (from, to) = (&options.from, &options.to);
     let mut source = session.open(from, Moment::One)?;
-    let (place, mut existing) = Place::claim(to.backend, &to.path)?;
+    let (claim, mut existing) = Claim::on(to.backend, &to.path)?;
     let mut high_water = contents::high_water(source.as_mut())?;
     if let Some(existing) = existing.as_deref_mut() {
         if !contents::is_empty(existing)? {
@@ -38,27 +38,27 @@ pub(crate) fn run(options: &cli::Copy, session: &Session, out: &mut dyn Write) -
         }
         high_water = high_water.max(contents::high_water(existing)?);
     }
-    let made = match make(&place, source.as_mut(), high_water, session) {
+    let made = match make(&claim, source.as_mut(), high_water, session) {
         Ok(made) => made,
         Err(failure @ Failure { code: Code::Corrupt, .. }) => {
-            place.discard()?;
+            claim.discard()?;
             return Err(failure);
         }
         Err(failure) => {
-            let partial = place.partial();
+            let partial = claim.partial();
             let remark =
                 format!("what is done so far is kept in {}; the same command goes on from there", partial.display());
             return Err(Failure::new(failure.code, format!("{failure}; {remark}")));
         }
     };
-    place.install(existing)?;
+    claim.install(existing)?;
     let counts: Vec<_> = made.iter().map(|sum| format!("{} {}", sum.rows, sum.table)).collect();
     writeln!(out, "copied and compared: {}", counts.join(", "))?;
     Ok(Outcome::Fine)
 }
 
 /// Makes the copy beside its place, from where an interrupted one stopped.
-fn make(place: &Place, source: &mut Store, high_water: Option<Ulid>, session: &Session) -> Result<Vec<Sum>, Failure> {
+fn make(claim: &Claim, source: &mut Store, high_water: Option<Ulid>, session: &Session) -> Result<Vec<Sum>, Failure> {
     let total = contents::count(source, &Entity::dumped().collect::<Vec<_>>())?;
     let mut may_go_on = true;
     loop {
@@ -71,21 +71,21 @@ fn make(place: &Place, source: &mut Store, high_water: Option<Ulid>, session: &S
         }
         let mut rows = Sound { rows: Contents::all(source), rules };
         if may_go_on {
-            match pass_over(place, &mut rows, &mut sums, &progress)? {
+            match pass_over(claim, &mut rows, &mut sums, &progress)? {
                 Passed::Nothing => {}
                 Passed::Equal(count) => session.say(&format!(
                     "going on after {count} records that an interrupted copy left in {}",
-                    place.partial().display()
+                    claim.partial().display()
                 )),
                 Passed::Different(why) => {
                     session.say(&format!("starting over: what an interrupted copy left cannot be used ({why})"));
-                    place.discard()?;
+                    claim.discard()?;
                     may_go_on = false;
                     continue;
                 }
             }
         }
-        return build(place, &mut rows, high_water, sums, session, &progress);
+        return build(claim, &mut rows, high_water, sums, session, &progress);
     }
 }
 
@@ -100,8 +100,8 @@ enum Passed {
 
 /// Goes through what an interrupted copy left and through the source in step, for as long as they are equal: copies are
 /// made in order, so what is left is where the source begins.
-fn pass_over(place: &Place, rows: &mut Sound<'_>, sums: &mut Sums, progress: &Progress<'_>) -> Result<Passed, Failure> {
-    let mut partial = match place.unfinished() {
+fn pass_over(claim: &Claim, rows: &mut Sound<'_>, sums: &mut Sums, progress: &Progress<'_>) -> Result<Passed, Failure> {
+    let mut partial = match claim.unfinished() {
         Ok(None) => return Ok(Passed::Nothing),
         Ok(Some(partial)) => partial,
         Err(error @ OpenError::InUse { .. }) => return Err(error.into()),

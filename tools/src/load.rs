@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Write, path::Path};
 use decentcom_server::storage::{
     Entity,
     contract::field::Value,
-    inspect::{Moment, Place, Row, is_there},
+    inspect::{Claim, Moment, Row, is_there},
 };
 use ulid::Ulid;
 
@@ -30,15 +30,15 @@ pub(crate) fn run(options: &cli::Load, session: &Session, out: &mut dyn Write) -
         plan.say("would load", out)?;
         return Ok(Outcome::Fine);
     }
-    let (place, mut existing) = Place::claim(store.backend, &store.path)?;
+    let (claim, mut existing) = Claim::on(store.backend, &store.path)?;
     let mut input = Input::open(&options.file, directory)?;
     let plan = Plan::make(options, &mut input, existing.as_deref_mut(), session)?;
-    place.discard()?; // what one that was killed has left
-    if let Err(failure) = plan.carry_out(&mut input, &place, existing.as_deref_mut(), session) {
-        place.discard()?;
+    claim.discard()?; // what one that was killed has left
+    if let Err(failure) = plan.carry_out(&mut input, &claim, existing.as_deref_mut(), session) {
+        claim.discard()?;
         return Err(failure);
     }
-    place.install(existing)?;
+    claim.install(existing)?;
     plan.say("loaded", out)?;
     Ok(Outcome::Fine)
 }
@@ -112,14 +112,14 @@ impl Plan {
     fn carry_out(
         &self,
         input: &mut Input,
-        place: &Place,
+        claim: &Claim,
         existing: Option<&mut Store>,
         session: &Session,
     ) -> Result<(), Failure> {
         let progress = session.progress("loading", Some(self.total));
         let dump = Checked { reader: input.reader()?, rules: Rules::of_a_whole_store() };
         let mut rows = Merged(Merge::new(existing.map(Contents::all), dump));
-        build(place, &mut rows, self.high_water, Sums::new(self.high_water)?, session, &progress)?;
+        build(claim, &mut rows, self.high_water, Sums::new(self.high_water)?, session, &progress)?;
         if rows.0.right().reader.trailer() != Some(&self.trailer) {
             return Err(Failure::new(Code::Corrupt, "the dump was replaced while it was loaded"));
         }

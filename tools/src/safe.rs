@@ -1,25 +1,17 @@
 //! Texts that do nothing to a terminal. What a store holds, and what files are called, was written by strangers: nothing of
 //! it reaches a terminal, a pipe or a file for people as it is.
 //!
-//! This is the only place that knows which characters act. What acts is written as JSON does, `\u001b`: that is right within
-//! a string of JSON and can be read everywhere else. Whoever formats a text uses [`one_line`] or [`text`], whoever writes
-//! JSON [`json`]; and [`Safe`], around everything the program says, lets nothing through that they were not asked for.
+//! What acts (the server's `terminal.rs` has the list) is written as JSON does, `\u001b`: that is right within a string of JSON
+//! and can be read everywhere else. Whoever formats a text uses [`one_line`] or [`text`], whoever writes JSON [`json`]; and
+//! [`Safe`], around all results in text, escapes what they were not asked for.
 
 use std::{
     borrow::Cow,
-    fmt::Write as _,
     io::{self, Write},
 };
 
+use decentcom_server::terminal::{acts, escaped};
 use serde::Serialize;
-
-/// Whether a terminal would act on a character, or show a line in another order than it is written: control characters,
-/// line and paragraph separators, and what overrides, embeds, isolates or marks a direction,
-/// <https://www.unicode.org/reports/tr9/>.
-pub(crate) fn acts(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{206F}')
-}
 
 /// A text in lines of its own; all but its line ends is safe.
 pub fn text(text: &str) -> Cow<'_, str> {
@@ -31,27 +23,6 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, acts)
 }
 
-fn escaped(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.contains(&acts) {
-        return text.into();
-    }
-    let mut safe = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        match character {
-            character if !acts(character) => safe.push(character),
-            '\n' => safe.push_str("\\n"),
-            '\r' => safe.push_str("\\r"),
-            '\t' => safe.push_str("\\t"),
-            other => escape(&mut safe, other),
-        }
-    }
-    safe.into()
-}
-
-fn escape(safe: &mut String, character: char) {
-    let _ = write!(safe, "\\u{:04x}", u32::from(character)); // all that act are below U+10000
-}
-
 /// JSON in one line, without its end. The characters that act can only be within its strings.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<String> {
     let line = serde_json::to_string(value)?;
@@ -61,7 +32,7 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<String> {
     })
 }
 
-/// A line of JSON.
+/// Writes a value as one line of JSON, with its line end.
 pub(crate) fn json_line(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", json(value)?)
 }

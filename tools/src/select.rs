@@ -158,7 +158,7 @@ fn has(explained: &Explained, phrase: &Phrase) -> bool {
     })
 }
 
-/// The channel with this id or name.
+/// The channel with this id, or the only one with this name.
 fn channel_named(name: &str, store: &mut dyn Inspection) -> Result<ChannelId, Failure> {
     if let Some(id) = ChannelId::parse(name) {
         return Ok(id);

@@ -172,7 +172,7 @@ fn a_dry_run_changes_nothing(backend: Backend) {
 fn nobody_can_open_a_store_that_is_being_replaced(backend: Backend) {
     let place = Place::new();
     secret_store(backend, &place.path("store"));
-    let claimed = inspect::Place::claim(backend, &place.path("store")).unwrap();
+    let claimed = inspect::Claim::on(backend, &place.path("store")).unwrap();
     assert!(claimed.1.is_some());
     assert_in_use(backend, &place.path("store"));
     expect(3, &["load", &place.store(backend, "store"), &place.text("dump"), "--skip-existing"]);

@@ -61,7 +61,7 @@ fn a_login_key_stays_with_its_store_and_is_shown_by_nothing(backend: Backend) {
     assert_ne!(key_of(backend, "loaded"), key);
     assert_ne!(key_of(other(backend), "copied"), key);
 
-    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: String = decentcom_kvstore::hex(&key);
     let mut shown = fs::read_to_string(&dump).unwrap();
     for arguments in [vec!["scan", &store, "meta"], vec!["scan", &store, "meta", "--raw"], vec!["info", &store]] {
         shown += &expect(0, &arguments).out;

@@ -209,7 +209,7 @@ fn what_belongs_to_a_deleted_channel_is_left_out() {
 
 #[test]
 fn the_reader_knows_every_table_and_index() {
-    let tables = storage::verify::redb_tables();
+    let tables = storage::declared::redb_tables();
     let names =
         tables.iter().flat_map(|table| [table.name].into_iter().chain(table.indexes.iter().map(|index| index.name)));
     let names: BTreeSet<_> = names.chain(["meta"]).collect();

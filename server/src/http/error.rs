@@ -1,4 +1,5 @@
-//! Every answer that is not a success: one JSON shape, and one place where errors meet statuses.
+//! Answers that are no success: one JSON shape for everything that the server itself refuses, and the one place that gives the
+//! store's errors their statuses. hyper answers a head that it cannot read without a body (`connections/mod.rs`).
 
 use std::time::Duration;
 

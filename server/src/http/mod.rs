@@ -1,7 +1,7 @@
 //! The HTTP API that decentcom's clients speak. Handlers see only `Arc<dyn Storage>`, never a backend.
 //!
-//! `routes` below is the one table of calls; each is described beside its handler, and the OpenAPI document at
-//! `/api/v1/openapi.json` is made from that.
+//! `routes` below is the one table of the calls below `/api/v1`; each is described beside its handler, and the OpenAPI document
+//! at `/api/v1/openapi.json` is made from that.
 
 mod admins;
 mod auth;
@@ -185,7 +185,7 @@ impl App {
     }
 }
 
-/// Every call there is.
+/// Every call below `/api/v1`.
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(server_info::info))

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use decentcom_server::terminal::{acts, escaped};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes of lines that may wait, those being written among them.
@@ -168,33 +169,18 @@ impl io::Write for Event<'_> {
 
 /// `line` without what would make it look like several, or steer a terminal: such characters are written as JSON has them.
 fn in_one_line(line: &str, coloured: bool) -> Cow<'_, str> {
-    let deceives = |character: char| match character {
-        '\t' => false,
-        '\u{1b}' => !coloured,
-        // Marks that turn the direction of text, and Unicode's own line ends.
-        '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}' => true,
-        other => other.is_control(),
-    };
+    let is_kept = |character| character == '\t' || (coloured && character == '\u{1b}');
     let text = line.strip_suffix('\n').unwrap_or(line);
-    if !text.contains(deceives) && text.len() < line.len() {
-        return Cow::Borrowed(line);
+    match escaped(text, |character| acts(character) && !is_kept(character)) {
+        Cow::Borrowed(_) if text.len() < line.len() => Cow::Borrowed(line),
+        safe => Cow::Owned(safe.into_owned() + "\n"),
     }
-    let mut safe = String::with_capacity(line.len() + 16);
-    for character in text.chars() {
-        match character {
-            '\n' => safe.push_str("\\n"),
-            other if deceives(other) => safe.push_str(&format!("\\u{:04x}", other as u32)),
-            other => safe.push(other),
-        }
-    }
-    safe.push('\n');
-    Cow::Owned(safe)
 }
 
 /// What takes lines in the end.
 pub(crate) struct Sink {
     to: File,
-    /// Of a file, what bounds it.
+    /// What bounds a file; `None` for stderr, which has no bounds.
     file: Option<Bounds>,
     /// Whether the last line got through in part only.
     torn: bool,
@@ -297,9 +283,9 @@ mod tests {
         for (line, written) in [
             ("plain äöü\t1\n", "plain äöü\t1\n"),
             ("one\ntwo\n", "one\\ntwo\n"),
-            ("one\r\ntwo\n", "one\\u000d\\ntwo\n"),
+            ("one\r\ntwo\n", "one\\r\\ntwo\n"),
             ("\u{1b}[31mred\u{7f}\u{9b}\n", "\\u001b[31mred\\u007f\\u009b\n"),
-            ("a\u{202e}b\u{2028}c\u{2066}\n", "a\\u202eb\\u2028c\\u2066\n"),
+            ("a\u{202e}b\u{2028}c\u{2066}d\u{206a}\n", "a\\u202eb\\u2028c\\u2066d\\u206a\n"),
             ("no end", "no end\n"),
             ("", "\n"),
         ] {

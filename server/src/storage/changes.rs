@@ -39,9 +39,9 @@ pub enum Change {
     MessageUpdated(Arc<Message>),
     /// A message was soft-deleted.
     MessageDeleted {
-        /// The message.
+        /// Its id; the text is not announced.
         id: MessageId,
-        /// Its channel.
+        /// The channel it was posted in.
         channel_id: ChannelId,
     },
     /// Somebody logged out, or was logged out. Sessions that expire are not announced: whoever cares knows `expires_at`.

@@ -1,4 +1,5 @@
-//! What can go wrong, in terms of the contract: every backend maps its native errors to these in one place.
+//! What can go wrong, in terms of the contract. Every backend maps its native errors to these in its `error.rs`; errors that
+//! only tools meet are mapped where they open a store.
 
 use std::{error::Error, path::PathBuf, sync::Arc};
 
@@ -7,7 +8,8 @@ use super::{Entity, Timestamp, limits::ELLIPSIS_AFTER};
 /// A native error kept for the log; shared, because one failed commit is reported to every caller in it.
 pub type Source = Arc<dyn Error + Send + Sync>;
 
-/// Why a call on an open store failed. A call that fails has changed nothing.
+/// Why a call on an open store failed. A call that is refused (`InvalidInput`, `NotFound`, `Conflict`, `Full`) has changed
+/// nothing. After `Unavailable` or `Internal` the change may have been stored: read, or repeat it.
 ///
 /// One call reports the first that applies of: [`InvalidInput`](Self::InvalidInput),
 /// [`NotFound`](Self::NotFound), [`Conflict`](Self::Conflict).
@@ -73,7 +75,7 @@ pub enum StorageError {
     /// The engine failed in a way the contract has no word for.
     #[error("internal storage error while trying to {attempt}")]
     Internal {
-        /// What was attempted.
+        /// Completes "while trying to …".
         attempt: String,
         /// The native error.
         #[source]

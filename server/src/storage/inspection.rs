@@ -22,7 +22,7 @@ pub enum Moment {
 
 /// A store opened to be looked at.
 pub trait Inspection {
-    /// Which engine keeps it.
+    /// Which backend keeps it.
     fn backend(&self) -> Backend;
 
     /// The server that has it open, if one has: a program and the number of its process.
@@ -109,35 +109,35 @@ pub(in crate::storage) enum Content {
 /// A row, byte by byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Explained {
-    /// The parts of the key.
+    /// The key, from its first byte to its last.
     pub key: Vec<Cell>,
-    /// The parts of the rest.
+    /// What is stored under it, in the same way.
     pub value: Vec<Cell>,
 }
 
 /// Some bytes that mean one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// What they are called.
+    /// The name of the field or column, or of a part of the encoding.
     pub name: String,
-    /// How they are to be read.
+    /// How the bytes encode the value.
     pub layout: String,
-    /// The bytes.
+    /// As they are stored.
     pub bytes: Vec<u8>,
-    /// What they say.
+    /// What they encode.
     pub value: CellValue,
 }
 
-/// What some bytes say.
+/// The value that some bytes encode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CellValue {
     /// Nothing: an absent value.
     Nothing,
     /// `true` or `false`.
     Bool(bool),
-    /// A number.
+    /// An integer of any width.
     Number(i128),
-    /// A time.
+    /// Milliseconds, or a text that is a time.
     Time(Timestamp),
     /// Text; ids and digests too.
     Text(String),
@@ -145,10 +145,10 @@ pub enum CellValue {
     Unreadable(String),
 }
 
-/// What a table is.
+/// What a table or an index holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFacts {
-    /// Its name.
+    /// Its name in the file.
     pub name: &'static str,
     /// The table it is an index of, if it is one.
     pub index_of: Option<&'static str>,
@@ -161,7 +161,7 @@ pub struct TableFacts {
 pub struct Facts {
     /// The file.
     pub path: PathBuf,
-    /// Which engine keeps it.
+    /// Which backend keeps it.
     pub backend: Backend,
     /// The format of its records or its schema's last migration.
     pub format: String,

@@ -3,7 +3,7 @@
 //!
 //! A challenge belongs to a key and a *slot*, a minute, and is one of several there: its *number*. It can be answered
 //! once, until five minutes after its slot. That it was is a row of its own, stored by the log-in's commit and removed by
-//! the sweep: the only thing that the store knows of challenges.
+//! the sweep: the only thing that is stored of a challenge.
 
 use std::{fmt, time::Duration};
 
@@ -71,7 +71,7 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// The slot that `time` is in.
+    /// The slot that `time` is in: its minute, counted from 1970.
     pub fn slot_at(time: Timestamp) -> u64 {
         time.as_millis() / slot_millis()
     }
@@ -196,7 +196,7 @@ pub struct LogIn {
 pub struct LoggedIn {
     /// The user, as they are now.
     pub user: User,
-    /// The session.
+    /// The session with its token, which is told only here.
     pub session: Session,
 }
 

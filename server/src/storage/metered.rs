@@ -1,4 +1,4 @@
-//! A store that counts and times its calls: one decorator around any backend.
+//! A store that counts and times its calls: a decorator around any other store.
 //!
 //! Metrics go to the recorder that the program installed, if it did; without one they cost next to nothing.
 

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! [`traits`] is the contract. [`front`] gives it its meaning, once: parsing, limits, ids, the commit queue, the
-//! rules of every call, the change feed. A backend only keeps rows (`port.rs`). Only [`open`] knows all of them.
+//! rules of every call, the change feed. A backend only keeps rows (`port.rs`). Only this file, `inspect/`
+//! and `declared.rs` name backends.
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
@@ -22,6 +23,7 @@ mod changes;
 mod clock;
 mod condition;
 pub mod contract;
+pub mod declared;
 mod disk;
 mod error;
 mod example;
@@ -45,7 +47,6 @@ mod text;
 mod timestamp;
 mod token;
 pub mod traits;
-pub mod verify;
 
 pub use changes::{Change, ChangeFeed, FeedError};
 pub use clock::{CautiousClock, Clock, ManualClock, SystemClock, check_system_clock};
@@ -69,7 +70,7 @@ pub use traits::{
 /// What opening a store takes; configuration fills it in.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct StorageOptions {
-    /// Which engine.
+    /// Which backend keeps it.
     pub backend: Backend,
     /// The database file. It and its directories are created, closed to other users, when missing.
     #[serde(rename = "database_path", serialize_with = "lossy")]
@@ -107,10 +108,10 @@ impl Default for RedbOptions {
 }
 
 /// A store being opened.
-type Opening<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn Storage>, OpenError>> + Send + 'a>>;
+type BeingOpened<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn Storage>, OpenError>> + Send + 'a>>;
 
 /// Opens the store, creating it when the file does not exist.
-pub fn open(options: &StorageOptions, clock: Arc<dyn Clock>) -> Opening<'_> {
+pub fn open(options: &StorageOptions, clock: Arc<dyn Clock>) -> BeingOpened<'_> {
     let space = Space::below(&options.path, options.min_free);
     Box::pin(async move {
         space.prepare(&options.path)?;
@@ -146,7 +147,7 @@ pub fn place_warning(path: &std::path::Path) -> Option<String> {
 }
 
 /// Opens an empty store that lives in memory and is gone when dropped; for tests and trials.
-pub fn open_in_memory(backend: Backend, clock: Arc<dyn Clock>) -> Opening<'static> {
+pub fn open_in_memory(backend: Backend, clock: Arc<dyn Clock>) -> BeingOpened<'static> {
     Box::pin(async move {
         match backend {
             Backend::Sqlite => start(sqlite::open_in_memory().await?, Room::unbounded(), clock),
@@ -160,7 +161,7 @@ fn start<R: Reader>(opened: Opened<R>, room: Arc<Room>, clock: Arc<dyn Clock>) -
     Ok(Arc::new(Front::start(opened, room, clock)?))
 }
 
-/// The storage engines there are.
+/// The backends of this repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {

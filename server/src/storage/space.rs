@@ -17,7 +17,7 @@ use super::{
     OpenError,
     condition::in_words,
     disk::{Disk, Look, wanted},
-    files::{beside, directory_of, path_error, target},
+    files::{FILE_MODE, beside, directory_of, path_error, target},
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -53,7 +53,7 @@ pub(super) struct Space {
 
 /// What a file system has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct FileSystem {
     /// Bytes that this user can still write.
     pub(super) free: u64,
     /// Bytes in all.
@@ -71,9 +71,9 @@ impl Space {
     }
 
     /// What there is now; `None` where the system does not tell, which is no reason to stop.
-    pub(super) fn room(&self) -> Option<Room> {
+    pub(super) fn room(&self) -> Option<FileSystem> {
         let told = statvfs(&self.directory).ok()?;
-        Some(Room {
+        Some(FileSystem {
             free: told.f_bavail.saturating_mul(told.f_frsize),
             total: told.f_blocks.saturating_mul(told.f_frsize),
             has_inodes: told.f_files == 0 || told.f_favail > 0,
@@ -81,7 +81,7 @@ impl Space {
     }
 
     /// Bytes that are to stay free of `room`.
-    pub(super) fn min_free(&self, room: Room) -> u64 {
+    pub(super) fn min_free(&self, room: FileSystem) -> u64 {
         match self.min_free {
             MinFree::Auto => AUTO_BYTES.min(room.total / AUTO_PART),
             MinFree::Bytes(bytes) => bytes,
@@ -89,7 +89,7 @@ impl Space {
     }
 
     /// Bytes of the reserve on a file system like `room`.
-    pub(super) fn reserve_bytes(room: Room) -> u64 {
+    pub(super) fn reserve_bytes(room: FileSystem) -> u64 {
         RESERVE_BYTES.min(room.total / RESERVE_PART)
     }
 
@@ -105,12 +105,12 @@ impl Space {
     }
 
     /// Takes the reserve, if it is not there as it should be.
-    pub(super) fn take_reserve(&self, room: Room) -> io::Result<()> {
+    pub(super) fn take_reserve(&self, room: FileSystem) -> io::Result<()> {
         let bytes = Self::reserve_bytes(room);
         if fs::metadata(&self.reserve).is_ok_and(|file| file.blocks() * 512 >= bytes) {
             return Ok(());
         }
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.reserve)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&self.reserve)?;
         let taken = match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => fill(&file, bytes),
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_small_file_system_is_not_kept_free_as_a_whole() {
         let space = |min_free| Space::below(Path::new("/"), min_free);
-        let of = |total| Room { free: total, total, has_inodes: true };
+        let of = |total| FileSystem { free: total, total, has_inodes: true };
         assert_eq!(space(MinFree::Auto).min_free(of(8 * MIB)), MIB / 2);
         assert_eq!(space(MinFree::Auto).min_free(of(1024 * 1024 * MIB)), AUTO_BYTES);
         assert_eq!(space(MinFree::Bytes(7)).min_free(of(8 * MIB)), 7);

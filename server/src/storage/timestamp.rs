@@ -1,4 +1,4 @@
-//! UTC instants in whole milliseconds, the only notion of time the store has.
+//! UTC instants in whole milliseconds: the only times that the store records.
 
 use std::{fmt, str::FromStr, time::Duration};
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+pub(super) use decentcom_kvstore::hex;
 use sha2::{Digest, Sha256};
 
 use super::StorageError;
@@ -53,15 +54,6 @@ pub(super) fn new_token() -> Result<String, StorageError> {
     let mut bytes = [0; TOKEN_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| StorageError::internal("draw a session token", error))?;
     Ok(hex(&bytes))
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// The bytes that exactly so many lower-case hexadecimal digits are.

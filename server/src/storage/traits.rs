@@ -1,6 +1,7 @@
 //! The contract: what the store promises, whatever backend runs.
 //!
-//! Every sentence here is a named test of the conformance suite (`tests/`). What holds for all calls:
+//! Every sentence here that a store can show by itself is a named test of the conformance suite (`tests/`); `tests/README.md`
+//! says which tests check the others. These hold for all calls:
 //!
 //! **Ids** are [ULIDs](https://github.com/ulid/spec), 26 upper-case Crockford characters, strictly increasing in
 //! commit order: a reader who has seen an id never later sees a smaller one appear. That holds across a restart, a
@@ -12,10 +13,10 @@
 //!
 //! **Durable**: when a mutating call returns `Ok`, the change survives `kill -9` and power loss.
 //!
-//! **Atomic and isolated**: a call happens completely or not at all; a call that fails changes nothing, even when it
-//! shared a commit with others; a reader sees one consistent snapshot. The one exception is
-//! [`SessionStore::delete_expired_sessions`], with its kin
-//! [`SessionStore::delete_sessions_of_user`].
+//! **Atomic and isolated**: a call happens completely or not at all. A call that is refused ([`InvalidInput`], [`NotFound`],
+//! [`Conflict`], [`Full`]) changes nothing, even when it shared a commit with others. After [`Unavailable`] or [`Internal`] the
+//! change may have been stored: read, or repeat it. A reader sees one consistent snapshot. The one exception are
+//! [`SessionStore::delete_expired_sessions`] and [`SessionStore::delete_sessions_of_user`], which work in several steps.
 //!
 //! **Refusals** come in one order: [`InvalidInput`], then [`NotFound`], then [`Conflict`]. Every string has a limit
 //! (module [`limits`]). An update whose values equal the present ones changes nothing.
@@ -60,7 +61,7 @@ pub trait UserStore: Send + Sync {
     /// second user with it is `Conflict`, also under a race. `display_name` is a label; an empty one is none.
     async fn create_user(&self, pubkey: &str, display_name: Option<&str>) -> Result<User, StorageError>;
 
-    /// The user with this id.
+    /// The user with this id; `None` if there is none, also for a text that is no id.
     async fn get_user_by_id(&self, id: &str) -> Result<Option<User>, StorageError>;
 
     /// The user with exactly this public key.
@@ -187,7 +188,7 @@ pub struct ChannelEdit {
     pub position: Option<i32>,
 }
 
-/// Channels.
+/// Channels, in which messages are posted.
 #[async_trait]
 pub trait ChannelStore: Send + Sync {
     /// Creates a channel. The name is a label of 1 to 1024 bytes, else `InvalidInput`, and need not be unique.
@@ -207,7 +208,7 @@ pub trait ChannelStore: Send + Sync {
         position: i32,
     ) -> Result<Channel, StorageError>;
 
-    /// The channel with this id.
+    /// The channel with this id; `None` if there is none, also for a text that is no id.
     async fn get_channel(&self, id: &str) -> Result<Option<Channel>, StorageError>;
 
     /// All channels, by (position, id).
@@ -243,7 +244,7 @@ pub trait CategoryStore: Send + Sync {
     /// Creates a category. The name is a label of 1 to 1024 bytes, else `InvalidInput`, and need not be unique.
     async fn create_category(&self, name: &str, position: i32) -> Result<Category, StorageError>;
 
-    /// The category with this id.
+    /// The category with this id; `None` if there is none, also for a text that is no id.
     async fn get_category(&self, id: &str) -> Result<Option<Category>, StorageError>;
 
     /// All categories, by (position, id).
@@ -332,7 +333,7 @@ pub trait Storage: UserStore + MessageStore + ChannelStore + CategoryStore + Ses
     /// is `Ok`.
     async fn close(&self) -> Result<(), StorageError>;
 
-    /// Which backend this is.
+    /// Which backend keeps it: for reports. No call depends on it.
     fn backend(&self) -> Backend;
 
     /// What is wrong with the store as a whole, if anything is: of a file that was taken away, within a second. Cheap enough to be asked every second.

@@ -12,15 +12,15 @@ use crate::support::{Server, preload, program};
 const DAY: i64 = 24 * 3600;
 
 /// A directory for servers, and the clock by which they live.
-struct Place {
+struct Machine {
     directory: TempDir,
 }
 
-impl Place {
+impl Machine {
     fn new() -> Self {
-        let place = Self { directory: tempfile::tempdir().unwrap() };
-        place.set_clock_off_by(0);
-        place
+        let machine = Self { directory: tempfile::tempdir().unwrap() };
+        machine.set_clock_off_by(0);
+        machine
     }
 
     fn offset(&self) -> PathBuf {
@@ -64,53 +64,53 @@ fn stop(server: Server) -> String {
 
 #[test]
 fn a_clock_before_1970_or_before_the_build_is_refused_at_the_start() {
-    let place = Place::new();
+    let machine = Machine::new();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;
-    place.set_clock_off_by(-now - 1000);
+    machine.set_clock_off_by(-now - 1000);
     for arguments in [&[][..], &["--accept-clock"]] {
-        let said = place.refused("sqlite", arguments);
+        let said = machine.refused("sqlite", arguments);
         assert!(said.contains("before 1970"), "{said}");
     }
-    place.set_clock_off_by(-400 * DAY);
-    let said = place.refused("sqlite", &[]);
+    machine.set_clock_off_by(-400 * DAY);
+    let said = machine.refused("sqlite", &[]);
     assert!(said.contains("built") && said.contains("--accept-clock"), "{said}");
-    assert!(!place.directory.path().join("data").exists(), "nothing was created");
-    stop(place.start("sqlite", &["--accept-clock"]));
+    assert!(!machine.directory.path().join("data").exists(), "nothing was created");
+    stop(machine.start("sqlite", &["--accept-clock"]));
 }
 
 #[test]
 fn a_clock_more_than_a_year_past_the_newest_commit_is_refused_until_it_is_accepted() {
     for backend in ["sqlite", "redb"] {
-        let place = Place::new();
-        stop(place.start(backend, &[]));
-        place.set_clock_off_by(360 * DAY);
-        stop(place.start(backend, &[]));
-        place.set_clock_off_by(800 * DAY);
+        let machine = Machine::new();
+        stop(machine.start(backend, &[]));
+        machine.set_clock_off_by(360 * DAY);
+        stop(machine.start(backend, &[]));
+        machine.set_clock_off_by(800 * DAY);
         for _again in 0..2 {
-            let said = place.refused(backend, &[]);
+            let said = machine.refused(backend, &[]);
             assert!(said.contains("newest commit") && said.contains("--accept-clock"), "{said}");
         }
-        stop(place.start(backend, &["--accept-clock"]));
-        stop(place.start(backend, &[]));
+        stop(machine.start(backend, &["--accept-clock"]));
+        stop(machine.start(backend, &[]));
         // Back in the right time, ids go on above those of the wrong one.
-        place.set_clock_off_by(0);
-        stop(place.start(backend, &[]));
+        machine.set_clock_off_by(0);
+        stop(machine.start(backend, &[]));
     }
 }
 
 #[test]
 fn an_empty_store_is_opened_by_any_clock() {
     for backend in ["sqlite", "redb"] {
-        let place = Place::new();
-        place.set_clock_off_by(5000 * DAY);
-        stop(place.start(backend, &[]));
+        let machine = Machine::new();
+        machine.set_clock_off_by(5000 * DAY);
+        stop(machine.start(backend, &[]));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_jump_of_the_clock_is_logged_and_shown_and_a_leap_of_years_is_no_longer_ready() {
-    let place = Place::new();
-    let server = place.start("redb", &[]);
+    let machine = Machine::new();
+    let server = machine.start("redb", &[]);
     let jumped = async |at_least: u64| {
         eventually("a jump", async || {
             let (status, ready) = get(&server, "/health/ready").await;
@@ -118,14 +118,14 @@ async fn a_jump_of_the_clock_is_logged_and_shown_and_a_leap_of_years_is_no_longe
         })
         .await
     };
-    place.set_clock_off_by(3600);
+    machine.set_clock_off_by(3600);
     let (status, ready) = jumped(1).await;
     let by = ready["clock"]["last_jump"]["milliseconds"].as_i64().unwrap();
     assert_eq!(status, StatusCode::OK, "{ready}");
     assert!((3_590_000..3_610_000).contains(&by), "{ready}");
     server.says("the clock jumped ahead").await;
 
-    place.set_clock_off_by(800 * DAY);
+    machine.set_clock_off_by(800 * DAY);
     jumped(2).await;
     let reason = eventually("not ready", async || {
         let (status, ready) = get(&server, "/health/ready").await;
@@ -133,7 +133,7 @@ async fn a_jump_of_the_clock_is_logged_and_shown_and_a_leap_of_years_is_no_longe
     });
     let reason = reason.await;
     assert!(reason.contains("the clock leapt 800 days ahead"), "{reason}");
-    place.set_clock_off_by(0);
+    machine.set_clock_off_by(0);
     jumped(3).await;
     eventually("ready", async || (get(&server, "/health/ready").await.0 == StatusCode::OK).then_some(())).await;
     server.says("the clock jumped back").await;

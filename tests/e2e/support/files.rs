@@ -2,10 +2,13 @@
 
 use std::{fs, path::Path};
 
-use decentcom_server::storage::verify::{self, Finding};
+use decentcom_server::storage::{
+    Backend,
+    inspect::{Finding, verify_file},
+};
 
 /// What verification finds in a copy of the files below `directory`, which no server has open.
-pub(crate) async fn verify_copy(directory: &Path, backend: &str) -> Vec<Finding> {
+pub(crate) fn verify_copy(directory: &Path, backend: &str) -> Vec<Finding> {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(directory.join("data")).unwrap() {
         let entry = entry.unwrap();
@@ -17,9 +20,7 @@ pub(crate) async fn verify_copy(directory: &Path, backend: &str) -> Vec<Finding>
     }
     let path = copy.path().join(format!("decentcom.{backend}"));
     let mut findings = Vec::new();
-    match backend {
-        "redb" => verify::verify_redb(&path, |finding| findings.push(finding)).unwrap(),
-        _ => verify::verify_sqlite(&path, |finding| findings.push(finding)).await.unwrap(),
-    }
+    let backend = if backend == "redb" { Backend::Redb } else { Backend::Sqlite };
+    verify_file(backend, &path, |finding| findings.push(finding)).unwrap();
     findings
 }

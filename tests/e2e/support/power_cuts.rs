@@ -3,8 +3,7 @@
 use std::{path::Path, sync::Arc, time::Instant};
 
 use decentcom_server::storage::{
-    self, Backend, ManualClock, RedbOptions, StorageOptions, Timestamp,
-    verify::{self, Finding},
+    self, Backend, ManualClock, RedbOptions, StorageOptions, Timestamp, inspect::verify_file,
 };
 
 use super::{
@@ -106,11 +105,7 @@ pub(crate) async fn wrongs_in(directory: &Path, backend: &str, ledger: &Ledger, 
     if let Err(error) = store.close().await {
         wrongs.push(format!("it does not close: {error}"));
     }
-    let report = |finding: Finding| wrongs.push(finding.to_string());
-    let verified = match backend {
-        Backend::Sqlite => verify::verify_sqlite(&path, report).await,
-        Backend::Redb => verify::verify_redb(&path, report),
-    };
+    let verified = verify_file(backend, &path, |finding| wrongs.push(finding.to_string()));
     wrongs.extend(verified.err().map(|error| error.to_string()));
     wrongs
 }

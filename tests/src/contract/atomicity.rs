@@ -111,7 +111,7 @@ async fn a_dropped_call_leaves_the_store_working(t: Context) {
         call.abort();
         let _ = call.await;
         // A wrapper that was cut off while reopening has no store to go on with; the contract's stores have.
-        if t.setup().place == crate::Place::Reopened {
+        if t.setup().is_reopened {
             return;
         }
         let kept = t.post(&channel, &user, "kept").await;

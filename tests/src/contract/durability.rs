@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use decentcom_server::storage::StorageError;
 
-use crate::{Context, Place, assert_refused};
+use crate::{Context, Kept, assert_refused};
 
 crate::suite! {
     everything_is_there_after_a_reopen,
@@ -19,7 +19,7 @@ async fn a_probe_is_a_commit_unless_one_was_made_lately(t: Context) {
     t.store.create_user("key", None).await.unwrap();
     let made = t.now();
     t.advance(1000);
-    if t.setup().place != Place::Reopened {
+    if !t.setup().is_reopened {
         assert_eq!(t.store.probe(Duration::from_secs(3600)).await.unwrap(), made, "the commit that was made");
     }
     assert_eq!(t.store.probe(Duration::ZERO).await.unwrap(), t.now(), "a commit made now");
@@ -85,7 +85,7 @@ async fn closing_finishes_what_was_accepted(mut t: Context) {
         })
         .collect();
     tokio::task::yield_now().await;
-    if t.setup().place == Place::Memory {
+    if !t.setup().is_kept() {
         t.store.close().await.unwrap(); // then the answers below are all there is to see
     } else {
         t.reopen().await;
@@ -93,7 +93,7 @@ async fn closing_finishes_what_was_accepted(mut t: Context) {
     let mut acknowledged = 0;
     for post in posting {
         match post.await.unwrap() {
-            Ok(message) if t.setup().place != Place::Memory => {
+            Ok(message) if t.setup().is_kept() => {
                 assert_eq!(t.store.get_message(&message.id).await.unwrap(), Some(message));
                 acknowledged += 1;
             }
@@ -101,16 +101,16 @@ async fn closing_finishes_what_was_accepted(mut t: Context) {
             Err(other) => panic!("{other:?}"),
         }
     }
-    if t.setup().place != Place::Memory {
+    if t.setup().is_kept() {
         assert_eq!(t.store.list_messages(&channel.id, None, 500).await.unwrap().len(), acknowledged);
     }
 }
 
 async fn a_store_that_is_dropped_can_be_opened_again(mut t: Context) {
-    if t.setup().place == Place::Memory {
+    if !t.setup().is_kept() {
         let other = Context::new(t.setup()).await;
         t.user("key").await;
-        assert!(other.store.list_users().await.unwrap().is_empty(), "stores in memory are apart");
+        assert!(other.store.list_users().await.unwrap().is_empty(), "stores that are opened apart are apart");
         return;
     }
     let user = t.user("key").await;
@@ -122,7 +122,7 @@ async fn files_belong_to_their_owner_alone(t: Context) {
     t.history(3).await;
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let files: Vec<_> = fs::read_dir(t.files()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(files.is_empty(), t.setup().place == Place::Memory);
+    assert_eq!(files.is_empty(), t.setup().provider.kept() != Kept::InFiles);
     for file in files {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }

@@ -55,7 +55,7 @@ async fn a_token_appears_in_no_debug_text(t: Context) {
     assert!(!format!("{session:?} {session:#?}").contains(&session.token[..8]));
 }
 
-/// In memory there are no files; then this shows that none is made.
+/// A store that is kept elsewhere has no files; then this shows that none is made.
 async fn no_file_of_the_store_holds_a_token(t: Context) {
     let user = t.user("key in the file").await;
     let token = t.store.create_session(&user.id, HOUR).await.unwrap().token;
@@ -69,7 +69,7 @@ async fn no_file_of_the_store_holds_a_token(t: Context) {
         found_key |= holds(&bytes, b"key in the file");
         assert!(!holds(&bytes, token.as_bytes()) && !holds(&bytes, &digits));
     }
-    assert_eq!(found_key, t.setup().place != crate::Place::Memory, "the search finds what is there");
+    assert_eq!(found_key, t.setup().provider.kept() == crate::Kept::InFiles, "the search finds what is there");
     assert_eq!(files > 0, found_key);
 }
 

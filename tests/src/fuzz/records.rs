@@ -6,7 +6,7 @@
 //! ```
 
 use decentcom_kvstore::HEADER_BYTES;
-use decentcom_server::storage::verify::redb_catalogue;
+use decentcom_server::storage::declared::redb_catalogue;
 
 pub(super) fn run(bytes: &[u8]) {
     let [table, length, rest @ ..] = bytes else { return };

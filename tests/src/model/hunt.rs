@@ -10,12 +10,11 @@ use std::{
     time::Duration,
 };
 
-use decentcom_server::storage::Backend;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use tokio::time::timeout;
 
 use super::{Observer, Step, calls_at_once, calls_in_turn, listing, run};
-use crate::{Place, Setup};
+use crate::Setup;
 
 /// Scripts that CI runs; `MODEL_CASES` replaces it for a long hunt.
 const CASES: u32 = 1_200;
@@ -30,11 +29,6 @@ const SHRINKING_MILLIS: u32 = 120_000;
 pub fn cases(percent: u32) -> u32 {
     let cases = env::var("MODEL_CASES").map_or(CASES, |cases| cases.parse().expect("MODEL_CASES is a number"));
     cases.saturating_mul(percent).div_ceil(100)
-}
-
-/// Every backend, in one place.
-pub fn both(place: Place) -> Vec<Setup> {
-    [Backend::Sqlite, Backend::Redb].map(|backend| Setup { backend, place }).to_vec()
 }
 
 /// What to run random scripts over.
@@ -101,7 +95,7 @@ impl Hunt {
             }
             Ok(())
         };
-        let reopening = self.setups.iter().any(|setup| setup.place != Place::Memory);
+        let reopening = self.setups.iter().any(Setup::is_kept);
         let shorter_will_do = {
             let is_shrinking = is_shrinking.clone();
             move || is_shrinking.load(Ordering::SeqCst)

@@ -27,7 +27,7 @@ mod together;
 mod users;
 
 pub use calls::{Answer, At, Attempt, Call, Choice, Lasting, Refusal};
-pub use hunt::{Disagreement, Hunt, both, cases};
+pub use hunt::{Disagreement, Hunt, cases};
 pub use names::{Kind, Names, Text};
 pub use run::{Observer, run};
 pub use script::{Step, calls_at_once, calls_in_turn, listing};

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use decentcom_server::storage::{
-    Backend, Change, ChangeFeed, FeedError, Storage, StorageError, Timestamp,
-    verify::{verify_redb, verify_sqlite},
-};
+use decentcom_server::storage::{Change, ChangeFeed, FeedError, Storage, StorageError, Timestamp};
 use futures::{FutureExt, future::join_all};
 use tokio::task::unconstrained;
 
 use super::{Answer, At, Call, Kind, Names, Step, Text, state::Model, together};
 use crate::{
-    Context, Place, Setup,
+    Context, Setup,
     context::{NOBODY, at},
 };
 
@@ -23,7 +20,7 @@ pub type Observer<'a> = dyn Fn(&Call, Answer) -> Answer + Send + Sync + 'a;
 
 /// Runs a script over a fresh store. The error says what was answered, and what the contract says instead.
 pub async fn run(setup: Setup, script: &[Step], observer: &Observer<'_>) -> Result<(), String> {
-    let place = format!("{}, {:?}", setup.backend.name(), setup.place);
+    let place = setup.name();
     let mut runner = Runner::new(setup, observer).await;
     for (number, step) in script.iter().enumerate() {
         let told = |problem| format!("{place}, step {}: {step:?}\n{problem}", number + 1);
@@ -74,7 +71,7 @@ impl<'a> Runner<'a> {
                 self.set_clock(self.t.now().as_millis().saturating_sub(*millis));
                 Ok(())
             }
-            Step::Reopen | Step::DropAndOpen if self.t.setup().place == Place::Memory => Ok(()),
+            Step::Reopen | Step::DropAndOpen if !self.t.setup().is_kept() => Ok(()),
             Step::Reopen => self.reopen().await,
             Step::DropAndOpen => {
                 self.t.drop_and_open().await;
@@ -92,18 +89,13 @@ impl<'a> Runner<'a> {
     /// Everything once more, also from the files alone; and nothing in them that verification finds.
     async fn finish(mut self) -> Result<(), String> {
         self.read_everything().await?;
-        if self.t.setup().place == Place::Memory {
+        if !self.t.setup().is_kept() {
             return Ok(());
         }
         self.reopen().await?;
         self.read_everything().await?;
         self.t.store.close().await.unwrap();
-        let mut findings = Vec::new();
-        let file = self.t.store_file();
-        match self.t.setup().backend {
-            Backend::Redb => verify_redb(&file, |finding| findings.push(finding.to_string())).unwrap(),
-            Backend::Sqlite => verify_sqlite(&file, |finding| findings.push(finding.to_string())).await.unwrap(),
-        }
+        let findings = self.t.setup().provider.verify(self.t.files());
         if findings.is_empty() { Ok(()) } else { Err(format!("verification finds {findings:#?}")) }
     }
 

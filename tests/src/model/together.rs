@@ -140,14 +140,12 @@ pub(super) async fn judge(runner: &mut Runner<'_>, events: Vec<Event>) -> Result
 
 #[cfg(test)]
 mod tests {
-    use decentcom_server::storage::Backend;
-
     use super::*;
-    use crate::{Place, Setup, model::Text};
+    use crate::{Setup, model::Text, provider::IN_MEMORY};
 
     /// A channel is made while another caller lists the channels and, of the answers `true`, finds it.
     async fn listing_while_a_channel_is_made(lists_after_the_end: bool, finds_it: bool) -> Result<(), String> {
-        let setup = Setup { backend: Backend::Redb, place: Place::Memory };
+        let setup = Setup::of(IN_MEMORY[1]);
         let mut runner = Runner::new(setup, &|_, answer| answer).await;
         let (names, now) = (runner.names.clone(), runner.model.now);
         let create = Call::CreateChannel(Text::Is("x"), None, 0);

@@ -151,15 +151,15 @@ fn verdict(what: &str, bound: Bound, measured: Option<f64>) -> Verdict {
 
 struct Run<'a>(&'a Results);
 
-type Place<'a> = (Workload, Subject, &'a Case);
+type LineOf<'a> = (Workload, Subject, &'a Case);
 
 impl Run<'_> {
-    fn line(&self, (workload, subject, case): Place<'_>) -> Option<&Line> {
+    fn line(&self, (workload, subject, case): LineOf<'_>) -> Option<&Line> {
         self.0.find(workload, subject, case)
     }
 
     /// The rate of one line in that of another.
-    fn ratio(&self, one: Place<'_>, other: Place<'_>) -> Option<f64> {
+    fn ratio(&self, one: LineOf<'_>, other: LineOf<'_>) -> Option<f64> {
         Some(self.line(one)?.rate()? / self.line(other)?.rate()?)
     }
 

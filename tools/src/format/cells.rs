@@ -1,8 +1,9 @@
 //! Values as cells of a spreadsheet.
 
+use decentcom_server::terminal::acts;
 use serde_json::Value;
 
-use crate::safe::{acts, one_line};
+use crate::safe::one_line;
 
 /// A value as people write it.
 pub(super) fn plain(value: &Value) -> String {

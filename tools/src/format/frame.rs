@@ -24,7 +24,7 @@ pub(crate) struct Header {
     pub(crate) format: u32,
     /// The program that wrote it.
     pub(crate) tool: String,
-    /// The engine of the store it was made from.
+    /// The backend of the store it was made from.
     pub(crate) backend: String,
     /// The format and the fingerprint of that store.
     pub(crate) schema: String,

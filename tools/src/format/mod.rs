@@ -40,7 +40,7 @@ pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
     std::iter::once(META).chain(Entity::dumped().map(Entity::table))
 }
 
-/// The table with this name.
+/// The table called `name`, or an error that lists those of a dump.
 pub(crate) fn table_named(name: &str) -> Result<&'static str, Failure> {
     tables().find(|table| *table == name).ok_or_else(|| {
         let all = tables().collect::<Vec<_>>().join(", ");

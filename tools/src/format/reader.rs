@@ -5,6 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Read as _},
 };
 
+use decentcom_kvstore::hex;
 use decentcom_server::storage::{
     inspect::Row,
     limits::{MAX_CONTENT_BYTES, MAX_TEXT_BYTES},
@@ -16,7 +17,6 @@ use super::{
     META,
     frame::{Header, Tail, Trailer},
     record::{Line, parse},
-    sums::hex,
     tables,
 };
 use crate::outcome::{Code, Failure};

@@ -55,7 +55,6 @@ impl Record {
         Self { table: row.entity().table(), fields }
     }
 
-    /// The table it is in.
     pub(crate) fn table(&self) -> &'static str {
         self.table
     }

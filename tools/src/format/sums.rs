@@ -1,5 +1,6 @@
 //! Rows and hash per table: the same for every backend.
 
+use decentcom_kvstore::hex;
 use decentcom_server::storage::inspect::Row;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -54,8 +55,4 @@ impl Sums {
 pub(crate) fn write_line(line: &mut Vec<u8>, record: &impl Serialize) -> Result<(), Failure> {
     line.clear();
     Ok(json_line(record, line)?)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    decentcom_kvstore::hex(bytes)
 }

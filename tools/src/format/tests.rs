@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use decentcom_server::storage::{
     Backend, Category, Channel, Message, SessionDigest, Timestamp, User,
-    inspect::{self, Place, Row, StoredSession},
+    inspect::{self, Claim, Row, StoredSession},
 };
 use proptest::{prelude::*, sample::Index};
 use ulid::Ulid;
@@ -201,13 +201,13 @@ impl Drawn {
     /// What a check finds in a store of these records; or that there can be no such store.
     fn findings(&self, backend: Backend) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
-        let (place, _) = Place::claim(backend, &directory.path().join("store")).unwrap();
-        let mut import = place.import().unwrap();
+        let (claim, _) = Claim::on(backend, &directory.path().join("store")).unwrap();
+        let mut import = claim.import().unwrap();
         if let Err(refused) = import.append(self.rows()) {
             return vec![refused.to_string()]; // SQLite has references of its own
         }
         import.close(Some(self.high_water)).unwrap();
-        let mut store = place.unfinished().unwrap().unwrap();
+        let mut store = claim.unfinished().unwrap().unwrap();
         let mut findings = Vec::new();
         inspect::verify(&mut *store, &mut |finding| findings.push(finding.to_string()), &mut |_| Ok(())).unwrap();
         findings

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, io::Write};
 
+use decentcom_kvstore::hex;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     frame::{Head, Header, Tail, Trailer},
     record::Record,
-    sums::{hex, write_line},
+    sums::write_line,
 };
 use crate::outcome::Failure;
 

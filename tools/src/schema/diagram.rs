@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use decentcom_kvstore::TableInfo;
-use decentcom_server::storage::verify::{SqlTable, sqlite_tables};
+use decentcom_server::storage::declared::{SqlTable, sqlite_tables};
 
 use crate::Failure;
 

@@ -6,8 +6,8 @@ use decentcom_kvstore::{Field, HEADER_BYTES, IndexInfo, TableInfo};
 use decentcom_server::storage::{
     self, Backend,
     contract::field::Kind,
+    declared::{ShippedVersion, redb_tables, redb_versions},
     inspect::{Cell, Explained},
-    verify::{ShippedVersion, redb_tables, redb_versions},
 };
 
 use super::{

@@ -52,7 +52,7 @@ pub(super) fn wrapped(text: &str, indent: &str) -> String {
 
 /// The bytes of some cells, as they follow each other.
 pub(super) fn hex(cells: &[Cell]) -> String {
-    cells.iter().flat_map(|cell| &cell.bytes).map(|byte| format!("{byte:02x}")).collect()
+    cells.iter().map(|cell| decentcom_kvstore::hex(&cell.bytes)).collect()
 }
 
 /// A row, byte by byte, with the name and the meaning of each.

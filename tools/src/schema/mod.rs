@@ -17,8 +17,8 @@ use std::io::{self, Write};
 use decentcom_kvstore::TableInfo;
 use decentcom_server::storage::{
     Backend, StorageError,
+    declared::{redb_tables, sqlite_tables},
     inspect::{self, Direction, Inspection, RawRange, Stored},
-    verify::{redb_tables, sqlite_tables},
 };
 
 use crate::{Failure, Outcome, Session, cli};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use decentcom_server::storage::{
     Backend,
-    verify::{SqlTable, sqlite_tables},
+    declared::{SqlTable, sqlite_tables},
 };
 
 use super::{

@@ -3,7 +3,7 @@
 use decentcom_server::storage::{
     StorageError,
     contract::field::Value,
-    inspect::{Import, Place, Row},
+    inspect::{Claim, Import, Row},
 };
 use ulid::Ulid;
 
@@ -19,32 +19,32 @@ const BATCH_ROWS: usize = 4096;
 /// Bytes of text after which a commit takes no further row.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// Adds `rows` to the unfinished store of `place`, closes it, reads it back and compares. `sums` has what it holds already.
+/// Adds `rows` to the unfinished store of `claim`, closes it, reads it back and compares. `sums` has what it holds already.
 /// Answers what it holds then.
 pub(crate) fn build(
-    place: &Place,
+    claim: &Claim,
     rows: &mut dyn Rows,
     high_water: Option<Ulid>,
     mut sums: Sums,
     session: &Session,
     progress: &Progress<'_>,
 ) -> Result<Vec<Sum>, Failure> {
-    let mut import = place.import()?;
-    append(&mut import, place, rows, &mut sums, progress)?;
-    import.close(high_water).map_err(|error| not_stored(place, error))?;
+    let mut import = claim.import()?;
+    append(&mut import, claim, rows, &mut sums, progress)?;
+    import.close(high_water).map_err(|error| not_stored(claim, error))?;
     let meant = sums.finish();
-    check(place, &meant, session)?;
+    check(claim, &meant, session)?;
     Ok(meant)
 }
 
 fn append(
     import: &mut Import,
-    place: &Place,
+    claim: &Claim,
     rows: &mut dyn Rows,
     sums: &mut Sums,
     progress: &Progress<'_>,
 ) -> Result<(), Failure> {
-    let mut store = |batch| import.append(batch).map_err(|error| not_stored(place, error));
+    let mut store = |batch| import.append(batch).map_err(|error| not_stored(claim, error));
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         sums.add(&row)?;
@@ -63,9 +63,9 @@ fn append(
 }
 
 /// Says which file it was that could not be written.
-fn not_stored(place: &Place, error: StorageError) -> Failure {
+fn not_stored(claim: &Claim, error: StorageError) -> Failure {
     let Failure { code, message } = error.into();
-    Failure::new(code, format!("cannot write {}: {message}", place.partial().display()))
+    Failure::new(code, format!("cannot write {}: {message}", claim.partial().display()))
 }
 
 /// Bytes of what is long in a record.
@@ -80,10 +80,10 @@ fn size(row: &Row) -> usize {
 }
 
 /// Reads the unfinished store back.
-fn check(place: &Place, meant: &[Sum], session: &Session) -> Result<(), Failure> {
+fn check(claim: &Claim, meant: &[Sum], session: &Session) -> Result<(), Failure> {
     let rows = meant.iter().map(|sum| sum.rows).sum();
     let progress = session.progress("reading it back", Some(rows));
-    let Some(mut store) = place.unfinished()? else {
+    let Some(mut store) = claim.unfinished()? else {
         return Err(Failure::new(Code::Io, "the store that was just made is gone"));
     };
     let found = contents::sums(store.as_mut(), &progress)?;
@@ -128,18 +128,18 @@ mod tests {
     fn a_store_that_does_not_hold_what_was_meant_is_refused() {
         for backend in [Backend::Sqlite, Backend::Redb] {
             let directory = tempfile::tempdir().unwrap();
-            let (place, _) = Place::claim(backend, &directory.path().join("store")).unwrap();
+            let (claim, _) = Claim::on(backend, &directory.path().join("store")).unwrap();
             let session = Session::silent();
             let progress = session.progress("building", None);
             let high_water = Some(Ulid(2));
             let begun = Sums::new(high_water).unwrap();
-            let made = build(&place, &mut Given(vec![category(2)]), high_water, begun, &session, &progress).unwrap();
+            let made = build(&claim, &mut Given(vec![category(2)]), high_water, begun, &session, &progress).unwrap();
             assert_eq!(made.iter().map(|sum| sum.rows).sum::<u64>(), 2);
-            place.discard().unwrap();
+            claim.discard().unwrap();
 
             let mut begun = Sums::new(high_water).unwrap();
             begun.add(&category(1)).unwrap(); // meant to be there, and is not
-            let made = build(&place, &mut Given(vec![category(2)]), high_water, begun, &session, &progress);
+            let made = build(&claim, &mut Given(vec![category(2)]), high_water, begun, &session, &progress);
             let failure = made.unwrap_err();
             assert!(failure.code == Code::Corrupt && failure.message.contains("categories"), "{failure}");
         }

@@ -19,7 +19,7 @@ pub(crate) type Store = dyn Inspection;
 
 /// Records in the order of a dump, from wherever.
 pub(crate) trait Rows {
-    /// The next one.
+    /// `None` at the end. A row that does not decode is an error.
     fn next(&mut self) -> Result<Option<Row>, Failure>;
 }
 
@@ -69,7 +69,6 @@ impl Rows for Contents<'_> {
     }
 }
 
-/// Which row is damaged, and how.
 pub(crate) fn describe(damaged: &DamagedRow) -> String {
     let problem = match &damaged.error {
         StorageError::Corrupt { problem, .. } => problem.clone(),

@@ -98,7 +98,7 @@ fn an_sqlite_file_that_a_shell_is_writing_to_is_in_use() {
 #[test]
 fn a_ninth_reader_is_told_who_is_busy_and_what_to_do() {
     use decentcom_kvstore::live::Live;
-    use decentcom_server::storage::verify::redb_catalogue;
+    use decentcom_server::storage::declared::redb_catalogue;
     while_open(Backend::Redb, |place| {
         let readers: Vec<_> = (0..8).map(|_| Live::connect(&place.path, redb_catalogue()).unwrap().unwrap()).collect();
         for (command, rest) in [("scan", &["users"][..]), ("info", &[]), ("dump", &[]), ("verify", &[]), ("stats", &[])]

@@ -318,7 +318,7 @@ pub(crate) fn secret_store(backend: Backend, path: &Path) -> String {
 pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: usize) {
     use decentcom_server::storage::{
         Channel, Message, Timestamp, User,
-        inspect::{Place, Row},
+        inspect::{Claim, Row},
     };
     use ulid::Ulid;
 
@@ -326,8 +326,8 @@ pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: u
     let time = |millis| Timestamp::from_millis(millis).unwrap();
     let id = |millis: u64, random: u64| Ulid::from_parts(millis, u128::from(random));
     let (user, channel) = (id(START, 1), id(START, 2));
-    let (place, existing) = Place::claim(backend, path).unwrap();
-    let mut import = place.import().unwrap();
+    let (claim, existing) = Claim::on(backend, path).unwrap();
+    let mut import = claim.import().unwrap();
     let (created_at, updated_at) = (time(START), time(START));
     let user_row = User {
         id: user.into(),
@@ -371,7 +371,7 @@ pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: u
         import.append(rows).unwrap();
     }
     import.close(Some(last)).unwrap();
-    place.install(existing).unwrap();
+    claim.install(existing).unwrap();
     nobody_is_starting();
 }
 
@@ -380,8 +380,8 @@ pub(crate) fn write_as_older_versions_did<'a>(backend: Backend, path: &Path, tex
     use decentcom_server::storage::{Category, Channel, Message, Timestamp, User, inspect::Row};
     let created_at = Timestamp::from_millis(1_704_067_200_000).unwrap();
     let id = |number: u128| ulid::Ulid::from_parts(created_at.as_millis(), number);
-    let (place, _) = inspect::Place::claim(backend, path).unwrap();
-    let mut import = place.import().unwrap();
+    let (claim, _) = inspect::Claim::on(backend, path).unwrap();
+    let mut import = claim.import().unwrap();
     let mut last = 0;
     for text in texts {
         let [user, channel, category, message] = [1, 2, 3, 4].map(|number| id(last + number));
@@ -421,5 +421,5 @@ pub(crate) fn write_as_older_versions_did<'a>(backend: Backend, path: &Path, tex
         import.append(rows.into()).unwrap();
     }
     import.close(Some(id(last))).unwrap();
-    place.install(None).unwrap();
+    claim.install(None).unwrap();
 }

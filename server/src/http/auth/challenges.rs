@@ -24,6 +24,7 @@ use sha2::Sha256;
 use crate::{
     config::Config,
     storage::{ANSWERABLE_SLOTS, Challenge, LoginKey, StorageError, Timestamp},
+    terminal::{acts, is_unseen},
 };
 
 /// How far the numbers that are given out run ahead of those that were used; then they begin anew. So many log-ins of one
@@ -177,17 +178,10 @@ pub(super) fn words(config: &Config) -> String {
     }
 }
 
-/// A text that stays within its line and its quotes, whatever the operator wrote.
+/// A text that stays within its line and its quotes, whatever the operator wrote, and hides nothing.
 fn one_line(text: &str) -> String {
-    let acts = |character: char| {
-        character.is_control()
-            || matches!(
-                character,
-                '"' | '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-                    | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
-            )
-    };
-    text.chars().map(|character| if acts(character) { ' ' } else { character }).take(LONGEST_NAME).collect()
+    let misleads = |character| character == '"' || acts(character) || is_unseen(character);
+    text.chars().map(|character| if misleads(character) { ' ' } else { character }).take(LONGEST_NAME).collect()
 }
 
 #[cfg(test)]
@@ -286,7 +280,7 @@ mod tests {
     #[test]
     fn a_challenge_is_one_line_that_names_server_address_and_minute() {
         let mut config = Config::default();
-        config.server.name = "Ada's \"place\"\n\u{202e}evil\u{1b}[2J".into();
+        config.server.name = "Ada's \"place\"\n\u{202e}evil\u{1b}[2\u{200b}J".into();
         config.network.public_address = "chat.example".into();
         let challenge = Challenge { slot: Challenge::slot_at(at(119)), number: 3 };
         let text = |challenges: &Challenges, config: &Config, is_bot| {
@@ -294,12 +288,12 @@ mod tests {
         };
         let one = challenges(true);
         let (person, bot) = (text(&one, &config, false), text(&one, &config, true));
-        let begins = "decentcom log-in to \"Ada's  place   evil [2J\" at chat.example, 2024-01-01T00:01Z, challenge ";
+        let begins = "decentcom log-in to \"Ada's  place   evil [2 J\" at chat.example, 2024-01-01T00:01Z, challenge ";
         let code = person.strip_prefix(begins).unwrap_or_else(|| panic!("{person}"));
         assert_eq!(STANDARD.decode(code).unwrap().len(), 32);
         assert!(bot.starts_with(begins) && bot.ends_with("=|bot") && !bot.contains(code));
         config.network.public_address.clear();
-        assert!(text(&one, &config, false).starts_with("decentcom log-in to \"Ada's  place   evil [2J\", 2024"));
+        assert!(text(&one, &config, false).starts_with("decentcom log-in to \"Ada's  place   evil [2 J\", 2024"));
         let other = Challenges::new(LoginKey::from_bytes([2; 32]), at(0), true);
         assert!(!text(&other, &config, false).contains(code), "another store's key makes other challenges");
     }

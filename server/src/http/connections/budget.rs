@@ -284,7 +284,7 @@ mod tests {
 
     fn somewhere(crowd: &Arc<Crowd>) -> (Arc<Connection>, Member) {
         let peer = Ipv4Addr::LOCALHOST.into();
-        crowd.admit(peer, crowd.place(peer, None).unwrap())
+        crowd.admit(peer, crowd.share(peer, None).unwrap())
     }
 
     fn used(budget: &Budget) -> usize {

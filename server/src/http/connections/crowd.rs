@@ -1,4 +1,4 @@
-//! All open connections: what each is doing, and which of them gives way when others need its place or its memory.
+//! All open connections: what each is doing, and which of them gives way when others need its slot or its memory.
 
 use std::{
     collections::HashMap,
@@ -16,9 +16,9 @@ use super::Address;
 
 /// How long a client may take nothing before it can be cut off in favour of those who wait.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes a second with which a client keeps its place while others wait: a slow telephone's.
+/// Bytes a second with which a client keeps its slot while others wait: a slow telephone's.
 const SLOWEST: u64 = 16 * 1024;
-/// How long a connection must have been without a request to give its place to another.
+/// How long a connection must have been without a request to give its slot to another.
 const AT_REST: Duration = Duration::from_secs(1);
 
 /// Gauge of open connections.
@@ -30,7 +30,7 @@ pub(super) struct Crowd {
     open: Mutex<HashMap<u64, Arc<Connection>>>,
     next: AtomicU64,
     /// Connections from each address, except for proxies.
-    places: Mutex<HashMap<Address, usize>>,
+    shares: Mutex<HashMap<Address, usize>>,
 }
 
 /// What is known of one connection.
@@ -190,61 +190,61 @@ impl Drop for Serving {
     }
 }
 
-/// A place among the connections of an address, given up when dropped.
-pub(super) struct Place {
+/// One of the connections that an address may have, given back when dropped.
+pub(super) struct Share {
     crowd: Arc<Crowd>,
     /// `None` where the address is not counted.
     of: Option<Address>,
 }
 
-impl Drop for Place {
+impl Drop for Share {
     fn drop(&mut self) {
         let Some(address) = self.of else { return };
-        let mut places = lock(&self.crowd.places);
-        if let Some(taken) = places.get_mut(&address) {
+        let mut shares = lock(&self.crowd.shares);
+        if let Some(taken) = shares.get_mut(&address) {
             *taken = taken.saturating_sub(1);
             if *taken == 0 {
-                places.remove(&address);
+                shares.remove(&address);
             }
         }
     }
 }
 
-/// Keeps a connection in the crowd, and in its place.
+/// Keeps a connection in the crowd, and its address's share taken.
 pub(super) struct Member {
     number: u64,
-    place: Place,
+    share: Share,
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        lock(&self.place.crowd.open).remove(&self.number);
+        lock(&self.share.crowd.open).remove(&self.number);
         metrics::gauge!(OPEN).decrement(1);
     }
 }
 
 impl Crowd {
-    /// A place for a connection; `None` when its address has `most` already. Without `most` the address is not counted.
-    pub(super) fn place(self: &Arc<Self>, peer: IpAddr, most: Option<usize>) -> Option<Place> {
+    /// A share for a connection; `None` when its address has `most` already. Without `most` the address is not counted.
+    pub(super) fn share(self: &Arc<Self>, peer: IpAddr, most: Option<usize>) -> Option<Share> {
         let of = most.map(|_| Address::from(peer));
         if let (Some(address), Some(most)) = (of, most) {
-            let mut places = lock(&self.places);
-            let taken = places.entry(address).or_default();
+            let mut shares = lock(&self.shares);
+            let taken = shares.entry(address).or_default();
             if *taken >= most {
                 return None;
             }
             *taken += 1;
         }
-        Some(Place { crowd: self.clone(), of })
+        Some(Share { crowd: self.clone(), of })
     }
 
     /// Takes a connection in.
-    pub(super) fn admit(&self, peer: IpAddr, place: Place) -> (Arc<Connection>, Member) {
+    pub(super) fn admit(&self, peer: IpAddr, share: Share) -> (Arc<Connection>, Member) {
         let number = self.next.fetch_add(1, Relaxed);
         let connection = Arc::new(Connection::new(number, peer));
         lock(&self.open).insert(number, connection.clone());
         metrics::gauge!(OPEN).increment(1);
-        (connection, Member { number, place })
+        (connection, Member { number, share })
     }
 
     /// Ends the connection that has been at rest longest, if one has been for some time.

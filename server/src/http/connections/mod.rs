@@ -1,7 +1,7 @@
 //! Connections: how many there may be, how slow they may be, what memory they may take, and their end when the server stops.
 //!
 //! ```text
-//!  accept ── crowd: a place for its address, a slot ── Stream: bytes in and out ── hyper ── request: head, body, answer
+//!  accept ── crowd: a share of its address, a slot ── Stream: bytes in and out ── hyper ── request: head, body, answer
 //!              │                                          │                                     │
 //!              └── who gives way when all slots are taken  └── who has stalled ── budget ────────┘ what is in flight
 //! ```
@@ -13,6 +13,7 @@ mod address;
 mod budget;
 mod crowd;
 mod request;
+mod size;
 mod stream;
 
 use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
@@ -29,7 +30,7 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutWriter;
 
-pub(crate) use self::{address::Address, budget::Charge, crowd::Connection, request::Client};
+pub(crate) use self::{address::Address, budget::Charge, crowd::Connection, request::Client, size::AnswerSize};
 use self::{address::Proxies, budget::Budget, crowd::Crowd, request::Requests, stream::Stream};
 use crate::config::Network;
 
@@ -116,13 +117,13 @@ impl Door {
     async fn enter(&self, stream: TcpStream, peer: SocketAddr) -> Option<(Stream, Arc<Connection>)> {
         let peer = peer.ip();
         let most = (!self.proxies.are(peer)).then_some(self.most_per_address);
-        let Some(place) = self.crowd.place(peer, most) else {
+        let Some(share) = self.crowd.share(peer, most) else {
             metrics::counter!(REFUSED).increment(1);
             tracing::debug!("a connection from {peer} is closed: its address has max_connections_per_address");
             return None;
         };
         let slot = self.slot().await;
-        let (connection, member) = self.crowd.admit(peer, place);
+        let (connection, member) = self.crowd.admit(peer, share);
         Some((Stream::new(stream, connection.clone(), self.budget.clone(), member, slot), connection))
     }
 

@@ -29,15 +29,12 @@ use hyper::{
 use hyper_util::service::TowerToHyperService;
 
 use super::{
-    Address,
+    Address, AnswerSize,
     address::Proxies,
     budget::{Budget, Charge, FREE, Holder},
     crowd::{Connection, Serving, lock},
 };
-use crate::{
-    http::{error::ApiError, limits::Size},
-    storage::UserId,
-};
+use crate::{http::error::ApiError, storage::UserId};
 
 /// Bytes of a request's head: its target and its headers.
 const MAX_HEAD: usize = 32 * 1024;
@@ -64,7 +61,7 @@ struct Sender {
     budget: Budget,
     user: OnceLock<UserId>,
     /// For the answer, until it is there, and what learns how large it was.
-    reserved: Mutex<Option<(Option<Charge>, Arc<Size>)>>,
+    reserved: Mutex<Option<(Option<Charge>, Arc<AnswerSize>)>>,
 }
 
 impl Client {
@@ -87,7 +84,7 @@ impl Client {
     }
 
     /// Room for an answer of about the size that they have, before it is made.
-    pub(crate) async fn reserve_answer(&self, size: &Arc<Size>) -> Result<(), ApiError> {
+    pub(crate) async fn reserve_answer(&self, size: &Arc<AnswerSize>) -> Result<(), ApiError> {
         let room = self.reserve(size.guess()).await?;
         *lock(&self.0.reserved) = Some((room, size.clone()));
         Ok(())

@@ -38,7 +38,7 @@ pub(super) struct Stream {
     says_goodbye: bool,
 }
 
-/// A socket with the slot and the place it takes.
+/// A socket with the slot and the share it takes.
 struct Socket {
     stream: TcpStream,
     _member: Member,

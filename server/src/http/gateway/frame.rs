@@ -26,7 +26,7 @@ pub(super) enum Event {
     Gap,
 }
 
-/// One frame.
+/// The text of a frame: `op`, its payload `d`, and `t` in seconds.
 pub(super) fn frame(op: &str, payload: &impl Serialize, now: Timestamp) -> Utf8Bytes {
     json!({ "op": op, "d": payload, "t": now.as_millis() / 1000 }).to_string().into()
 }

@@ -1,4 +1,4 @@
-//! From the change feed to all sockets: each change becomes one frame, made once.
+//! From the change feed to all sockets: frames are made once, however many sockets there are.
 
 use std::{
     collections::HashMap,
@@ -31,13 +31,13 @@ impl Present {
     }
 }
 
-/// Counts a socket while it lives.
-pub(super) struct Presence {
+/// Counts a socket of a user while it lives.
+pub(super) struct Attendance {
     present: Arc<Present>,
     user: UserId,
 }
 
-impl Drop for Presence {
+impl Drop for Attendance {
     fn drop(&mut self) {
         let mut of_users = self.present.of_users();
         if let Some(open) = of_users.get_mut(&self.user) {
@@ -81,7 +81,7 @@ impl Hub {
     }
 
     /// A place for one more socket of `user`; `None` when there are `most` already.
-    pub(super) fn enter(&self, user: UserId, most: usize) -> Option<Presence> {
+    pub(super) fn enter(&self, user: UserId, most: usize) -> Option<Attendance> {
         let mut of_users = self.present.of_users();
         let open = of_users.entry(user).or_default();
         if *open >= most {
@@ -89,7 +89,7 @@ impl Hub {
         }
         *open += 1;
         metrics::gauge!(SOCKETS).increment(1);
-        Some(Presence { present: self.present.clone(), user })
+        Some(Attendance { present: self.present.clone(), user })
     }
 
     /// The events from now on. `None` once the store is closed.

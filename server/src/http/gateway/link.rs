@@ -43,7 +43,7 @@ pub(super) struct Link {
     answers: VecDeque<Utf8Bytes>,
     /// Since when something has been on its way that the kernel has not taken.
     busy_since: Option<Instant>,
-    /// Bytes of it.
+    /// Bytes of what is on its way.
     bytes: usize,
     charge: Option<Charge>,
     pongs: usize,

@@ -1,7 +1,7 @@
 //! Live events over a WebSocket: what is committed, in commit order, to whoever it concerns.
 //!
 //! ```text
-//!  store ── change feed ──> Hub: one task, one frame per change ── Ring ──> one task per socket ──> client
+//!  store ── change feed ──> Hub: one task, changes ─> frames ── Ring ──> one task per socket ──> client
 //! ```
 //!
 //! Events come from the store's change feed and from nowhere else, so they leave after the commit, in commit order, each

@@ -16,13 +16,14 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// Where events are put in. Dropped, the listeners hear that it is over.
 pub(super) struct Ring {
-    held: Arc<Mutex<Held>>,
+    held: Arc<Mutex<RingState>>,
     /// The number of the next event.
     next: watch::Sender<u64>,
 }
 
+/// What the ring holds for its listeners.
 #[derive(Default)]
-struct Held {
+struct RingState {
     /// The number of the oldest event that is held.
     first: u64,
     events: VecDeque<Arc<Event>>,
@@ -31,13 +32,13 @@ struct Held {
 
 /// Where listeners come from.
 pub(super) struct Entrance {
-    held: Arc<Mutex<Held>>,
+    held: Arc<Mutex<RingState>>,
     next: watch::Receiver<u64>,
 }
 
 /// What one socket has heard, and what it has not.
 pub(super) struct Listener {
-    held: Arc<Mutex<Held>>,
+    held: Arc<Mutex<RingState>>,
     news: watch::Receiver<u64>,
     /// The number of the event to take next.
     next: u64,
@@ -48,7 +49,7 @@ pub(super) struct Listener {
 /// Why a listener hears no more.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Deaf {
-    /// It fell behind.
+    /// Events that it had not taken were dropped to make room.
     FellBehind,
     /// No more will come.
     Over,
@@ -115,13 +116,13 @@ impl Listener {
     }
 }
 
-fn at(held: &Held, number: u64) -> Result<Option<Arc<Event>>, Deaf> {
+fn at(held: &RingState, number: u64) -> Result<Option<Arc<Event>>, Deaf> {
     let index = number.checked_sub(held.first).ok_or(Deaf::FellBehind)?;
     Ok(usize::try_from(index).ok().and_then(|index| held.events.get(index)).cloned())
 }
 
 /// What it guards is whole between any two lines.
-fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+fn lock(held: &Mutex<RingState>) -> MutexGuard<'_, RingState> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

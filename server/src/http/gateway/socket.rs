@@ -74,7 +74,7 @@ struct Conversation {
     subscriptions: HashSet<ChannelId>,
 }
 
-/// When what is due.
+/// The instants at which a socket has to do something.
 struct Due {
     heartbeat: Instant,
     acknowledgement: Option<Instant>,

@@ -1,4 +1,4 @@
-//! How often somebody may ask, and what room an answer takes before it is made.
+//! How often somebody may ask, and for which answers room is set aside before they are made.
 //!
 //! The table of calls is [`Cost::of`]. Rates are `[limits]`; they are made anew when the configuration changes. Changes and
 //! costly reads count against their user, log-ins against the address they come from: never against a key, which somebody else
@@ -7,10 +7,7 @@
 mod rate;
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -25,7 +22,7 @@ use hashlink::LruCache;
 use self::rate::Rate;
 use super::{
     App,
-    connections::{Address, Client},
+    connections::{Address, AnswerSize, Client},
     error::ApiError,
 };
 use crate::{config, storage::UserId};
@@ -64,7 +61,7 @@ impl Cost {
 /// All limits.
 pub(crate) struct Limits {
     rates: RwLock<Arc<Rates>>,
-    lists: [Arc<Size>; LISTS.len()],
+    lists: [Arc<AnswerSize>; LISTS.len()],
 }
 
 /// The rates of one configuration.
@@ -182,30 +179,6 @@ pub(super) async fn of_log_ins(State(app): State<App>, address: Address, request
     }
 }
 
-/// How large the answers of a call are: at once what the largest was, slowly less when they are smaller.
-#[derive(Debug)]
-pub(crate) struct Size(AtomicUsize);
-
-impl Default for Size {
-    fn default() -> Self {
-        Self(AtomicUsize::new(Self::AT_FIRST))
-    }
-}
-
-impl Size {
-    const AT_FIRST: usize = 256 * 1024;
-
-    pub(crate) fn guess(&self) -> usize {
-        self.0.load(Relaxed)
-    }
-
-    pub(crate) fn was(&self, size: usize) {
-        let before = self.guess();
-        let after = if size > before { size } else { before - (before - size) / 8 };
-        self.0.store(after, Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,19 +194,6 @@ mod tests {
         ] {
             assert_eq!(Cost::of(&method, route), expected, "{method} {route}");
         }
-    }
-
-    #[test]
-    fn a_guess_follows_the_largest_answer_at_once_and_smaller_ones_slowly() {
-        let size = Size::default();
-        size.was(2_000_000);
-        assert_eq!(size.guess(), 2_000_000);
-        size.was(1000);
-        assert!(size.guess() > 1_700_000);
-        for _ in 0..100 {
-            size.was(1000);
-        }
-        assert!(size.guess() < 1100, "{}", size.guess());
     }
 
     #[test]

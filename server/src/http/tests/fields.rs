@@ -9,7 +9,7 @@ use crate::storage::{
         field::{Field, Kind, Role},
         model::Class,
     },
-    verify::{redb_tables, sqlite_tables},
+    declared::{redb_tables, sqlite_tables},
 };
 
 const PAGE: &str = include_str!("../../../../schema-docs/fields.md");

@@ -31,7 +31,6 @@ struct Server {
     clock: Arc<ManualClock>,
 }
 
-/// An answer.
 #[derive(Debug)]
 struct Answer {
     status: StatusCode,

@@ -3,7 +3,7 @@
 //! SQLite's locks are POSIX locks: they belong to a process and a file, and closing *any* descriptor of the file drops all
 //! that the process has on it (<https://www.sqlite.org/howtocorrupt.html>, section 2.2). So whoever has a file open through
 //! SQLite says so with [`InUse`], and a [`Descriptor`] of ours that ends meanwhile is put aside and closed with the last of
-//! those. Nothing in this crate opens a database file in another way.
+//! those. Nothing in this crate opens a file that SQLite may have open in another way.
 
 use std::{
     collections::BTreeMap,

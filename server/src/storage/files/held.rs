@@ -60,12 +60,11 @@ impl Held {
         Err(OpenError::InUse { path: path.into(), holder: None })
     }
 
-    /// The file's own path.
+    /// The path of the file itself, through all symbolic links.
     pub(in crate::storage) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file.
     pub(in crate::storage) fn file(&self) -> &Descriptor {
         &self.file
     }

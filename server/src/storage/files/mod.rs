@@ -27,19 +27,22 @@ use self::descriptor::Descriptor;
 pub use self::presence::Presence;
 use super::{Backend, OpenError};
 
-/// Only the owner may read or write a database file.
-const FILE_MODE: u32 = 0o600;
+/// Only the owner may read or write a database file, or what is kept beside it.
+pub(super) const FILE_MODE: u32 = 0o600;
 /// Only the owner may look into a directory made for a database.
 const DIRECTORY_MODE: u32 = 0o700;
 
-/// Written last when a file is created, before a header that exists already.
+/// The first bytes of a redb file: written last when one is created, before a header that exists already.
 const REDB_SIGNATURE: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
 /// Symbolic links that Linux follows before it gives up.
 const MOST_LINKS: usize = 40;
 
+/// The first bytes of an SQLite file.
+pub(super) const SQLITE_SIGNATURE: &[u8] = b"SQLite format 3\0";
+
 /// The first bytes of each backend's files.
-const SIGNATURES: [(Backend, &[u8]); 2] = [(Backend::Sqlite, b"SQLite format 3\0"), (Backend::Redb, REDB_SIGNATURE)];
+const SIGNATURES: [(Backend, &[u8]); 2] = [(Backend::Sqlite, SQLITE_SIGNATURE), (Backend::Redb, REDB_SIGNATURE)];
 
 /// Makes sure that `path` is, or can become, a file of `backend`: refuses directories and foreign files, and creates
 /// missing directories (0700). Answers whether the file has content.

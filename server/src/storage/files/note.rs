@@ -16,7 +16,7 @@ use crate::storage::StorageError;
 pub(in crate::storage) struct OpeningId(pub(in crate::storage) u128);
 
 impl OpeningId {
-    /// A new one.
+    /// A random one.
     pub(in crate::storage) fn new() -> Result<Self, StorageError> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(|error| StorageError::internal("ask the system for random bits", error))?;

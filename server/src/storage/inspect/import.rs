@@ -1,14 +1,13 @@
 //! Making a store from records, for tools: as fast as the backend stores batches, with ids and times as they come.
 //!
 //! ```text
-//!  Place::claim        PATH.lock is ours; PATH is missing, empty, or opened to be looked at
-//!  Place::import       PATH.partial ── append … ── close(high water)
-//!  Place::unfinished   reads it back
-//!  Place::install      PATH.partial becomes PATH; nobody saw it before
+//!  Claim::on           PATH.lock is ours; PATH is missing, empty, or opened to be looked at
+//!  Claim::import       PATH.partial ── append … ── close(high water)
+//!  Claim::unfinished   reads it back
+//!  Claim::install      PATH.partial becomes PATH; nobody saw it before
 //! ```
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
 };
@@ -34,8 +33,8 @@ use crate::storage::{
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Where a store is to be made or replaced. As long as this lives, no other tool makes a store here, and nobody opens an
-/// SQLite store that is here; a redb store is kept by holding what [`claim`](Self::claim) answers.
-pub struct Place {
+/// SQLite store that is here; a redb store is kept by holding what [`on`](Self::on) answers.
+pub struct Claim {
     backend: Backend,
     path: PathBuf,
     _lock: Lock,
@@ -47,14 +46,14 @@ pub struct Place {
 enum Lock {
     /// The SQLite store that is here.
     Store { _held: Held },
-    /// The place: of an SQLite store to be; for redb, one that only tools know.
-    Place { _note: Descriptor },
+    /// Of a name: of an SQLite store to be; for redb, one that only tools know.
+    Name { _note: Descriptor },
 }
 
-impl Place {
+impl Claim {
     /// Keeps everybody else from the store at `path`, or from the place where one is to be. Answers the store that is there
     /// too; it is to be dropped first.
-    pub fn claim(backend: Backend, path: &Path) -> Result<(Self, Option<Box<dyn Inspection>>), OpenError> {
+    pub fn on(backend: Backend, path: &Path) -> Result<(Self, Option<Box<dyn Inspection>>), OpenError> {
         let has_content = files::prepare(path, backend)?;
         let path = &files::target(&kind::absolute(path)?); // what a symbolic link names is replaced, not the link
         let lock_path = beside(path, ".lock");
@@ -68,17 +67,17 @@ impl Place {
                 sqlite::opening::refuse_doubtful(path, &held)?;
                 Lock::Store { _held: held }
             }
-            _ => Lock::Place { _note: held::take_note(path)? },
+            _ => Lock::Name { _note: held::take_note(path)? },
         };
         // From here on, dropping it removes what it made.
-        let place = Self { backend, path: path.into(), _lock, companions };
+        let claim = Self { backend, path: path.into(), _lock, companions };
         if has_content {
             let store = open(backend, path, Moment::Steps, &mut |_| Ok(()))?;
             // Of SQLite the lock is ours by now, so whoever was named as its holder is this process.
             if let Some(holder) = store.holder().filter(|_| backend == Backend::Redb) {
                 return Err(OpenError::InUse { path: path.into(), holder: Some(holder.into()) });
             }
-            return Ok((place, Some(store)));
+            return Ok((claim, Some(store)));
         }
         if files::sizes(&beside(path, "-wal")).0 > 0 {
             return Err(OpenError::Path {
@@ -87,7 +86,7 @@ impl Place {
                 remedy: "Move it away",
             });
         }
-        Ok((place, None))
+        Ok((claim, None))
     }
 
     /// The store's own file, behind any symbolic links.
@@ -131,7 +130,7 @@ impl Place {
         }
     }
 
-    /// Puts the store, which is closed, where it is to be, in place of the one that [`claim`](Self::claim) answered. Until
+    /// Puts the store, which is closed, where it is to be, in place of the one that [`on`](Self::on) answered. Until
     /// the last step nothing is there that was not before.
     pub fn install(mut self, existing: Option<Box<dyn Inspection>>) -> Result<(), OpenError> {
         let partial = self.partial();
@@ -144,7 +143,7 @@ impl Place {
             }
             Some(_keeps_writers_out) => std::fs::rename(&partial, &self.path),
         };
-        let moved = moved.and_then(|()| File::open(files::directory_of(&self.path))?.sync_all());
+        let moved = moved.and_then(|()| files::sync_directory(files::directory_of(&self.path)));
         moved.map_err(|error| path_error(&self.path, &error))?;
         remove_companions(&partial);
         if self.backend == Backend::Sqlite {
@@ -180,7 +179,7 @@ impl Place {
 }
 
 /// A lock that nobody needs any more goes, while it is still held, and so does what SQLite makes beside a file to read it.
-impl Drop for Place {
+impl Drop for Claim {
     fn drop(&mut self) {
         for companion in &self.companions {
             // A log with content is somebody's.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ulid::Ulid;
 
-use super::{Inspection, Moment, Place, open};
+use super::{Claim, Inspection, Moment, open};
 use crate::storage::{
     Backend, OpenError, StorageError,
     files::{self, beside, descriptor::Descriptor},
@@ -39,13 +39,13 @@ pub fn compact(
     phase: &mut dyn FnMut(&'static str) -> Result<(), StorageError>,
 ) -> Result<bool, OpenError> {
     files::require(path, backend)?;
-    let (place, existing) = Place::claim(backend, path)?;
-    let made = make_compact(backend, &place, existing, phase);
+    let (claim, existing) = Claim::on(backend, path)?;
+    let made = make_compact(backend, &claim, existing, phase);
     match made {
-        Ok(Some(existing)) => place.install(Some(existing)).map(|()| true),
-        Ok(None) => place.discard().map(|()| false),
+        Ok(Some(existing)) => claim.install(Some(existing)).map(|()| true),
+        Ok(None) => claim.discard().map(|()| false),
         Err(error) => {
-            place.discard()?;
+            claim.discard()?;
             Err(error)
         }
     }
@@ -64,12 +64,12 @@ pub fn lower_high_water(backend: Backend, path: &Path) -> Result<Option<Ulid>, O
 /// The store that is there, if there is a compact copy now that takes less of the disk.
 fn make_compact(
     backend: Backend,
-    place: &Place,
+    claim: &Claim,
     existing: Option<Box<dyn Inspection>>,
     phase: &mut dyn FnMut(&'static str) -> Result<(), StorageError>,
 ) -> Result<Option<Box<dyn Inspection>>, OpenError> {
-    let (path, partial) = (place.path(), place.partial());
-    place.discard()?; // what one that was killed has left
+    let (path, partial) = (claim.path(), claim.partial());
+    claim.discard()?; // what one that was killed has left
     let copy_error = |error: &std::io::Error| files::path_error(&partial, error);
     drop(Descriptor::write(&partial).map_err(|error| copy_error(&error))?); // for nobody else to read
     let existing = match backend {

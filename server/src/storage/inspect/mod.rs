@@ -7,7 +7,8 @@
 //!  rows.rs     streams over pages; the records that the contract shows
 //!  rules.rs    what records must be, one by one and together: for whatever checks a store and whatever fills one
 //!  verify.rs   what both backends check alike
-//!  maintain.rs mending and compacting, the only part that writes to a store
+//!  import.rs   makes a store beside its place, and moves it there when it is complete
+//!  maintain.rs mending and compacting; besides import.rs, nothing here writes
 //! ```
 //!
 //! Calls block; they are for tools, not for the server's own threads. Reading goes in pages, so memory stays constant
@@ -24,10 +25,10 @@ use std::path::Path;
 pub use decentcom_kvstore::{ByteRange, Direction, RawRange};
 
 pub use self::{
-    import::{Import, Place},
+    import::{Claim, Import},
     rows::{DamagedRow, Records, Scan},
     rules::Rules,
-    verify::verify,
+    verify::{verify, verify_file},
 };
 use super::{Backend, OpenError, StorageError, files, redb, sqlite};
 pub use super::{

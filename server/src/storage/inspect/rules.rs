@@ -25,7 +25,7 @@ pub struct Rules {
     known: HashMap<Entity, HashSet<Ulid>>,
     /// Kinds of which some records are not known, so that nobody can say that one does not exist.
     incomplete: Vec<Entity>,
-    newest: Option<Ulid>,
+    largest_id: Option<Ulid>,
 }
 
 impl Default for Rules {
@@ -33,7 +33,7 @@ impl Default for Rules {
     fn default() -> Self {
         let known = Entity::EVERY.iter().filter(|entity| is_referred_to(**entity));
         let known = known.map(|entity| (*entity, HashSet::new())).collect();
-        Self { known, incomplete: Vec::new(), newest: None }
+        Self { known, incomplete: Vec::new(), largest_id: None }
     }
 }
 
@@ -65,7 +65,7 @@ impl Rules {
             _ => {}
         });
         if let (Some(id), Some(created_at)) = (key, created_at) {
-            self.newest = self.newest.max(Some(id));
+            self.largest_id = self.largest_id.max(Some(id));
             if created_at.as_millis() != id.timestamp_ms() {
                 found(Level::Times, format!("its created_at is {created_at}, which is not the time within its id"));
             }
@@ -105,10 +105,10 @@ impl Rules {
     /// What is wrong with the recorded largest id, once all records were checked: what is given out next must be above
     /// everything there is, and there must be something above it.
     pub fn check_high_water(&self, recorded: Option<Ulid>, found: &mut dyn FnMut(Level, String)) {
-        if let Some(newest) = self.newest.filter(|newest| recorded.is_none_or(|recorded| recorded < *newest)) {
-            found(Level::Times, format!("the largest id in the store is {newest}, which is not the one recorded"));
+        if let Some(largest) = self.largest_id.filter(|largest| recorded.is_none_or(|recorded| recorded < *largest)) {
+            found(Level::Times, format!("the largest id in the store is {largest}, which is not the one recorded"));
         }
-        if let Some(last) = self.newest.max(recorded).filter(|last| successor(*last).is_none()) {
+        if let Some(last) = self.largest_id.max(recorded).filter(|last| successor(*last).is_none()) {
             let remedy = "`dcstore dump --exclude meta --skip-damaged` and `dcstore load` make one that goes on after its \
                           largest record";
             let problem =

@@ -1,10 +1,22 @@
 //! Checking a store: what its engine checks of files, pages and indexes, and what is the same for every backend.
 
-use super::{CellValue, Direction, Finding, Inspection, Level, RawRange, Rules, Scan, Stored};
-use crate::storage::{Entity, StorageError};
+use std::{panic::resume_unwind, path::Path, thread};
+
+use super::{CellValue, Direction, Finding, Inspection, Level, Moment, RawRange, Rules, Scan, Stored, open};
+use crate::storage::{Backend, Entity, OpenError, StorageError};
 
 /// The table of facts about the store, and the name in it of the largest id ever given out.
 const HIGH_WATER: (&str, &str) = ("meta", "high_water_id");
+
+/// Checks the store in the file at `path`, which must exist and stays as it is. What was found before an error is reported too.
+/// Waits for the end, on a thread of its own, so that it can be called from within a runtime.
+pub fn verify_file(backend: Backend, path: &Path, mut report: impl FnMut(Finding) + Send) -> Result<(), OpenError> {
+    let check = || {
+        let mut store = open(backend, path, Moment::One, &mut |_| Ok(()))?;
+        Ok(verify(&mut *store, &mut report, &mut |_| Ok(()))?)
+    };
+    thread::scope(|scope| scope.spawn(check).join()).unwrap_or_else(|panic| resume_unwind(panic))
+}
 
 /// Checks everything, in memory that grows only with users and channels. Each thing found wrong goes to `report`;
 /// `progress` is told the records checked so far and may stop the check with an error.

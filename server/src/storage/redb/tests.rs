@@ -153,7 +153,8 @@ async fn a_file_of_format_1_opens_and_says_what_it_said() {
     store.close().await.unwrap();
 
     let mut findings = Vec::new();
-    crate::storage::verify::verify_redb(&path, |finding| findings.push(finding)).unwrap();
+    crate::storage::inspect::verify_file(crate::storage::Backend::Redb, &path, |finding| findings.push(finding))
+        .unwrap();
     assert_eq!(findings, []);
 
     // Programs of format 1 say why they cannot, and have the file as it was.
@@ -204,7 +205,8 @@ async fn a_flipped_byte_in_a_value_is_corrupt_and_the_rest_still_answers() {
     store.create_channel("another", None, 0).await.unwrap();
     store.close().await.unwrap();
     let mut findings = Vec::new();
-    crate::storage::verify::verify_redb(&path, |finding| findings.push(finding.table)).unwrap();
+    crate::storage::inspect::verify_file(crate::storage::Backend::Redb, &path, |finding| findings.push(finding.table))
+        .unwrap();
     assert_eq!(findings, ["file", "messages"]);
 }
 

@@ -58,7 +58,6 @@ const NOTE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Bytes of the file's header, and where in it lie what is read here.
 const HEADER: usize = 100;
-const SIGNATURE: &[u8] = b"SQLite format 3\0";
 const WRITE_VERSION: usize = 18;
 const SCHEMA_COOKIE: usize = 40;
 const USER_VERSION: usize = 60;
@@ -292,7 +291,7 @@ impl Header {
     }
 
     fn parse(bytes: &[u8]) -> Self {
-        if !bytes.starts_with(SIGNATURE) {
+        if !bytes.starts_with(files::SQLITE_SIGNATURE) {
             return Self::default();
         }
         let version = number(bytes, USER_VERSION);

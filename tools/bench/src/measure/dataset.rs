@@ -16,7 +16,6 @@ const BEGAN: u64 = 1_767_225_600_000;
 const ORDINARY_CHANNELS: u64 = 1_000;
 /// Messages in each: two pages.
 const ORDINARY_MESSAGES: u64 = 100;
-/// Users.
 pub(super) const USERS: u64 = 10_000;
 
 const TEXT: &str = "people write to each other in a channel on some evening, and what they write has about this length";
@@ -65,7 +64,6 @@ impl Dataset {
         (0..self.messages()).map(move |number| Row::Message(Arc::new(self.a_message(number))))
     }
 
-    /// The message with this number.
     pub(super) fn a_message(self, number: u64) -> Message {
         let id = message(number);
         Message {
@@ -102,7 +100,6 @@ pub(super) fn people_and_places() -> impl Iterator<Item = Row> {
     users.chain((0..ORDINARY_CHANNELS + 3).map(|number| Row::Channel(Arc::new(a_channel(number)))))
 }
 
-/// The id of the user with this number.
 pub(super) fn user(number: u64) -> UserId {
     id(BEGAN - 10_000_000 + number, number).into()
 }
@@ -112,7 +109,6 @@ pub(super) fn pubkey(number: u64) -> String {
     format!("{:022}{:022}", mix(number), mix(number ^ 2))
 }
 
-/// The id of the channel with this number.
 pub(super) fn channel(number: u64) -> ChannelId {
     id(BEGAN - 20_000_000 + number, number).into()
 }
@@ -128,7 +124,6 @@ pub(super) fn popular_channel(number: u64) -> ChannelId {
     ordinary_channel((ORDINARY_CHANNELS as f64).powf(uniform) as u64)
 }
 
-/// The id of the message with this number.
 pub(super) fn message(number: u64) -> MessageId {
     id(BEGAN + number, number).into()
 }

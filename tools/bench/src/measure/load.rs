@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use decentcom_server::storage::inspect::{Place, Row};
+use decentcom_server::storage::inspect::{Claim, Row};
 use sqlx::Connection as _;
 use tokio::runtime::Runtime;
 
@@ -62,8 +62,8 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
 
 /// Makes the store of these rows; answers how many they are.
 fn import(task: &Task, rows: impl Iterator<Item = Row>) -> Result<u64, Failure> {
-    let (place, _) = Place::claim(task.backend()?, &task.store())?;
-    let mut import = place.import()?;
+    let (claim, _) = Claim::on(task.backend()?, &task.store())?;
+    let mut import = claim.import()?;
     let (mut batch, mut count) = (Vec::with_capacity(ROWS), 0);
     for row in rows {
         count += 1;
@@ -74,7 +74,7 @@ fn import(task: &Task, rows: impl Iterator<Item = Row>) -> Result<u64, Failure> 
     }
     import.append(batch)?;
     import.close(Some(message(task.dataset.messages()).ulid()))?;
-    place.install(None)?;
+    claim.install(None)?;
     Ok(count)
 }
 

@@ -43,7 +43,7 @@ const READING: [&str; 6] = [
      engine with a transaction for each call.",
 ];
 
-/// The page.
+/// The results as one HTML page that needs no other file.
 pub(crate) fn page(results: &Results) -> String {
     let title = "decentcom: storage on this machine";
     let promises = verdicts(results);
