@@ -7,8 +7,7 @@
 use std::path::Path;
 
 use decentcom_kvstore::{
-    Catalogue, DecodeError, Direction, Error, KeyRange, Options, RawRange, Schema, catalogue, decode_payload, record,
-    table,
+    Catalogue, DecodeError, Direction, Error, Options, RawRange, Schema, catalogue, decode_payload, record, table,
 };
 
 record! {
@@ -50,8 +49,8 @@ mod old {
 table! {
     /// Every book there is.
     pub table Books("books"): u64 => Book;
-    /// Finds books by their titles; made from the records when the store is next opened, as it was declared later.
-    index BooksByTitle("books_by_title"): String = |_, book| Some(book.title.clone());
+    /// Finds a book by its title; made from the records when the store is next opened, as it was declared later.
+    unique BooksByTitle("books_by_title"): String = |_, book| Some(book.title.clone());
 }
 
 fn schema(catalogue: Catalogue) -> Schema {
@@ -65,8 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let store = Options::default().open(&path, &schema(catalogue![Books]))?;
     let snapshot = store.snapshot()?;
-    for entry in snapshot.keys_of::<BooksByTitle>(&"Dune".into(), KeyRange::ALL, Direction::Forward)? {
-        let (_, id) = entry?;
+    if let Some(id) = snapshot.find::<BooksByTitle>(&"Dune".into())? {
         println!("found by the new index: {:?}", snapshot.get::<Books>(&id)?);
     }
 
