@@ -9,7 +9,7 @@ use crate::step::{Failed, Steps, cargo, say, shown};
 
 /// Every test of the workspace: the command of the README.
 pub(crate) fn all(steps: &mut Steps) -> Result<(), Failed> {
-    run(steps, &mut cargo(["test", "--workspace", "--locked"]))
+    run(steps, &mut cargo(["test", "--workspace", "--no-fail-fast", "--locked"]))
 }
 
 /// The tests within the crates, without those that start programs.
