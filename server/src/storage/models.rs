@@ -182,6 +182,13 @@ impl Entity {
     }
 }
 
+impl Channel {
+    /// The category it stands under, where it notes the id of one; whether there is one, it does not know.
+    pub fn category(&self) -> Option<CategoryId> {
+        self.category_id.as_deref().and_then(CategoryId::parse)
+    }
+}
+
 impl StoredSession {
     /// The session as the holder of `token` sees it.
     pub(super) fn with_token(&self, token: String) -> Session {

@@ -38,7 +38,7 @@ impl Model {
     /// The live messages of a channel, oldest first.
     fn history(&self, channel: &str) -> impl DoubleEndedIterator<Item = &Message> {
         let channel = canonical(channel);
-        let here = move |message: &Message| channel.as_deref() == Some(&*message.channel_id);
+        let here = move |message: &Message| channel.as_deref() == Some(&*message.channel_id.text());
         self.messages.values().filter(move |message| here(message) && !message.deleted)
     }
 
@@ -49,11 +49,11 @@ impl Model {
             PageAt::Newest => self.history(channel).rev().cloned().collect(),
             PageAt::Before(before) => {
                 let before = canonical(before).ok_or_else(|| wrong("before"))?;
-                self.history(channel).filter(|message| *message.id < *before).rev().cloned().collect()
+                self.history(channel).filter(|message| *message.id.text() < *before).rev().cloned().collect()
             }
             PageAt::After(after) => {
                 let after = canonical(after).ok_or_else(|| wrong("after"))?;
-                self.history(channel).filter(|message| *message.id > *after).cloned().collect()
+                self.history(channel).filter(|message| *message.id.text() > *after).cloned().collect()
             }
         })
     }

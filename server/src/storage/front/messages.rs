@@ -30,7 +30,7 @@ impl<R: Reader> MessageStore for Front<R> {
             let channel = self.read(CHANNELS, |reader| reader.get::<Channel>(channel_id)).await?;
             return Err(match channel {
                 Some(_) => StorageError::not_found(Entity::User, author_id),
-                None => StorageError::not_found(Entity::Channel, channel_id),
+                None => StorageError::not_found(Entity::Channel, channel_id.text()),
             });
         };
         self.write_record(CreateMessage { channel_id, author_id, content }).await
@@ -180,7 +180,7 @@ impl Command for UpdateMessage {
     fn decide(&self, batch: &mut Batch<'_>) -> Result<Arc<Message>, StorageError> {
         let old = batch.message(self.id)?;
         if old.deleted {
-            return Err(StorageError::not_found(Entity::Message, self.id));
+            return Err(StorageError::not_found(Entity::Message, self.id.text()));
         }
         if old.content == self.content {
             return Ok(old);
@@ -224,7 +224,7 @@ impl Batch<'_> {
     fn message(&self, id: MessageId) -> Result<Arc<Message>, StorageError> {
         let message = self.find::<Message>(id)?;
         if self.deleted_channels.contains(&message.channel_id) {
-            return Err(StorageError::not_found(Entity::Message, id));
+            return Err(StorageError::not_found(Entity::Message, id.text()));
         }
         Ok(message)
     }

@@ -45,7 +45,7 @@ pub(super) fn page(
             return Ok(MessagePage { messages, has_more: true });
         }
         let stored = snapshot.get::<Of<Message>>(&key).map_err(storage_error(attempt))?;
-        let wrong = |problem| corrupt(Message::LIVE_BY_CHANNEL.name, &key.0, problem);
+        let wrong = |problem| corrupt(Message::LIVE_BY_CHANNEL.name, &key.0.text(), problem);
         let message = stored.ok_or_else(|| wrong("the entry belongs to no message"))?.0;
         // Entries have no checksum, records have.
         if message.channel_id != channel_id || message.deleted {

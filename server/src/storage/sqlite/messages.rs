@@ -84,16 +84,16 @@ pub(super) async fn page(
 ) -> Result<MessagePage, StorageError> {
     let (statements, cursor) = match &page {
         Page::Newest => (&NEWEST, None),
-        Page::Before(id) => (&BEFORE, Some(id.as_str())),
-        Page::After(id) => (&AFTER, Some(id.as_str())),
+        Page::Before(id) => (&BEFORE, Some(id)),
+        Page::After(id) => (&AFTER, Some(id)),
     };
     let query = |statement| {
         let query = sqlx::query(statement)
-            .bind(channel_id.as_str())
+            .bind(channel_id.to_string())
             .bind(i64::from(bounds.messages) + 1)
             .bind(i64::try_from(bounds.bytes).unwrap_or(i64::MAX));
         match cursor {
-            Some(cursor) => query.bind(cursor),
+            Some(cursor) => query.bind(cursor.to_string()),
             None => query,
         }
     };

@@ -172,7 +172,7 @@ pub(super) async fn load(
         if keys.is_empty() {
             continue;
         }
-        let keys = key_list(keys.iter().map(ToString::to_string));
+        let keys = key_list(keys);
         for row in rows_by_keys(connection, "load records", entity.with(ByKeys), keys).await? {
             let row = decode_row(*entity, &row)?;
             rows.records.insert(row.key(), row);
@@ -195,7 +195,7 @@ impl ForModel for ByKeys {
 pub(super) fn references(wants: &Wants) -> Vec<(Entity, String, String)> {
     let wanted = |entity: &Entity| {
         let keys = Wants::of(&wants.references, *entity);
-        (!keys.is_empty()).then(|| (*entity, entity.with(Existing), key_list(keys.iter().map(ToString::to_string))))
+        (!keys.is_empty()).then(|| (*entity, entity.with(Existing), key_list(keys)))
     };
     Entity::EVERY.iter().filter_map(wanted).collect()
 }
@@ -291,8 +291,8 @@ pub(super) async fn remove(
     entity: Entity,
     keys: impl IntoIterator<Item = Key>,
 ) -> Result<(), StorageError> {
-    let keys = key_list(keys.into_iter().map(|key| key.to_string()));
-    execute(connection, "remove records", sqlx::query(entity.with(RemoveOf)).bind(keys)).await
+    let query = sqlx::query(entity.with(RemoveOf)).bind(key_list(keys));
+    execute(connection, "remove records", query).await
 }
 
 struct RemoveOf;

@@ -1,6 +1,9 @@
 //! What the queries share: reading typed columns, binding values, key lists.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    fmt::{Display, Write as _},
+};
 
 use sqlx::{
     Row as _, Sqlite, SqliteConnection,
@@ -127,15 +130,11 @@ pub(super) fn bad_value(attempt: &str, column: &str, value: &str) -> StorageErro
 
 /// Keys as one bound value: `key IN (SELECT value FROM json_each(?))` is one prepared statement for any number.
 /// Only for ids and digests, which need no escaping.
-pub(super) fn key_list<K: AsRef<str>>(keys: impl IntoIterator<Item = K>) -> String {
+pub(super) fn key_list(keys: impl IntoIterator<Item: Display>) -> String {
     let mut list = String::from("[");
     for key in keys {
-        if list.len() > 1 {
-            list.push(',');
-        }
-        list.push('"');
-        list.push_str(key.as_ref());
-        list.push('"');
+        let comma = if list.len() > 1 { "," } else { "" };
+        let _ = write!(list, "{comma}\"{key}\"");
     }
     list.push(']');
     list
