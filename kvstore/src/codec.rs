@@ -14,7 +14,7 @@
 //! bincode 2 is finished: its format is frozen (`bincode::config::standard()`, variable-length little-endian integers,
 //! <https://docs.rs/bincode/2.0.1/bincode/config/struct.Configuration.html>), and nothing else in the crate names it.
 
-use bincode::{Decode, Encode, config};
+use bincode::{BorrowDecode, Decode, Encode, config};
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 5;
@@ -73,9 +73,10 @@ pub fn encode_field(field: &impl Encode, payload: &mut Vec<u8>) -> Result<(), En
         .map_err(|error| EncodeError(error.to_string()))
 }
 
-/// Takes one field from the front of a payload.
-pub fn decode_field<F: Decode<()>>(payload: &mut &[u8]) -> Result<F, DecodeError> {
-    let (field, read) = decode_prefix(payload)?;
+/// Takes one field from the front of a payload. A `&str` is lent by the payload, not copied.
+pub fn decode_field<'a, F: BorrowDecode<'a, ()>>(payload: &mut &'a [u8]) -> Result<F, DecodeError> {
+    let (field, read) = bincode::borrow_decode_from_slice(payload, configuration())
+        .map_err(|error| DecodeError::Payload(error.to_string()))?;
     *payload = payload.get(read..).unwrap_or_default();
     Ok(field)
 }
@@ -90,9 +91,8 @@ pub fn end_of_payload(payload: &[u8]) -> Result<(), DecodeError> {
 
 /// The fields that all of `payload` encodes.
 pub fn decode_payload<F: Decode<()>>(payload: &[u8]) -> Result<F, DecodeError> {
-    let mut rest = payload;
-    let fields = decode_field(&mut rest)?;
-    end_of_payload(rest).map(|()| fields)
+    let (fields, read) = decode_prefix(payload)?;
+    end_of_payload(payload.get(read..).unwrap_or_default()).map(|()| fields)
 }
 
 /// The value at the front of `bytes`, and how many of them it is.

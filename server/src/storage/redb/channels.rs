@@ -69,7 +69,7 @@ fn load_purge(snapshot: &Snapshot, step: PurgeStep, rows: &mut Rows) -> Result<(
 
 pub(super) fn begin_purge(operation: &mut Operation<'_>, id: ChannelId) -> Result<(), Error> {
     let channel = operation.get::<Of<Channel>>(&KeyOf(id))?;
-    let name = channel.map(|channel| channel.0.name.clone()).unwrap_or_default();
+    let name = channel.map(|channel| channel.0.name).unwrap_or_default();
     operation.remove::<Of<Channel>>(&KeyOf(id))?;
     operation.insert::<Purges>(&id.ulid(), &PurgeRecord { name })
 }

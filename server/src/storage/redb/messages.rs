@@ -1,7 +1,5 @@
 //! Messages: the queries that are this backend's own.
 
-use std::sync::Arc;
-
 use decentcom_kvstore::{Direction, Error, KeyRange, Operation, Snapshot};
 
 use super::{
@@ -55,7 +53,7 @@ pub(super) fn page(
         if bytes > bounds.bytes && !messages.is_empty() {
             return Ok(MessagePage { messages, has_more: true });
         }
-        messages.push(Arc::unwrap_or_clone(message));
+        messages.push(message);
     }
     Ok(MessagePage { messages, has_more: false })
 }

@@ -44,7 +44,7 @@ fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenEr
 
 /// The bytes of a record; its key is part of their checksum.
 fn bytes_of<M: Model>(record: M) -> Vec<u8> {
-    Stored(Arc::new(record)).to_bytes(&KEY).unwrap()
+    Stored(record).to_bytes(&KEY).unwrap()
 }
 
 /// The bytes of every record version. If this fails, files in the field can no longer be read: a new field says since which
@@ -141,7 +141,7 @@ async fn a_file_of_format_1_opens_and_says_what_it_said() {
     let categories = store.list_categories().await.unwrap();
     assert_eq!(channels[1].category(), Some(categories[0].id));
     let page = store.list_messages(&channels[0].id.text(), None, 50).await.unwrap();
-    let texts: Vec<_> = page.iter().map(|it| (it.content.as_str(), it.edited_at.is_some())).collect();
+    let texts: Vec<_> = page.iter().map(|it| (&*it.content, it.edited_at.is_some())).collect();
     assert_eq!(texts, [("\u{1F600}", false), ("edited", true), ("one", false)]);
     assert_eq!(page[0].author_id, users[1].id);
     assert!(store.create_user("new key", None).await.unwrap().id > users[1].id);

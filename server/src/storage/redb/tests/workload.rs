@@ -118,7 +118,7 @@ impl Contents {
             Call::Post { .. } => self.messages.extend(created.message.clone().map(|it| (it.id, it))),
             Call::Edit { id, content } => {
                 if let Some(message) = self.messages.get_mut(id) {
-                    content.clone_into(&mut message.content);
+                    message.content = content.as_str().into();
                     message.edited_at = Some(now.max(message.created_at).max(message.edited_at.unwrap_or_default()));
                 }
             }
@@ -162,7 +162,7 @@ impl Created {
                 .is_none_or(|it| it.name == *name && it.topic.is_none() && it.category() == *category),
             Call::CreateCategory(name) => self.category.as_ref().is_none_or(|it| it.name == *name),
             Call::Post { channel, content } => self.message.as_ref().is_none_or(|it| {
-                it.channel_id == *channel && it.content == *content && it.edited_at.is_none() && !it.deleted
+                it.channel_id == *channel && *it.content == **content && it.edited_at.is_none() && !it.deleted
             }),
             _ => true,
         }
