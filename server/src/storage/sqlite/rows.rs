@@ -50,8 +50,7 @@ pub(super) fn columns(fields: impl IntoIterator<Item = &'static Field>, prefix: 
 
 /// That a row is not of a channel that is being purged, if it can be.
 fn visible<M: Model>() -> &'static str {
-    let goes_with = M::FIELDS.iter().find(|field| field.goes_with_it).map(Field::column);
-    match (M::ENTITY, goes_with) {
+    match (M::ENTITY, M::GOES_WITH.map(Field::column)) {
         (Entity::Channel, _) => "id NOT IN (SELECT channel_id FROM purges)",
         (_, Some(column)) => made(format!("{column} NOT IN (SELECT channel_id FROM purges)")),
         (_, None) => "TRUE",

@@ -74,11 +74,12 @@ impl Source for Reading<'_> {
         let value = match T::KIND {
             Kind::Flag => self.get::<Option<bool>>(column)?.map(Value::Flag),
             Kind::Number => self.get::<Option<i32>>(column)?.map(Value::Number),
-            Kind::Text => self.get::<Option<String>>(column)?.map(|text| Value::Text(text.into())),
-            Kind::Time | Kind::Id | Kind::Digest | Kind::Challenge => match self.get::<Option<&str>>(column)? {
-                Some(text) => return self.parsed(column, text),
-                None => None,
-            },
+            Kind::Text | Kind::Time | Kind::Id | Kind::Digest | Kind::Challenge => {
+                match self.get::<Option<&str>>(column)? {
+                    Some(text) => return self.parsed(column, text),
+                    None => None,
+                }
+            }
         };
         let is_null = value.is_none();
         let held = if is_null { "it is NULL" } else { "it holds no such value" };
@@ -87,11 +88,11 @@ impl Source for Reading<'_> {
 }
 
 /// The value of a kind that is written as text.
-pub(super) fn value_of_text(kind: Kind, text: &str) -> Option<Value<'static>> {
+pub(super) fn value_of_text(kind: Kind, text: &str) -> Option<Value<'_>> {
     match kind {
         Kind::Time => text.parse().ok().map(Value::Time),
         Kind::Id => parse_ulid(text).map(Value::Id),
-        Kind::Text => Some(Value::Text(text.to_owned().into())),
+        Kind::Text => Some(Value::Text(text.into())),
         Kind::Digest => bytes_of_hex::<32>(text).map(|bytes| Value::Bytes(bytes.to_vec().into())),
         Kind::Challenge => {
             bytes_of_hex::<{ UsedChallenge::BYTES }>(text).map(|bytes| Value::Bytes(bytes.to_vec().into()))
