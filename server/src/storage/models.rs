@@ -4,7 +4,7 @@
 //! backends, dumps, checks, the pages in `schema-docs/` and the HTTP API all go by it. What was shipped stays: a new field
 //! says since which version of the record it is there, and what older records have in its place.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
@@ -96,7 +96,7 @@ model! {
         /// Who posted it.
         pub author_id: UserId = id_of(Entity::User).fixed(),
         /// The text; still here after a soft delete, so whoever shows it to others looks at `deleted` first.
-        pub content: String = text(0, MAX_CONTENT_BYTES),
+        pub content: Arc<str> = text(0, MAX_CONTENT_BYTES),
         /// When the text last changed, if ever; never before `created_at`.
         pub edited_at: Option<Timestamp> = time_since_creation(),
         /// Whether it was soft-deleted.

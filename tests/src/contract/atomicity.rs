@@ -56,11 +56,11 @@ async fn what_is_acknowledged_is_visible_to_every_read_that_starts_afterwards(t:
             for number in 0..10 {
                 let text = format!("{writer} {number}");
                 let message = store.create_message(&channel.id.text(), &user.id.text(), &text).await.unwrap();
-                assert_eq!(store.get_message(&message.id.text()).await.unwrap().unwrap().content, text);
+                assert_eq!(*store.get_message(&message.id.text()).await.unwrap().unwrap().content, *text);
                 let page = store.list_messages(&channel.id.text(), None, 500).await.unwrap();
                 assert!(page.iter().any(|it| it.id == message.id));
                 store.update_message(&message.id.text(), "edited").await.unwrap();
-                assert_eq!(store.get_message(&message.id.text()).await.unwrap().unwrap().content, "edited");
+                assert_eq!(&*store.get_message(&message.id.text()).await.unwrap().unwrap().content, "edited");
                 store.delete_message(&message.id.text()).await.unwrap();
                 assert!(store.get_message(&message.id.text()).await.unwrap().unwrap().deleted);
                 let page = store.list_messages(&channel.id.text(), None, 500).await.unwrap();
@@ -119,5 +119,5 @@ async fn a_dropped_call_leaves_the_store_working(t: Context) {
         assert_eq!(t.store.get_message(&kept.id.text()).await.unwrap(), Some(kept));
     }
     let texts = t.store.list_messages(&channel.id.text(), None, 500).await.unwrap();
-    assert_eq!(texts.iter().filter(|message| message.content == "kept").count(), 20);
+    assert_eq!(texts.iter().filter(|message| *message.content == *"kept").count(), 20);
 }

@@ -67,7 +67,7 @@ async fn a_content_has_at_most_a_mebibyte(t: Context) {
     let (user, channel) = (t.user("key").await, t.channel("room").await);
     let fits = x(1 << 20);
     let message = t.post(&channel, &user, &fits).await;
-    assert_eq!(t.store.get_message(&message.id.text()).await.unwrap().unwrap().content, fits);
+    assert_eq!(*t.store.get_message(&message.id.text()).await.unwrap().unwrap().content, *fits);
     let too_long = x((1 << 20) + 1);
     let post = t.store.create_message(&channel.id.text(), &user.id.text(), &too_long).await;
     assert_refused!(post, StorageError::InvalidInput { field: "content", .. });

@@ -110,7 +110,7 @@ async fn channels_delete(t: Context) {
 async fn messages_create_and_get(t: Context) {
     let (user, channel) = (t.user("key").await, t.channel("room").await);
     let message = t.post(&channel, &user, "hello").await;
-    assert_eq!((message.channel_id, message.author_id, message.content.as_str()), (channel.id, user.id, "hello"));
+    assert_eq!((message.channel_id, message.author_id, &*message.content), (channel.id, user.id, "hello"));
     assert_eq!((message.edited_at, message.deleted, message.created_at), (None, false, t.now()));
     assert_eq!(t.store.get_message(&message.id.text()).await.unwrap(), Some(message));
     assert_eq!(t.store.get_message(NOBODY).await.unwrap(), None);

@@ -134,7 +134,7 @@ impl<R: Reader> Front<R> {
 pub(super) struct CreateMessage {
     pub(super) channel_id: ChannelId,
     pub(super) author_id: UserId,
-    pub(super) content: String,
+    pub(super) content: Arc<str>,
 }
 
 impl Command for CreateMessage {
@@ -167,7 +167,7 @@ impl Command for CreateMessage {
 
 pub(super) struct UpdateMessage {
     pub(super) id: MessageId,
-    pub(super) content: String,
+    pub(super) content: Arc<str>,
 }
 
 impl Command for UpdateMessage {

@@ -342,7 +342,7 @@ fn a_page_is_never_older_than_what_another_call_has_seen() {
     let second = post(&store, "second");
     let seen = loop {
         let messages = controls.messages.lock().unwrap();
-        if let Some(message) = messages.values().find(|message| message.content == "second") {
+        if let Some(message) = messages.values().find(|message| *message.content == *"second") {
             break message.id;
         }
     };
