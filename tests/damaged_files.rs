@@ -78,7 +78,7 @@ async fn a_store(backend: Backend, is_closed: bool) -> (Files, Original) {
     for number in 0..12 {
         clock.advance(Duration::from_millis(number % 2));
         let user = store.create_user(&format!("key {number}"), Some("name")).await.unwrap();
-        let session = store.create_session(&user.id, Duration::from_secs(3600)).await.unwrap();
+        let session = store.create_session(&user.id.text(), Duration::from_secs(3600)).await.unwrap();
         original.sessions.insert(session.token.clone(), session);
         original.users.insert(user.id.to_string(), user);
     }
@@ -89,16 +89,17 @@ async fn a_store(backend: Backend, is_closed: bool) -> (Files, Original) {
             store = storage::open(&options(backend, directory.path()), clock.clone()).await.unwrap();
         }
         let category = store.create_category(&format!("category {number}"), number).await.unwrap();
-        let channel = store.create_channel(&format!("channel {number}"), Some(&category.id), number).await.unwrap();
+        let channel =
+            store.create_channel(&format!("channel {number}"), Some(&category.id.text()), number).await.unwrap();
         original.categories.insert(category.id.to_string(), category);
         for post in 0..40 {
             let text = format!("channel {number}, post {post} {}", "x".repeat(post * post));
-            let mut message = store.create_message(&channel.id, &authors[post % 12], &text).await.unwrap();
+            let mut message = store.create_message(&channel.id.text(), &authors[post % 12], &text).await.unwrap();
             if post % 9 == 8 {
-                message = store.update_message(&message.id, "edited").await.unwrap();
+                message = store.update_message(&message.id.text(), "edited").await.unwrap();
             }
             if post % 7 == 6 {
-                store.delete_message(&message.id).await.unwrap();
+                store.delete_message(&message.id.text()).await.unwrap();
                 message.deleted = true;
             }
             original.messages.insert(message.id.to_string(), message);
@@ -211,19 +212,19 @@ impl Reading<'_> {
         let (store, original) = (self.store.clone(), self.original);
         let _ = self.unless_refused(store.ping().await);
         for user in self.unless_refused(store.list_users().await).unwrap_or_default() {
-            self.check(&user, original.users.get(&*user.id));
+            self.check(&user, original.users.get(&*user.id.text()));
         }
         for user in self.unless_refused(store.list_users_page(None, 500).await).unwrap_or_default() {
-            self.check(&user, original.users.get(&*user.id));
+            self.check(&user, original.users.get(&*user.id.text()));
         }
         for channel in self.unless_refused(store.list_channels().await).unwrap_or_default() {
-            self.check(&channel, original.channels.get(&*channel.id));
+            self.check(&channel, original.channels.get(&*channel.id.text()));
         }
         for category in self.unless_refused(store.list_categories().await).unwrap_or_default() {
-            self.check(&category, original.categories.get(&*category.id));
+            self.check(&category, original.categories.get(&*category.id.text()));
         }
         for user in original.users.values() {
-            if let Some(found) = self.unless_refused(store.get_user_by_id(&user.id).await).flatten() {
+            if let Some(found) = self.unless_refused(store.get_user_by_id(&user.id.text()).await).flatten() {
                 self.check(&found, Some(user));
             }
             if let Some(found) = self.unless_refused(store.get_user_by_pubkey(&user.pubkey).await).flatten() {
@@ -231,28 +232,28 @@ impl Reading<'_> {
             }
         }
         for category in original.categories.values() {
-            if let Some(found) = self.unless_refused(store.get_category(&category.id).await).flatten() {
+            if let Some(found) = self.unless_refused(store.get_category(&category.id.text()).await).flatten() {
                 self.check(&found, Some(category));
             }
         }
         for channel in original.channels.values() {
-            if let Some(found) = self.unless_refused(store.get_channel(&channel.id).await).flatten() {
+            if let Some(found) = self.unless_refused(store.get_channel(&channel.id.text()).await).flatten() {
                 self.check(&found, Some(channel));
             }
             let mut before: Option<String> = None;
             for _ in 0..20 {
-                let page = store.list_messages(&channel.id, before.as_deref(), 7).await;
+                let page = store.list_messages(&channel.id.text(), before.as_deref(), 7).await;
                 let page = self.unless_refused(page).unwrap_or_default();
                 self.check_page(channel, &page);
                 let Some(last) = page.last() else { break };
                 before = Some(last.id.to_string());
             }
-            let page = store.list_messages_after(&channel.id, &channel.id, 500).await;
+            let page = store.list_messages_after(&channel.id.text(), &channel.id.text(), 500).await;
             let page = self.unless_refused(page).unwrap_or_default();
             self.check_page(channel, &page);
         }
         for message in original.messages.values() {
-            if let Some(found) = self.unless_refused(store.get_message(&message.id).await).flatten() {
+            if let Some(found) = self.unless_refused(store.get_message(&message.id.text()).await).flatten() {
                 self.check(&found, Some(message));
             }
         }
@@ -265,7 +266,7 @@ impl Reading<'_> {
 
     fn check_page(&self, channel: &Channel, page: &[Message]) {
         for message in page {
-            self.check(message, self.original.messages.get(&*message.id));
+            self.check(message, self.original.messages.get(&*message.id.text()));
             if self.has_checksums {
                 assert!(message.channel_id == channel.id && !message.deleted, "on the wrong page: {message:?}");
             }
@@ -278,10 +279,10 @@ impl Reading<'_> {
         let channel = original.channels.values().next().unwrap();
         let message = original.messages.values().next().unwrap();
         let _ = self.unless_refused(store.create_user("new", None).await);
-        let _ = self.unless_refused(store.create_message(&channel.id, &user.id, "new").await);
-        let _ = self.unless_refused(store.update_message(&message.id, "new").await);
+        let _ = self.unless_refused(store.create_message(&channel.id.text(), &user.id.text(), "new").await);
+        let _ = self.unless_refused(store.update_message(&message.id.text(), "new").await);
         let _ = self.unless_refused(store.delete_expired_sessions().await);
-        let _ = self.unless_refused(store.delete_channel(&channel.id).await);
+        let _ = self.unless_refused(store.delete_channel(&channel.id.text()).await);
         let _ = self.unless_refused(store.close().await);
     }
 }

@@ -96,7 +96,7 @@ async fn post(store: Arc<dyn Storage>, channel: ChannelId, author: User, deleted
     let mut posted = Vec::new();
     loop {
         let is_late = deleted.load(Ordering::SeqCst);
-        match store.create_message(&channel, &author.id, "x").await {
+        match store.create_message(&channel.text(), &author.id.text(), "x").await {
             Ok(message) if !is_late => posted.push(message.id.to_string()),
             Err(StorageError::NotFound { entity: Entity::Channel, .. }) => return posted,
             other => panic!("after the deletion: {is_late}; {other:?}"),
@@ -108,12 +108,12 @@ async fn post(store: Arc<dyn Storage>, channel: ChannelId, author: User, deleted
 async fn watch(store: Arc<dyn Storage>, channel: ChannelId, deleted: Arc<AtomicBool>) {
     loop {
         let is_late = deleted.load(Ordering::SeqCst);
-        let page = store.list_messages(&channel, None, 5).await.unwrap();
+        let page = store.list_messages(&channel.text(), None, 5).await.unwrap();
         let newest = match page.first() {
-            Some(message) => store.get_message(&message.id).await.unwrap(),
+            Some(message) => store.get_message(&message.id.text()).await.unwrap(),
             None => None,
         };
-        let found = store.get_channel(&channel).await.unwrap();
+        let found = store.get_channel(&channel.text()).await.unwrap();
         if is_late {
             assert_eq!((page, newest, found), (vec![], None, None));
             return;
@@ -131,10 +131,10 @@ async fn no_post_survives_the_deletion_of_its_channel_and_none_comes_after_it(mu
         let posting: Vec<_> =
             (0..6).map(|_| spawn(post(t.store.clone(), channel.id, author.clone(), deleted.clone()))).collect();
         let watching: Vec<_> = (0..2).map(|_| spawn(watch(t.store.clone(), channel.id, deleted.clone()))).collect();
-        while t.store.list_messages(&channel.id, None, 9).await.unwrap().len() < 9 {
+        while t.store.list_messages(&channel.id.text(), None, 9).await.unwrap().len() < 9 {
             yield_now().await;
         }
-        t.store.delete_channel(&channel.id).await.unwrap();
+        t.store.delete_channel(&channel.id.text()).await.unwrap();
         deleted.store(true, Ordering::SeqCst);
         let mut posted = BTreeSet::new();
         for poster in join_all(posting).await {
@@ -155,7 +155,7 @@ async fn no_post_survives_the_deletion_of_its_channel_and_none_comes_after_it(mu
     for _ in 0..2 {
         assert_eq!(t.store.list_channels().await.unwrap(), []);
         for (channel, posted) in &gone {
-            assert_eq!(t.store.list_messages(&channel.id, None, 500).await.unwrap(), []);
+            assert_eq!(t.store.list_messages(&channel.id.text(), None, 500).await.unwrap(), []);
             for id in posted {
                 assert_eq!(t.store.get_message(id).await.unwrap(), None);
             }
@@ -178,7 +178,7 @@ async fn no_edit_comes_after_the_deletion_of_its_message(mut t: Context) {
                     let mut edits = Vec::new();
                     loop {
                         let is_late = deleted.load(Ordering::SeqCst);
-                        match store.update_message(&id, &format!("{editor} {}", edits.len())).await {
+                        match store.update_message(&id.text(), &format!("{editor} {}", edits.len())).await {
                             Ok(edited) if !is_late => edits.push(edited),
                             Err(StorageError::NotFound { entity: Entity::Message, .. }) => return edits,
                             other => panic!("after the deletion: {is_late}; {other:?}"),
@@ -187,10 +187,10 @@ async fn no_edit_comes_after_the_deletion_of_its_message(mut t: Context) {
                 })
             })
             .collect();
-        while t.store.get_message(&message.id).await.unwrap().unwrap().edited_at.is_none() {
+        while t.store.get_message(&message.id.text()).await.unwrap().unwrap().edited_at.is_none() {
             yield_now().await;
         }
-        t.store.delete_message(&message.id).await.unwrap();
+        t.store.delete_message(&message.id.text()).await.unwrap();
         deleted.store(true, Ordering::SeqCst);
         let mut edits = Vec::new();
         for editor in join_all(editing).await {
@@ -205,13 +205,13 @@ async fn no_edit_comes_after_the_deletion_of_its_message(mut t: Context) {
         }
         let mut deleted = (*last).clone();
         deleted.deleted = true;
-        assert_eq!(t.store.get_message(&message.id).await.unwrap().as_ref(), Some(&deleted));
+        assert_eq!(t.store.get_message(&message.id.text()).await.unwrap().as_ref(), Some(&deleted));
         kept.push(deleted);
     }
     t.reopen().await;
-    assert_eq!(t.store.list_messages(&channel.id, None, 500).await.unwrap(), []);
+    assert_eq!(t.store.list_messages(&channel.id.text(), None, 500).await.unwrap(), []);
     for message in kept {
-        assert_eq!(t.store.get_message(&message.id).await.unwrap(), Some(message));
+        assert_eq!(t.store.get_message(&message.id.text()).await.unwrap(), Some(message));
     }
 }
 
@@ -238,7 +238,7 @@ async fn a_sweep_never_takes_a_session_that_has_not_expired(t: Context) {
             for number in 0..rounds() {
                 let is_short = (number + caller) % 2 == 0;
                 let lasts = Duration::from_millis(if is_short { 3 } else { 24 * 3_600_000 });
-                let session = store.create_session(&user.id, lasts).await.unwrap();
+                let session = store.create_session(&user.id.text(), lasts).await.unwrap();
                 let found = store.get_session(&session.token).await.unwrap();
                 // The clock only goes forward, so a session that lives now was alive at every sweep before.
                 if clock.now() < session.expires_at {
@@ -272,13 +272,14 @@ async fn a_sweep_never_takes_a_session_that_has_not_expired(t: Context) {
 /// is made in it after that stays.
 async fn move_in_and_out(store: Arc<dyn Storage>, channel: Channel, category: Category) {
     let into = |category| ChannelEdit { category: Some(category), ..ChannelEdit::default() };
-    while store.get_category(&category.id).await.unwrap().is_some() {
-        store.edit_channel(&channel.id, into(CategoryChoice::Uncategorised)).await.unwrap();
-        match store.edit_channel(&channel.id, into(CategoryChoice::Id(category.id.to_lowercase()))).await {
+    while store.get_category(&category.id.text()).await.unwrap().is_some() {
+        store.edit_channel(&channel.id.text(), into(CategoryChoice::Uncategorised)).await.unwrap();
+        match store.edit_channel(&channel.id.text(), into(CategoryChoice::Id(category.id.text().to_lowercase()))).await
+        {
             Ok(_) | Err(StorageError::NotFound { entity: Entity::Category, .. }) => {}
             Err(other) => panic!("{other}"),
         }
-        store.create_channel("new", Some(&category.id), 0).await.unwrap();
+        store.create_channel("new", Some(&category.id.text()), 0).await.unwrap();
     }
 }
 
@@ -287,7 +288,7 @@ async fn no_channel_stays_in_a_category_that_is_deleted(mut t: Context) {
     let mut inside: BTreeMap<ChannelId, Option<String>> = BTreeMap::new();
     for _ in 0..rounds() {
         let category = t.store.create_category("heading", 0).await.unwrap();
-        let settled = t.store.create_channel("settled", Some(&category.id), 0).await.unwrap();
+        let settled = t.store.create_channel("settled", Some(&category.id.text()), 0).await.unwrap();
         let mut moving = Vec::new();
         for _ in 0..4 {
             moving.push(spawn(move_in_and_out(t.store.clone(), t.channel("room").await, category.clone())));
@@ -295,7 +296,7 @@ async fn no_channel_stays_in_a_category_that_is_deleted(mut t: Context) {
         while t.store.list_channels().await.unwrap().last().is_some_and(|channel| channel.name != "new") {
             yield_now().await;
         }
-        t.store.delete_category(&category.id).await.unwrap();
+        t.store.delete_category(&category.id.text()).await.unwrap();
         for mover in join_all(moving).await {
             mover.unwrap();
         }

@@ -146,7 +146,7 @@ impl Context {
 
     /// A new message.
     pub async fn post(&self, channel: &Channel, author: &User, content: &str) -> Message {
-        self.store.create_message(&channel.id, &author.id, content).await.unwrap()
+        self.store.create_message(&channel.id.text(), &author.id.text(), content).await.unwrap()
     }
 
     /// A user, a channel, and `count` messages in it, named by their number.

@@ -39,7 +39,7 @@ impl Community {
     /// Answers whether there was room in the queue.
     async fn post(&self) -> bool {
         let number = self.next.fetch_add(1, Ordering::Relaxed) as usize;
-        match self.store.create_message(&self.channels[number % CHANNELS], &self.user, TEXT).await {
+        match self.store.create_message(&self.channels[number % CHANNELS].text(), &self.user.text(), TEXT).await {
             Ok(_) => true,
             Err(StorageError::Unavailable { .. }) => false,
             Err(error) => panic!("{error}"),

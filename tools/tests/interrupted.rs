@@ -89,7 +89,7 @@ fn a_copy_starts_over_when_the_source_has_changed(backend: Backend) {
     runtime().block_on(async {
         let store = opened(backend, &place.path("from")).await;
         let user = store.list_users().await.unwrap()[0].id;
-        store.update_user(&user, Some("renamed since"), None).await.unwrap();
+        store.update_user(&user.text(), Some("renamed since"), None).await.unwrap();
         close(&store).await;
     });
     let again = expect(0, &["copy", &from, &to]);

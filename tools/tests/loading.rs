@@ -106,7 +106,7 @@ fn what_a_store_has_stays_as_it_is(backend: Backend) {
         store.update_message(&message, "changed since").await.unwrap();
         let user = store.create_user("new key", None).await.unwrap();
         let channel = store.list_channels().await.unwrap()[0].id;
-        let later = store.create_message(&channel, &user.id, "later").await.unwrap();
+        let later = store.create_message(&channel.text(), &user.id.text(), "later").await.unwrap();
         close(&store).await;
         (user.id.to_string(), later.id.to_string())
     });
@@ -114,7 +114,7 @@ fn what_a_store_has_stays_as_it_is(backend: Backend) {
         let store = opened(other(backend), &place.path("source")).await;
         let channel = store.list_channels().await.unwrap()[0].id;
         let author = store.list_users().await.unwrap()[0].id;
-        store.create_message(&channel, &author, "only in the dump").await.unwrap();
+        store.create_message(&channel.text(), &author.text(), "only in the dump").await.unwrap();
         close(&store).await;
     });
     let source = place.store(other(backend), "source");

@@ -27,7 +27,7 @@ fn info_names_the_admin_who_is_the_earliest_member_or_those_configured(backend: 
         let store = opened(backend, &place.path("store")).await;
         let left = store.create_user("who left", Some("Ann")).await.unwrap();
         store.create_user("who stayed", Some("Bo")).await.unwrap();
-        store.set_membership(&left.id, false).await.unwrap();
+        store.set_membership(&left.id.text(), false).await.unwrap();
         close(&store).await;
     });
     let said = expect(0, &["info", &store]).out;
@@ -110,9 +110,9 @@ fn a_diff_finds_exactly_what_was_changed(backend: Backend) {
     let (edited, removed, added) = runtime().block_on(async {
         let store = opened(backend, &place.path("one")).await;
         let channel = store.list_channels().await.unwrap().last().unwrap().id;
-        let messages = store.list_messages(&channel, None, 2).await.unwrap();
-        store.update_message(&messages[0].id, "planted").await.unwrap();
-        store.delete_message(&messages[1].id).await.unwrap();
+        let messages = store.list_messages(&channel.text(), None, 2).await.unwrap();
+        store.update_message(&messages[0].id.text(), "planted").await.unwrap();
+        store.delete_message(&messages[1].id.text()).await.unwrap();
         let added = store.create_user("planted", None).await.unwrap();
         close(&store).await;
         (messages[0].id.to_string(), messages[1].id.to_string(), added.id.to_string())
@@ -151,7 +151,7 @@ fn ids_go_on_above_the_largest_ever_given_out(backend: Backend) {
         };
         let store = decentcom_server::storage::open(&options, ahead).await.unwrap();
         let last = store.create_category("removed", 0).await.unwrap();
-        store.delete_category(&last.id).await.unwrap();
+        store.delete_category(&last.id.text()).await.unwrap();
         close(&store).await;
         last.id.to_string()
     });

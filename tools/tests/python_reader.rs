@@ -100,7 +100,7 @@ async fn fill(store: &Arc<dyn Storage>, clock: &ManualClock) {
         let user = user.unwrap();
         if number % 3 == 0 {
             clock.advance(Duration::from_millis(7));
-            store.update_user(&user.id, Some(""), name(text).as_deref()).await.unwrap();
+            store.update_user(&user.id.text(), Some(""), name(text).as_deref()).await.unwrap();
         }
         users.push(user.id);
     }
@@ -115,28 +115,28 @@ async fn fill(store: &Arc<dyn Storage>, clock: &ManualClock) {
     store.create_category("talk", i32::MAX).await.unwrap();
     let mut channels = Vec::new();
     for position in [0, 1, -1, 125, 126, -125, -126, 32_767, 32_768, -32_769, i32::MAX, i32::MIN] {
-        let channel = store.create_channel("room", Some(category.id.as_str()), position).await.unwrap();
+        let channel = store.create_channel("room", Some(&*category.id.text()), position).await.unwrap();
         channels.push(channel.id);
     }
-    store.update_channel(&channels[0], None, Some("topic \u{1F600}"), None).await.unwrap();
+    store.update_channel(&channels[0].text(), None, Some("topic \u{1F600}"), None).await.unwrap();
     for (number, text) in texts.iter().enumerate() {
         let channel = &channels[number % 3];
         // In some of them there is nothing to see.
-        let message = match store.create_message(channel, &users[number], text).await {
+        let message = match store.create_message(&channel.text(), &users[number].text(), text).await {
             Err(StorageError::InvalidInput { .. }) => {
-                store.create_message(channel, &users[number], &format!("{text}.")).await
+                store.create_message(&channel.text(), &users[number].text(), &format!("{text}.")).await
             }
             posted => posted,
         };
         let message = message.unwrap();
         clock.advance(Duration::from_millis(3));
         if number % 2 == 0 {
-            store.update_message(&message.id, &format!("{text} edited")).await.unwrap();
+            store.update_message(&message.id.text(), &format!("{text} edited")).await.unwrap();
         }
         if number % 5 == 0 {
-            store.delete_message(&message.id).await.unwrap();
+            store.delete_message(&message.id.text()).await.unwrap();
         }
-        store.create_session(&users[number], Duration::from_millis(1 + number as u64)).await.unwrap();
+        store.create_session(&users[number].text(), Duration::from_millis(1 + number as u64)).await.unwrap();
     }
 }
 

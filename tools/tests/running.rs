@@ -34,7 +34,7 @@ fn dumps_and_copies_are_of_one_moment(backend: Backend) {
             let mut number = 0;
             while !stop.load(Ordering::Relaxed) {
                 let channel = if number % 2 == 0 { first } else { second };
-                open.create_message(&channel, &user, &format!("number {number}")).await.unwrap();
+                open.create_message(&channel.text(), &user.text(), &format!("number {number}")).await.unwrap();
                 number += 1;
             }
             number

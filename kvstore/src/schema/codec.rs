@@ -16,7 +16,7 @@
 //! traits `Encode` and `Decode` are named where types are made encodable, by `record!`, in `part.rs` and by the messages
 //! of the live socket.
 
-use bincode::{Decode, Encode, config};
+use bincode::{BorrowDecode, Decode, Encode, config};
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 5;
@@ -75,9 +75,10 @@ pub fn encode_field(field: &impl Encode, payload: &mut Vec<u8>) -> Result<(), En
         .map_err(|error| EncodeError(error.to_string()))
 }
 
-/// Takes one field from the front of a payload.
-pub fn decode_field<F: Decode<()>>(payload: &mut &[u8]) -> Result<F, DecodeError> {
-    let (field, read) = decode_prefix(payload)?;
+/// Takes one field from the front of a payload. A `&str` is lent by the payload, not copied.
+pub fn decode_field<'a, F: BorrowDecode<'a, ()>>(payload: &mut &'a [u8]) -> Result<F, DecodeError> {
+    let (field, read) = bincode::borrow_decode_from_slice(payload, configuration())
+        .map_err(|error| DecodeError::Payload(error.to_string()))?;
     *payload = payload.get(read..).unwrap_or_default();
     Ok(field)
 }
@@ -92,9 +93,8 @@ pub fn end_of_payload(payload: &[u8]) -> Result<(), DecodeError> {
 
 /// The fields that all of `payload` encodes.
 pub fn decode_payload<F: Decode<()>>(payload: &[u8]) -> Result<F, DecodeError> {
-    let mut rest = payload;
-    let fields = decode_field(&mut rest)?;
-    end_of_payload(rest).map(|()| fields)
+    let (fields, read) = decode_prefix(payload)?;
+    end_of_payload(payload.get(read..).unwrap_or_default()).map(|()| fields)
 }
 
 /// The value at the front of `bytes`, and how many of them it is.

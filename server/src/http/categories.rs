@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{
     App,
     auth::Caller,
-    channels::{MANAGE, category_of, named},
+    channels::{MANAGE, named},
     error::{AnyCall, ApiError, JsonCall, LoggedInCall, OneThingCall, RestrictedCall},
     extract::{Json, Segments},
     wire::Category,
@@ -18,9 +18,9 @@ use crate::storage::{ChannelEdit, Storage, StorageError};
 /// that name. Where all is well, nothing changes.
 pub(super) async fn make_those_named(store: &dyn Storage) -> Result<(), StorageError> {
     for channel in store.list_channels().await? {
-        let (Some(name), None) = (&channel.category_id, category_of(&channel)) else { continue };
+        let (Some(name), None) = (&channel.category_id, channel.category()) else { continue };
         let edit = ChannelEdit { category: Some(named(name)), ..ChannelEdit::default() };
-        match store.edit_channel(&channel.id, edit).await {
+        match store.edit_channel(&channel.id.text(), edit).await {
             Ok(_) => tracing::info!(channel = channel.name, category = name, "the channel's category is a record now"),
             Err(error @ StorageError::InvalidInput { .. }) => tracing::warn!(
                 channel = channel.name,

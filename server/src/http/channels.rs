@@ -16,7 +16,7 @@ use super::{
     extract::{Json, Segments, present},
     wire::{Category, Channel},
 };
-use crate::storage::{self, CategoryChoice, CategoryId, ChannelEdit, StorageError};
+use crate::storage::{self, CategoryChoice, ChannelEdit, StorageError};
 
 /// The permission that changing channels and categories takes.
 pub(super) const MANAGE: &str = "manage_channels";
@@ -48,23 +48,18 @@ pub(super) async fn list(State(app): State<App>, _: Caller) -> Result<Reply<Chan
     let channels = app.store.list_channels().await?;
     let categories = app.store.list_categories().await?;
     let by_id: HashMap<_, _> = categories.iter().map(|category| (category.id, category)).collect();
-    let shown = |channel| {
-        let category = category_of(&channel).and_then(|id| by_id.get(&id).copied());
+    let shown = |channel: storage::Channel| {
+        let category = channel.category().and_then(|id| by_id.get(&id).copied());
         Channel::new(channel, category)
     };
     let channels = channels.into_iter().map(shown).collect();
     Ok(Reply(ChannelsReply { channels, categories: categories.into_iter().map(Category::from).collect() }))
 }
 
-/// The category that a channel notes, if it is the id of one.
-pub(super) fn category_of(channel: &storage::Channel) -> Option<CategoryId> {
-    channel.category_id.as_deref().and_then(CategoryId::parse)
-}
-
 /// A channel with its category as it is now.
 async fn shown(app: &App, channel: storage::Channel) -> Result<Reply<Channel>, StorageError> {
-    let category = match category_of(&channel) {
-        Some(id) => app.store.get_category(&id).await?,
+    let category = match channel.category() {
+        Some(id) => app.store.get_category(&id.text()).await?,
         None => None,
     };
     Ok(Reply(Channel::new(channel, category.as_ref())))

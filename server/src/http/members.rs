@@ -82,10 +82,10 @@ async fn look(
     limit: usize,
     shown: impl Fn(&User) -> bool,
 ) -> Result<Looked, StorageError> {
-    let start = after.map(str::to_owned);
     let mut looked = Looked { users: Vec::new(), has_more: true, after: after.and_then(UserId::parse) };
     for _ in 0..MAX_READS {
-        let cursor = looked.after.as_deref().or(start.as_deref());
+        let seen = looked.after.map(UserId::text);
+        let cursor = seen.as_deref().or(after);
         // One more than is missing: whether there are others.
         let missing = u32::try_from(limit - looked.users.len()).unwrap_or(USERS_PER_READ);
         let asked = USERS_PER_READ.min(missing.saturating_add(1));
@@ -153,7 +153,7 @@ pub(super) struct JoinReply {
 pub(super) async fn join(State(app): State<App>, visitor: Visitor) -> Result<Reply<JoinReply>, ApiError> {
     let membership = &app.config().membership;
     let user = match membership.admission(&visitor.user.pubkey) {
-        Admission::Join => app.store.set_membership(&visitor.user.id, true).await?,
+        Admission::Join => app.store.set_membership(&visitor.user.id.text(), true).await?,
         Admission::MembersOnly if visitor.user.is_member => visitor.user,
         _ => {
             return Err(ApiError::forbidden(match membership.mode {
@@ -171,7 +171,7 @@ pub(super) async fn join(State(app): State<App>, visitor: Visitor) -> Result<Rep
     responses((status = 204), AnyCall, SessionCall)
 )]
 pub(super) async fn leave(State(app): State<App>, visitor: Visitor) -> Result<StatusCode, ApiError> {
-    app.store.set_membership(&visitor.user.id, false).await?;
+    app.store.set_membership(&visitor.user.id.text(), false).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -196,6 +196,6 @@ pub(super) async fn edit_profile(
     if name.is_some_and(|name| !(1..=MAX_DISPLAY_NAME).contains(&name.chars().count())) {
         return Err(ApiError::bad_request(format!("a display name has 1 to {MAX_DISPLAY_NAME} characters")));
     }
-    let user = app.store.update_user(&caller.user.id, name, None).await?;
+    let user = app.store.update_user(&caller.user.id.text(), name, None).await?;
     Ok(Reply(Member::new(user, &app.admins().await?)))
 }

@@ -64,10 +64,10 @@ impl App {
             return Ok(());
         }
         if user.is_member {
-            self.store.set_membership(&user.id, false).await?;
+            self.store.set_membership(&user.id.text(), false).await?;
             tracing::info!(pubkey = user.pubkey, "no longer admitted by [membership]: the member leaves");
         }
-        self.store.delete_sessions_of_user(&user.id).await?;
+        self.store.delete_sessions_of_user(&user.id.text()).await?;
         Ok(())
     }
 }

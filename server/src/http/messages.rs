@@ -11,7 +11,7 @@ use super::{
     extract::{Json, Params, Segments, limit},
     wire::{self, Message},
 };
-use crate::storage::{self, MessagePage, PageAt, shows_something};
+use crate::storage::{self, ChannelId, MessagePage, PageAt, shows_something};
 
 /// Messages on a page when the caller does not say.
 const DEFAULT_PAGE: u32 = 50;
@@ -117,7 +117,7 @@ pub(super) async fn post(
         return Err(ApiError::unprocessable("this server keeps no attachments"));
     }
     check_content(&app, &new.content)?;
-    Ok(Reply(app.store.create_message(&channel_id, &caller.user.id, &new.content).await?.into()))
+    Ok(Reply(app.store.create_message(&channel_id, &caller.user.id.text(), &new.content).await?.into()))
 }
 
 /// The message that the path names. One of another channel is not found.
@@ -125,7 +125,7 @@ async fn named(app: &App, channel_id: &str, id: &str) -> Result<storage::Message
     app.store
         .get_message(id)
         .await?
-        .filter(|message| message.channel_id.eq_ignore_ascii_case(channel_id))
+        .filter(|message| ChannelId::parse(channel_id) == Some(message.channel_id))
         .ok_or_else(|| ApiError::not_found("message"))
 }
 

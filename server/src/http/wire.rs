@@ -1,6 +1,6 @@
 //! Records as clients see them: the superset of fields that three generations of clients read.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Serialize;
 use utoipa::{
@@ -79,7 +79,7 @@ pub(crate) struct BesideMessage {
 impl From<storage::Message> for Message {
     fn from(mut record: storage::Message) -> Self {
         if record.deleted {
-            record.content.clear();
+            record.content = Arc::default();
         }
         Self { record, beside: BesideMessage { attachments: [], reactions: [], thread: None } }
     }

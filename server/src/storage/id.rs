@@ -24,93 +24,105 @@ pub(super) fn successor(id: Ulid) -> Option<Ulid> {
     Timestamp::from_millis(next.timestamp_ms()).map(|_| next)
 }
 
+/// The 26 characters of an id, for whoever wants a text: statements of SQL, the calls of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdText([u8; ulid::ULID_LEN]);
+
+impl From<Ulid> for IdText {
+    fn from(id: Ulid) -> Self {
+        let mut text = [0; ulid::ULID_LEN];
+        id.array_to_str(&mut text);
+        Self(text)
+    }
+}
+
+impl Deref for IdText {
+    type Target = str;
+    fn deref(&self) -> &str {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => text,
+            Err(_) => unreachable!("Crockford's characters are ASCII"),
+        }
+    }
+}
+
+impl AsRef<str> for IdText {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         ///
-        /// A ULID, kept as its 26 upper-case Crockford characters; it dereferences to that text and sorts like it,
-        /// which is also the order of creation.
+        /// A ULID; it sorts like its text, which is also the order of creation.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name([u8; ulid::ULID_LEN]);
+        pub struct $name(Ulid);
 
         impl $name {
             /// The id written in `text`, in either case; `None` if it is not a ULID.
             pub fn parse(text: &str) -> Option<Self> {
-                parse_ulid(text).map(Self::from)
+                parse_ulid(text).map(Self)
             }
 
-            /// The canonical text.
-            pub fn as_str(&self) -> &str {
-                std::str::from_utf8(&self.0).unwrap_or_default()
+            /// The canonical text: 26 upper-case Crockford characters.
+            pub fn text(self) -> IdText {
+                self.0.into()
             }
 
             /// The 128-bit value.
-            pub fn ulid(&self) -> Ulid {
-                parse_ulid(self.as_str()).unwrap_or_default()
+            pub const fn ulid(self) -> Ulid {
+                self.0
             }
 
             /// The time within the id: when the record was created. `None` past the year 9999.
-            pub fn timestamp(&self) -> Option<Timestamp> {
-                Timestamp::from_millis(self.ulid().timestamp_ms())
+            pub fn timestamp(self) -> Option<Timestamp> {
+                Timestamp::from_millis(self.0.timestamp_ms())
             }
         }
 
         impl From<Ulid> for $name {
-            fn from(ulid: Ulid) -> Self {
-                let mut text = [0; ulid::ULID_LEN];
-                ulid.array_to_str(&mut text);
-                Self(text)
-            }
-        }
-
-        impl Deref for $name {
-            type Target = str;
-            fn deref(&self) -> &str {
-                self.as_str()
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                self.as_str()
+            fn from(id: Ulid) -> Self {
+                Self(id)
             }
         }
 
         impl PartialEq<str> for $name {
             fn eq(&self, other: &str) -> bool {
-                self.as_str() == other
+                *self.text() == *other
             }
         }
 
         impl PartialEq<&str> for $name {
             fn eq(&self, other: &&str) -> bool {
-                self.as_str() == *other
+                self == *other
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
+                f.pad(&self.text())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({})", stringify!($name), self.as_str())
+                write!(f, "{}({})", stringify!($name), self.0)
             }
         }
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
+                serializer.serialize_str(&self.text())
             }
         }
 
-        field_types! { $name: Id, Ulid::nil().into(), |id| Value::Id(id.ulid()), Value::Id(id) => Some(id.into()); }
+        field_types! { $name: Id, Ulid::nil().into(), |id| Value::Id(id.0), Value::Id(id) => Some(Self(id)); }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                let text = String::deserialize(deserializer)?;
                 Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a ULID"))
             }
         }
@@ -137,6 +149,10 @@ mod tests {
         let id = MessageId::parse("01arz3ndektsv4rrffq69g5fav").unwrap();
         assert_eq!(id, "01ARZ3NDEKTSV4RRFFQ69G5FAV");
         assert_eq!(MessageId::from(id.ulid()), id);
+        assert_eq!(*id.text(), *id.to_string());
+        assert_eq!(format!("{id:>28}{id:<27}|"), "  01ARZ3NDEKTSV4RRFFQ69G5FAV01ARZ3NDEKTSV4RRFFQ69G5FAV |");
+        assert_eq!(format!("{id:?}"), "MessageId(01ARZ3NDEKTSV4RRFFQ69G5FAV)");
+        assert_eq!(serde_json::from_value::<MessageId>(serde_json::json!(id)).unwrap(), id);
     }
 
     #[test]
@@ -162,6 +178,6 @@ mod tests {
         let mut values: Vec<u128> = (0..128).map(|bit| 1 << bit).collect();
         values.push(u128::MAX);
         let ids: Vec<UserId> = values.into_iter().map(|value| Ulid(value).into()).collect();
-        assert!(ids.is_sorted());
+        assert!(ids.is_sorted() && ids.is_sorted_by_key(|id| id.to_string()));
     }
 }

@@ -4,7 +4,7 @@
 //! backends, dumps, checks, the pages in `schema-docs/` and the HTTP API all go by it. What was shipped stays: a new field
 //! says since which version of the record it is there, and what older records have in its place.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
@@ -96,7 +96,7 @@ model! {
         /// Who posted it.
         pub author_id: UserId = id_of(Entity::User).fixed(),
         /// The text; still here after a soft delete, so whoever shows it to others looks at `deleted` first.
-        pub content: String = text(0, MAX_CONTENT_BYTES),
+        pub content: Arc<str> = text(0, MAX_CONTENT_BYTES),
         /// When the text last changed, if ever; never before `created_at`.
         pub edited_at: Option<Timestamp> = time_since_creation(),
         /// Whether it was soft-deleted.
@@ -179,6 +179,13 @@ impl Entity {
     /// The kind of record that a table holds; `None` for tables that hold none of those that are [dumped](Self::dumped).
     pub fn of_table(table: &str) -> Option<Self> {
         Self::dumped().find(|entity| entity.table() == table)
+    }
+}
+
+impl Channel {
+    /// The category it stands under, where it notes the id of one; whether there is one, it does not know.
+    pub fn category(&self) -> Option<CategoryId> {
+        self.category_id.as_deref().and_then(CategoryId::parse)
     }
 }
 

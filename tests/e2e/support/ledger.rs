@@ -122,7 +122,7 @@ impl Ledger {
                 before = Some(last.id.to_string());
                 for message in page {
                     let token = message.content.split(' ').next().unwrap();
-                    contents.insert(format!("message {token}"), message.content);
+                    contents.insert(format!("message {token}"), message.content.to_string());
                 }
             }
         }

@@ -98,7 +98,7 @@ pub(crate) async fn wrongs_in(directory: &Path, backend: &str, ledger: &Ledger, 
     };
     let mut wrongs = ledger.wrongs(&ledger.contents(store.as_ref()).await, cut);
     match store.create_channel("after-the-cut", None, 0).await {
-        Ok(channel) if channel.id.as_str() > ledger.newest_id(cut) => {}
+        Ok(channel) if *channel.id.text() > *ledger.newest_id(cut) => {}
         Ok(channel) => wrongs.push(format!("the next id is {}, after {}", channel.id, ledger.newest_id(cut))),
         Err(error) => wrongs.push(format!("it takes no changes: {error}")),
     }

@@ -20,10 +20,10 @@ async fn a_failing_call_leaves_its_neighbours_untouched(t: Context) {
         let store = t.store.clone();
         tokio::spawn(async move {
             match number % 4 {
-                0 => store.create_message(&channel.id, "00000000000000000000000000", "lost").await.map(drop),
+                0 => store.create_message(&channel.id.text(), "00000000000000000000000000", "lost").await.map(drop),
                 1 => store.create_user("key", None).await.map(drop),
                 2 => store.update_message("00000000000000000000000000", "lost").await.map(drop),
-                _ => store.create_message(&channel.id, &user.id, &number.to_string()).await.map(drop),
+                _ => store.create_message(&channel.id.text(), &user.id.text(), &number.to_string()).await.map(drop),
             }
         })
     });
@@ -37,7 +37,7 @@ async fn a_failing_call_leaves_its_neighbours_untouched(t: Context) {
     }
     let mut texts: Vec<usize> = t
         .store
-        .list_messages(&channel.id, None, 500)
+        .list_messages(&channel.id.text(), None, 500)
         .await
         .unwrap()
         .iter()
@@ -55,15 +55,15 @@ async fn what_is_acknowledged_is_visible_to_every_read_that_starts_afterwards(t:
         tokio::spawn(async move {
             for number in 0..10 {
                 let text = format!("{writer} {number}");
-                let message = store.create_message(&channel.id, &user.id, &text).await.unwrap();
-                assert_eq!(store.get_message(&message.id).await.unwrap().unwrap().content, text);
-                let page = store.list_messages(&channel.id, None, 500).await.unwrap();
+                let message = store.create_message(&channel.id.text(), &user.id.text(), &text).await.unwrap();
+                assert_eq!(*store.get_message(&message.id.text()).await.unwrap().unwrap().content, *text);
+                let page = store.list_messages(&channel.id.text(), None, 500).await.unwrap();
                 assert!(page.iter().any(|it| it.id == message.id));
-                store.update_message(&message.id, "edited").await.unwrap();
-                assert_eq!(store.get_message(&message.id).await.unwrap().unwrap().content, "edited");
-                store.delete_message(&message.id).await.unwrap();
-                assert!(store.get_message(&message.id).await.unwrap().unwrap().deleted);
-                let page = store.list_messages(&channel.id, None, 500).await.unwrap();
+                store.update_message(&message.id.text(), "edited").await.unwrap();
+                assert_eq!(&*store.get_message(&message.id.text()).await.unwrap().unwrap().content, "edited");
+                store.delete_message(&message.id.text()).await.unwrap();
+                assert!(store.get_message(&message.id.text()).await.unwrap().unwrap().deleted);
+                let page = store.list_messages(&channel.id.text(), None, 500).await.unwrap();
                 assert!(page.iter().all(|it| it.id != message.id));
             }
         })
@@ -78,10 +78,10 @@ async fn concurrent_edits_leave_one_of_the_texts(t: Context) {
     let id = messages[0].id;
     let edits = (0..16).map(|number| {
         let store = t.store.clone();
-        tokio::spawn(async move { store.update_message(&id, &format!("edit {number}")).await.unwrap() })
+        tokio::spawn(async move { store.update_message(&id.text(), &format!("edit {number}")).await.unwrap() })
     });
     let results: Vec<_> = futures::future::join_all(edits).await.into_iter().map(Result::unwrap).collect();
-    let stored = t.store.get_message(&id).await.unwrap().unwrap();
+    let stored = t.store.get_message(&id.text()).await.unwrap().unwrap();
     assert!(results.contains(&stored));
 }
 
@@ -89,22 +89,23 @@ async fn editing_races_deleting_and_the_deletion_stays(t: Context) {
     let (_, channel, messages) = t.history(20).await;
     for message in &messages {
         let (store, id) = (t.store.clone(), message.id);
-        let editing = tokio::spawn(async move { store.update_message(&id, "edited").await });
-        t.store.delete_message(&message.id).await.unwrap();
+        let editing = tokio::spawn(async move { store.update_message(&id.text(), "edited").await });
+        t.store.delete_message(&message.id.text()).await.unwrap();
         match editing.await.unwrap() {
             Ok(_) | Err(StorageError::NotFound { .. }) => {}
             Err(other) => panic!("{other:?}"),
         }
-        assert!(t.store.get_message(&message.id).await.unwrap().unwrap().deleted);
+        assert!(t.store.get_message(&message.id.text()).await.unwrap().unwrap().deleted);
     }
-    assert_eq!(t.store.list_messages(&channel.id, None, 500).await.unwrap(), []);
+    assert_eq!(t.store.list_messages(&channel.id.text(), None, 500).await.unwrap(), []);
 }
 
 async fn a_dropped_call_leaves_the_store_working(t: Context) {
     let (user, channel) = (t.user("key").await, t.channel("room").await);
     for number in 0..20 {
         let store = Arc::clone(&t.store);
-        let call = tokio::spawn(async move { store.create_message(&channel.id, &user.id, "perhaps").await });
+        let call =
+            tokio::spawn(async move { store.create_message(&channel.id.text(), &user.id.text(), "perhaps").await });
         if number % 2 == 0 {
             tokio::task::yield_now().await;
         }
@@ -115,8 +116,8 @@ async fn a_dropped_call_leaves_the_store_working(t: Context) {
             return;
         }
         let kept = t.post(&channel, &user, "kept").await;
-        assert_eq!(t.store.get_message(&kept.id).await.unwrap(), Some(kept));
+        assert_eq!(t.store.get_message(&kept.id.text()).await.unwrap(), Some(kept));
     }
-    let texts = t.store.list_messages(&channel.id, None, 500).await.unwrap();
-    assert_eq!(texts.iter().filter(|message| message.content == "kept").count(), 20);
+    let texts = t.store.list_messages(&channel.id.text(), None, 500).await.unwrap();
+    assert_eq!(texts.iter().filter(|message| *message.content == *"kept").count(), 20);
 }

@@ -25,8 +25,8 @@ crate::suite! {
 async fn a_category_is_found_again(t: Context) {
     let category = t.store.create_category("music", 3).await.unwrap();
     assert_eq!((category.name.as_str(), category.position, category.created_at), ("music", 3, t.now()));
-    assert_eq!(t.store.get_category(&category.id).await.unwrap(), Some(category.clone()));
-    assert_eq!(t.store.get_category(&category.id.to_lowercase()).await.unwrap(), Some(category));
+    assert_eq!(t.store.get_category(&category.id.text()).await.unwrap(), Some(category.clone()));
+    assert_eq!(t.store.get_category(&category.id.text().to_lowercase()).await.unwrap(), Some(category));
     assert_eq!(t.store.get_category(NOBODY).await.unwrap(), None);
 }
 
@@ -40,33 +40,33 @@ async fn categories_are_listed_by_position_then_id(t: Context) {
 
 async fn absent_fields_of_a_category_stay(t: Context) {
     let category = t.store.create_category("music", 3).await.unwrap();
-    assert_eq!(t.store.update_category(&category.id, None, None).await.unwrap(), category);
-    let renamed = t.store.update_category(&category.id, Some("noise"), None).await.unwrap();
+    assert_eq!(t.store.update_category(&category.id.text(), None, None).await.unwrap(), category);
+    let renamed = t.store.update_category(&category.id.text(), Some("noise"), None).await.unwrap();
     assert_eq!((renamed.name.as_str(), renamed.position), ("noise", 3));
-    let moved = t.store.update_category(&category.id, None, Some(1)).await.unwrap();
+    let moved = t.store.update_category(&category.id.text(), None, Some(1)).await.unwrap();
     assert_eq!((moved.name.as_str(), moved.position), ("noise", 1));
-    assert_eq!(t.store.get_category(&category.id).await.unwrap(), Some(moved));
+    assert_eq!(t.store.get_category(&category.id.text()).await.unwrap(), Some(moved));
 }
 
 async fn a_category_name_is_not_empty(t: Context) {
     assert_refused!(t.store.create_category("", 0).await, StorageError::InvalidInput { field: "name", .. });
     let category = t.store.create_category("music", 0).await.unwrap();
-    let update = t.store.update_category(&category.id, Some(""), None).await;
+    let update = t.store.update_category(&category.id.text(), Some(""), None).await;
     assert_refused!(update, StorageError::InvalidInput { field: "name", .. });
 }
 
 async fn deleting_a_category_uncategorises_its_channels_in_the_same_step(t: Context) {
     let (gone, kept) =
         (t.store.create_category("gone", 0).await.unwrap(), t.store.create_category("kept", 0).await.unwrap());
-    let inside = t.store.create_channel("inside", Some(&gone.id), 0).await.unwrap();
-    let lower = t.store.create_channel("lower", Some(&gone.id.to_lowercase()), 1).await.unwrap();
-    let other = t.store.create_channel("other", Some(&kept.id), 2).await.unwrap();
+    let inside = t.store.create_channel("inside", Some(&gone.id.text()), 0).await.unwrap();
+    let lower = t.store.create_channel("lower", Some(&gone.id.text().to_lowercase()), 1).await.unwrap();
+    let other = t.store.create_channel("other", Some(&kept.id.text()), 2).await.unwrap();
     let moved_in = t.channel("moved in").await;
     let category = Some(CategoryChoice::Id(gone.id.to_string()));
     let edit = ChannelEdit { category, position: Some(3), ..ChannelEdit::default() };
-    t.store.edit_channel(&moved_in.id, edit).await.unwrap();
+    t.store.edit_channel(&moved_in.id.text(), edit).await.unwrap();
     t.advance(7);
-    t.store.delete_category(&gone.id).await.unwrap();
+    t.store.delete_category(&gone.id.text()).await.unwrap();
 
     assert_eq!(t.store.list_categories().await.unwrap(), [kept]);
     let channels = t.store.list_channels().await.unwrap();
@@ -79,8 +79,8 @@ async fn deleting_a_category_uncategorises_its_channels_in_the_same_step(t: Cont
 
 async fn a_missing_category_is_not_found(t: Context) {
     let gone = t.store.create_category("gone", 0).await.unwrap();
-    t.store.delete_category(&gone.id).await.unwrap();
-    for id in [NOBODY, gone.id.as_str()] {
+    t.store.delete_category(&gone.id.text()).await.unwrap();
+    for id in [NOBODY, &*gone.id.text()] {
         assert_refused!(t.store.delete_category(id).await, StorageError::NotFound { entity: Entity::Category, .. });
         let update = t.store.update_category(id, Some("x"), None).await;
         assert_refused!(update, StorageError::NotFound { entity: Entity::Category, .. });
@@ -108,17 +108,17 @@ fn name(name: &str) -> CategoryChoice {
 
 async fn a_channel_is_put_into_an_existing_category(t: Context) {
     let category = t.store.create_category("music", 0).await.unwrap();
-    let channel = t.store.create_channel_in("a", id(&category.id.to_lowercase()), 7).await.unwrap();
-    assert_eq!((channel.category_id.as_deref(), channel.position), (Some(category.id.as_str()), 7));
-    assert_eq!(t.store.get_channel(&channel.id).await.unwrap(), Some(channel.clone()));
-    let out = t.store.edit_channel(&channel.id, into(CategoryChoice::Uncategorised)).await.unwrap();
+    let channel = t.store.create_channel_in("a", id(&category.id.text().to_lowercase()), 7).await.unwrap();
+    assert_eq!((channel.category(), channel.position), (Some(category.id), 7));
+    assert_eq!(t.store.get_channel(&channel.id.text()).await.unwrap(), Some(channel.clone()));
+    let out = t.store.edit_channel(&channel.id.text(), into(CategoryChoice::Uncategorised)).await.unwrap();
     assert_eq!(out.category_id, None);
-    let back = t.store.edit_channel(&channel.id, into(id(&category.id))).await.unwrap();
-    assert_eq!(back.category_id.as_deref(), Some(category.id.as_str()));
+    let back = t.store.edit_channel(&channel.id.text(), into(id(&category.id.text()))).await.unwrap();
+    assert_eq!(back.category(), Some(category.id));
     for missing in MALFORMED.into_iter().chain([NOBODY]) {
         let create = t.store.create_channel_in("b", id(missing), 0).await;
         assert_refused!(create, StorageError::NotFound { entity: Entity::Category, .. });
-        let edit = t.store.edit_channel(&channel.id, into(id(missing))).await;
+        let edit = t.store.edit_channel(&channel.id.text(), into(id(missing))).await;
         assert_refused!(edit, StorageError::NotFound { entity: Entity::Category, .. });
         let neither = t.store.edit_channel(NOBODY, into(id(missing))).await;
         assert_refused!(neither, StorageError::NotFound { entity: Entity::Channel, .. });
@@ -131,14 +131,14 @@ async fn a_channel_is_put_into_the_first_category_of_a_name(t: Context) {
     let first = t.store.create_category("Caf\u{e9}", 1).await.unwrap();
     for text in ["Caf\u{e9}", "Cafe\u{301}"] {
         let channel = t.store.create_channel_in("a", name(text), 0).await.unwrap();
-        assert_eq!(channel.category_id.as_deref(), Some(first.id.as_str()));
-        let channel = t.store.edit_channel(&channel.id, into(id(&second.id))).await.unwrap();
-        let channel = t.store.edit_channel(&channel.id, into(name(text))).await.unwrap();
-        assert_eq!(channel.category_id.as_deref(), Some(first.id.as_str()));
+        assert_eq!(channel.category(), Some(first.id));
+        let channel = t.store.edit_channel(&channel.id.text(), into(id(&second.id.text()))).await.unwrap();
+        let channel = t.store.edit_channel(&channel.id.text(), into(name(text))).await.unwrap();
+        assert_eq!(channel.category(), Some(first.id));
     }
     // Clients were once told an id where they expect a name.
-    let by_id = t.store.create_channel_in("b", name(&second.id.to_lowercase()), 0).await.unwrap();
-    assert_eq!(by_id.category_id.as_deref(), Some(second.id.as_str()));
+    let by_id = t.store.create_channel_in("b", name(&second.id.text().to_lowercase()), 0).await.unwrap();
+    assert_eq!(by_id.category(), Some(second.id));
     assert_eq!(t.store.list_categories().await.unwrap(), [first, second]);
 }
 
@@ -146,12 +146,12 @@ async fn a_name_without_a_category_makes_one_in_the_same_step(t: Context) {
     let old = t.store.create_category("old", 4).await.unwrap();
     let mut changes = t.store.changes();
     let channel = t.store.create_channel_in("a", name("new"), 0).await.unwrap();
-    let moved = t.store.edit_channel(&channel.id, into(name("newer"))).await.unwrap();
+    let moved = t.store.edit_channel(&channel.id.text(), into(name("newer"))).await.unwrap();
     let categories = t.store.list_categories().await.unwrap();
     let named: Vec<_> = categories.iter().map(|it| (it.name.as_str(), it.position)).collect();
     assert_eq!((&categories[0], &named[1..]), (&old, &[("new", 5), ("newer", 6)][..]));
-    assert_eq!(channel.category_id.as_deref(), Some(categories[1].id.as_str()));
-    assert_eq!(moved.category_id.as_deref(), Some(categories[2].id.as_str()));
+    assert_eq!(channel.category(), Some(categories[1].id));
+    assert_eq!(moved.category(), Some(categories[2].id));
     assert!(categories[1].id.ulid() < channel.id.ulid());
     let mut next = async || changes.next().await.unwrap();
     assert_eq!(next().await, Change::CategoryCreated(categories[1].clone().into()));
@@ -169,7 +169,7 @@ async fn two_channels_made_at_once_in_a_new_category_make_one(t: Context) {
     let channels: Vec<_> = futures::future::join_all(racing).await.into_iter().map(Result::unwrap).collect();
     let categories = t.store.list_categories().await.unwrap();
     assert_eq!(categories.len(), 1);
-    assert!(channels.iter().all(|it| it.category_id.as_deref() == Some(categories[0].id.as_str())));
+    assert!(channels.iter().all(|it| it.category() == Some(categories[0].id)));
 }
 
 async fn a_refused_channel_makes_no_category(t: Context) {
@@ -177,6 +177,6 @@ async fn a_refused_channel_makes_no_category(t: Context) {
     t.store.edit_channel(NOBODY, into(name("new"))).await.unwrap_err();
     let channel = t.channel("room").await;
     let edit = ChannelEdit { topic: Some("\0".into()), ..into(name("new")) };
-    t.store.edit_channel(&channel.id, edit).await.unwrap_err();
+    t.store.edit_channel(&channel.id.text(), edit).await.unwrap_err();
     assert_eq!(t.store.list_categories().await.unwrap(), []);
 }

@@ -19,16 +19,16 @@ async fn every_change_is_announced_once_in_commit_order(t: Context) {
     let mut feed = t.store.changes();
     let (user, channel) = (t.user("key").await, t.channel("room").await);
     let message = t.post(&channel, &user, "x").await;
-    let user_2 = t.store.update_user(&user.id, Some("Ada"), None).await.unwrap();
-    let channel_2 = t.store.update_channel(&channel.id, Some("hall"), None, None).await.unwrap();
-    let message_2 = t.store.update_message(&message.id, "y").await.unwrap();
-    t.store.delete_message(&message.id).await.unwrap();
+    let user_2 = t.store.update_user(&user.id.text(), Some("Ada"), None).await.unwrap();
+    let channel_2 = t.store.update_channel(&channel.id.text(), Some("hall"), None, None).await.unwrap();
+    let message_2 = t.store.update_message(&message.id.text(), "y").await.unwrap();
+    t.store.delete_message(&message.id.text()).await.unwrap();
     let category = t.store.create_category("c", 0).await.unwrap();
-    let category_2 = t.store.update_category(&category.id, None, Some(1)).await.unwrap();
-    t.store.delete_category(&category.id).await.unwrap();
-    let session = t.store.create_session(&user.id, Duration::from_secs(1)).await.unwrap();
+    let category_2 = t.store.update_category(&category.id.text(), None, Some(1)).await.unwrap();
+    t.store.delete_category(&category.id.text()).await.unwrap();
+    let session = t.store.create_session(&user.id.text(), Duration::from_secs(1)).await.unwrap();
     t.store.delete_session(&session.token).await.unwrap();
-    t.store.delete_channel(&channel.id).await.unwrap();
+    t.store.delete_channel(&channel.id.text()).await.unwrap();
     let expected = [
         Change::UserCreated(user.into()),
         Change::ChannelCreated(channel.clone().into()),
@@ -50,11 +50,11 @@ async fn every_change_is_announced_once_in_commit_order(t: Context) {
 
 async fn what_changes_nothing_announces_nothing(t: Context) {
     let (user, channel, messages) = t.history(1).await;
-    t.store.delete_message(&messages[0].id).await.unwrap();
+    t.store.delete_message(&messages[0].id.text()).await.unwrap();
     let mut feed = t.store.changes();
-    t.store.delete_message(&messages[0].id).await.unwrap();
-    t.store.update_user(&user.id, None, None).await.unwrap();
-    t.store.update_channel(&channel.id, Some("room"), None, None).await.unwrap();
+    t.store.delete_message(&messages[0].id.text()).await.unwrap();
+    t.store.update_user(&user.id.text(), None, None).await.unwrap();
+    t.store.update_channel(&channel.id.text(), Some("room"), None, None).await.unwrap();
     t.store.delete_session("unknown").await.unwrap();
     t.store.delete_expired_sessions().await.unwrap();
     let marker = t.channel("marker").await;
@@ -64,10 +64,10 @@ async fn what_changes_nothing_announces_nothing(t: Context) {
 async fn a_deleted_category_announces_its_channels_first(t: Context) {
     let category = t.store.create_category("c", 0).await.unwrap();
     for _ in 0..3 {
-        t.store.create_channel("room", Some(&category.id), 0).await.unwrap();
+        t.store.create_channel("room", Some(&category.id.text()), 0).await.unwrap();
     }
     let mut feed = t.store.changes();
-    t.store.delete_category(&category.id).await.unwrap();
+    t.store.delete_category(&category.id.text()).await.unwrap();
     for channel in t.store.list_channels().await.unwrap() {
         assert_eq!(feed.next().await.unwrap(), Change::ChannelUpdated(channel.into()));
     }
@@ -87,14 +87,14 @@ async fn a_change_is_visible_before_it_is_announced_and_announced_before_the_cal
     let watching = tokio::spawn(async move {
         for _ in 0..40 {
             let Ok(Change::MessageCreated(message)) = feed.next().await else { panic!("another change") };
-            assert_eq!(store.get_message(&message.id).await.unwrap(), Some((*message).clone()));
+            assert_eq!(store.get_message(&message.id.text()).await.unwrap(), Some((*message).clone()));
         }
     });
     let posting = (0..4).map(|_| {
         let store = t.store.clone();
         tokio::spawn(async move {
             for _ in 0..10 {
-                store.create_message(&channel.id, &user.id, "x").await.unwrap();
+                store.create_message(&channel.id.text(), &user.id.text(), "x").await.unwrap();
             }
         })
     });
@@ -133,7 +133,7 @@ async fn concurrent_posts_are_announced_in_the_order_of_their_ids(t: Context) {
         let store = t.store.clone();
         tokio::spawn(async move {
             for _ in 0..20 {
-                store.create_message(&channel.id, &user.id, "x").await.unwrap();
+                store.create_message(&channel.id.text(), &user.id.text(), "x").await.unwrap();
             }
         })
     });
@@ -146,5 +146,5 @@ async fn concurrent_posts_are_announced_in_the_order_of_their_ids(t: Context) {
         announced.push((*message).clone());
     }
     announced.reverse();
-    assert_eq!(t.store.list_messages(&channel.id, None, 500).await.unwrap(), announced);
+    assert_eq!(t.store.list_messages(&channel.id.text(), None, 500).await.unwrap(), announced);
 }

@@ -28,15 +28,15 @@ async fn a_probe_is_a_commit_unless_one_was_made_lately(t: Context) {
 
 async fn everything_is_there_after_a_reopen(mut t: Context) {
     let (user, channel, mut messages) = t.history(5).await;
-    let user = t.store.update_user(&user.id, Some("Ada"), Some("hash")).await.unwrap();
+    let user = t.store.update_user(&user.id.text(), Some("Ada"), Some("hash")).await.unwrap();
     let category = t.store.create_category("c", 1).await.unwrap();
-    let other = t.store.create_channel("other", Some(&category.id), -5).await.unwrap();
+    let other = t.store.create_channel("other", Some(&category.id.text()), -5).await.unwrap();
     t.advance(5);
-    messages[1] = t.store.update_message(&messages[1].id, "edited").await.unwrap();
-    t.store.delete_message(&messages[3].id).await.unwrap();
+    messages[1] = t.store.update_message(&messages[1].id.text(), "edited").await.unwrap();
+    t.store.delete_message(&messages[3].id.text()).await.unwrap();
     messages[3].deleted = true;
-    let session = t.store.create_session(&user.id, Duration::from_secs(60)).await.unwrap();
-    let ended = t.store.create_session(&user.id, Duration::from_secs(60)).await.unwrap();
+    let session = t.store.create_session(&user.id.text(), Duration::from_secs(60)).await.unwrap();
+    let ended = t.store.create_session(&user.id.text(), Duration::from_secs(60)).await.unwrap();
     t.store.delete_session(&ended.token).await.unwrap();
     t.reopen().await;
 
@@ -47,11 +47,11 @@ async fn everything_is_there_after_a_reopen(mut t: Context) {
     assert_eq!(t.store.get_session(&session.token).await.unwrap(), Some(session));
     assert_eq!(t.store.get_session(&ended.token).await.unwrap(), None);
     for message in &messages {
-        assert_eq!(t.store.get_message(&message.id).await.unwrap().as_ref(), Some(message));
+        assert_eq!(t.store.get_message(&message.id.text()).await.unwrap().as_ref(), Some(message));
     }
     messages.remove(3);
     messages.reverse();
-    assert_eq!(t.store.list_messages(&channel.id, None, 50).await.unwrap(), messages);
+    assert_eq!(t.store.list_messages(&channel.id.text(), None, 50).await.unwrap(), messages);
 }
 
 async fn a_closed_store_is_unavailable_and_closing_again_is_fine(t: Context) {
@@ -62,12 +62,12 @@ async fn a_closed_store_is_unavailable_and_closing_again_is_fine(t: Context) {
         store.ping().await,
         store.probe(Duration::MAX).await.map(drop),
         store.list_users().await.map(drop),
-        store.get_user_by_id(&user.id).await.map(drop),
-        store.get_message(&messages[0].id).await.map(drop),
-        store.list_messages(&channel.id, None, 5).await.map(drop),
+        store.get_user_by_id(&user.id.text()).await.map(drop),
+        store.get_message(&messages[0].id.text()).await.map(drop),
+        store.list_messages(&channel.id.text(), None, 5).await.map(drop),
         store.get_session("x").await.map(drop),
         store.create_user("other", None).await.map(drop),
-        store.create_message(&channel.id, &user.id, "x").await.map(drop),
+        store.create_message(&channel.id.text(), &user.id.text(), "x").await.map(drop),
         store.delete_session("x").await,
         store.delete_expired_sessions().await.map(drop),
     ] {
@@ -81,7 +81,7 @@ async fn closing_finishes_what_was_accepted(mut t: Context) {
     let posting: Vec<_> = (0..50)
         .map(|_| {
             let store = t.store.clone();
-            tokio::spawn(async move { store.create_message(&channel.id, &user.id, "x").await })
+            tokio::spawn(async move { store.create_message(&channel.id.text(), &user.id.text(), "x").await })
         })
         .collect();
     tokio::task::yield_now().await;
@@ -94,7 +94,7 @@ async fn closing_finishes_what_was_accepted(mut t: Context) {
     for post in posting {
         match post.await.unwrap() {
             Ok(message) if t.setup().is_kept() => {
-                assert_eq!(t.store.get_message(&message.id).await.unwrap(), Some(message));
+                assert_eq!(t.store.get_message(&message.id.text()).await.unwrap(), Some(message));
                 acknowledged += 1;
             }
             Ok(_) | Err(StorageError::Unavailable { .. }) => {}
@@ -102,7 +102,7 @@ async fn closing_finishes_what_was_accepted(mut t: Context) {
         }
     }
     if t.setup().is_kept() {
-        assert_eq!(t.store.list_messages(&channel.id, None, 500).await.unwrap().len(), acknowledged);
+        assert_eq!(t.store.list_messages(&channel.id.text(), None, 500).await.unwrap().len(), acknowledged);
     }
 }
 

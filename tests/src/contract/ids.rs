@@ -24,7 +24,7 @@ crate::suite! {
 async fn an_id_is_26_upper_case_crockford_characters(t: Context) {
     let (user, channel, messages) = t.history(1).await;
     let category = t.store.create_category("x", 0).await.unwrap();
-    for id in [user.id.as_str(), channel.id.as_str(), messages[0].id.as_str(), category.id.as_str()] {
+    for id in [&*user.id.text(), &*channel.id.text(), &*messages[0].id.text(), &*category.id.text()] {
         assert_eq!(id.len(), 26);
         assert!(id.chars().all(|character| "0123456789ABCDEFGHJKMNPQRSTVWXYZ".contains(character)), "{id}");
     }
@@ -32,7 +32,8 @@ async fn an_id_is_26_upper_case_crockford_characters(t: Context) {
 
 async fn ids_are_accepted_in_either_case(t: Context) {
     let (user, channel, messages) = t.history(1).await;
-    let (user_id, channel_id, id) = (user.id.to_lowercase(), channel.id.to_lowercase(), messages[0].id.to_lowercase());
+    let (user_id, channel_id, id) =
+        (user.id.text().to_lowercase(), channel.id.text().to_lowercase(), messages[0].id.text().to_lowercase());
     assert_eq!(t.store.get_user_by_id(&user_id).await.unwrap(), Some(user.clone()));
     assert_eq!(t.store.get_channel(&channel_id).await.unwrap(), Some(channel.clone()));
     assert_eq!(t.store.get_message(&id).await.unwrap(), Some(messages[0].clone()));
@@ -59,19 +60,19 @@ async fn ids_increase_across_kinds(t: Context) {
     let channel = t.channel("room").await;
     let message = t.post(&channel, &user, "x").await;
     let later = t.user("other").await;
-    let ids = [user.id.as_str(), category.id.as_str(), channel.id.as_str(), message.id.as_str(), later.id.as_str()];
+    let ids = [user.id.ulid(), category.id.ulid(), channel.id.ulid(), message.id.ulid(), later.id.ulid()];
     assert!(ids.is_sorted_by(|one, other| one < other), "{ids:?}");
 }
 
 async fn ids_increase_while_the_clock_steps_back(t: Context) {
     let (user, channel) = (t.user("key").await, t.channel("room").await);
-    let mut last = channel.id.to_string();
+    let mut last = channel.id.ulid();
     for millis in [START + 10, START, START - 1_000_000, 0, START + 9, START + 11] {
         t.clock.set(at(millis));
         let message = t.post(&channel, &user, "x").await;
-        assert!(*message.id > *last);
+        assert!(message.id.ulid() > last);
         assert_eq!(message.id.timestamp(), Some(message.created_at));
-        last = message.id.to_string();
+        last = message.id.ulid();
     }
 }
 
@@ -87,13 +88,13 @@ async fn ids_increase_across_a_reopen_with_the_clock_back(mut t: Context) {
 async fn ids_increase_after_the_newest_rows_are_deleted(mut t: Context) {
     let (user, channel, messages) = t.history(3).await;
     let newest = t.channel("newest").await;
-    t.store.delete_channel(&channel.id).await.unwrap();
-    t.store.delete_channel(&newest.id).await.unwrap();
+    t.store.delete_channel(&channel.id.text()).await.unwrap();
+    t.store.delete_channel(&newest.id.text()).await.unwrap();
     t.clock.set(at(0));
     t.reopen().await;
     let next = t.channel("next").await;
-    assert!(*next.id > *newest.id && *next.id > *messages[2].id);
-    assert!(t.post(&next, &user, "x").await.id.as_str() > next.id.as_str());
+    assert!(next.id > newest.id && next.id.ulid() > messages[2].id.ulid());
+    assert!(t.post(&next, &user, "x").await.id.ulid() > next.id.ulid());
 }
 
 async fn whoever_has_seen_an_id_never_sees_a_smaller_one_appear(t: Context) {
@@ -106,7 +107,7 @@ async fn whoever_has_seen_an_id_never_sees_a_smaller_one_appear(t: Context) {
             loop {
                 let is_last = done.load(Ordering::SeqCst);
                 let mut page: Vec<String> = Vec::new();
-                for message in store.list_messages(&channel.id, None, 500).await.unwrap() {
+                for message in store.list_messages(&channel.id.text(), None, 500).await.unwrap() {
                     page.insert(0, message.id.to_string());
                 }
                 assert!(page.starts_with(&seen), "a smaller id appeared");
@@ -121,7 +122,7 @@ async fn whoever_has_seen_an_id_never_sees_a_smaller_one_appear(t: Context) {
         let store = t.store.clone();
         tokio::spawn(async move {
             for _ in 0..20 {
-                store.create_message(&channel.id, &user.id, "x").await.unwrap();
+                store.create_message(&channel.id.text(), &user.id.text(), "x").await.unwrap();
             }
         })
     });

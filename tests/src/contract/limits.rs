@@ -40,24 +40,24 @@ async fn a_pubkey_has_at_most_256_bytes(t: Context) {
 async fn names_topics_and_hashes_have_at_most_1024_bytes(t: Context) {
     let (fits, too_long) = (x(1024), x(1025));
     let user = t.store.create_user("key", Some(&fits)).await.unwrap();
-    t.store.update_user(&user.id, None, Some(&fits)).await.unwrap();
+    t.store.update_user(&user.id.text(), None, Some(&fits)).await.unwrap();
     let channel = t.store.create_channel(&fits, Some(&fits), 0).await.unwrap();
-    t.store.update_channel(&channel.id, None, Some(&fits), None).await.unwrap();
+    t.store.update_channel(&channel.id.text(), None, Some(&fits), None).await.unwrap();
     let category = t.store.create_category(&fits, 0).await.unwrap();
     let named = || CategoryChoice::Name(too_long.clone());
     let edit = ChannelEdit { category: Some(named()), ..ChannelEdit::default() };
     for (result, field) in [
         (t.store.create_user("other", Some(&too_long)).await.map(drop), "display_name"),
-        (t.store.update_user(&user.id, Some(&too_long), None).await.map(drop), "display_name"),
-        (t.store.update_user(&user.id, None, Some(&too_long)).await.map(drop), "avatar_hash"),
+        (t.store.update_user(&user.id.text(), Some(&too_long), None).await.map(drop), "display_name"),
+        (t.store.update_user(&user.id.text(), None, Some(&too_long)).await.map(drop), "avatar_hash"),
         (t.store.create_channel(&too_long, None, 0).await.map(drop), "name"),
         (t.store.create_channel("room", Some(&too_long), 0).await.map(drop), "category_id"),
-        (t.store.update_channel(&channel.id, Some(&too_long), None, None).await.map(drop), "name"),
-        (t.store.update_channel(&channel.id, None, Some(&too_long), None).await.map(drop), "topic"),
+        (t.store.update_channel(&channel.id.text(), Some(&too_long), None, None).await.map(drop), "name"),
+        (t.store.update_channel(&channel.id.text(), None, Some(&too_long), None).await.map(drop), "topic"),
         (t.store.create_channel_in("room", named(), 0).await.map(drop), "category"),
-        (t.store.edit_channel(&channel.id, edit).await.map(drop), "category"),
+        (t.store.edit_channel(&channel.id.text(), edit).await.map(drop), "category"),
         (t.store.create_category(&too_long, 0).await.map(drop), "name"),
-        (t.store.update_category(&category.id, Some(&too_long), None).await.map(drop), "name"),
+        (t.store.update_category(&category.id.text(), Some(&too_long), None).await.map(drop), "name"),
     ] {
         assert_refused!(result, StorageError::InvalidInput { field: found, .. } if found == field);
     }
@@ -67,11 +67,11 @@ async fn a_content_has_at_most_a_mebibyte(t: Context) {
     let (user, channel) = (t.user("key").await, t.channel("room").await);
     let fits = x(1 << 20);
     let message = t.post(&channel, &user, &fits).await;
-    assert_eq!(t.store.get_message(&message.id).await.unwrap().unwrap().content, fits);
+    assert_eq!(*t.store.get_message(&message.id.text()).await.unwrap().unwrap().content, *fits);
     let too_long = x((1 << 20) + 1);
-    let post = t.store.create_message(&channel.id, &user.id, &too_long).await;
+    let post = t.store.create_message(&channel.id.text(), &user.id.text(), &too_long).await;
     assert_refused!(post, StorageError::InvalidInput { field: "content", .. });
-    let edit = t.store.update_message(&message.id, &too_long).await;
+    let edit = t.store.update_message(&message.id.text(), &too_long).await;
     assert_refused!(edit, StorageError::InvalidInput { field: "content", .. });
 }
 
@@ -107,17 +107,17 @@ async fn a_refused_call_changes_nothing(t: Context) {
     let mut changes = t.store.changes();
     t.advance(5);
     let long = x(1025);
-    t.store.update_user(&user.id, Some("fine"), Some(&long)).await.unwrap_err();
-    t.store.update_channel(&channel.id, Some("fine"), Some(&long), Some(9)).await.unwrap_err();
-    t.store.update_message(&messages[0].id, &x((1 << 20) + 1)).await.unwrap_err();
+    t.store.update_user(&user.id.text(), Some("fine"), Some(&long)).await.unwrap_err();
+    t.store.update_channel(&channel.id.text(), Some("fine"), Some(&long), Some(9)).await.unwrap_err();
+    t.store.update_message(&messages[0].id.text(), &x((1 << 20) + 1)).await.unwrap_err();
     t.store.create_user("key", Some("Eve")).await.unwrap_err();
     assert_refused!(
-        t.store.create_message(NOBODY, &user.id, "x").await,
+        t.store.create_message(NOBODY, &user.id.text(), "x").await,
         StorageError::NotFound { entity: Entity::Channel, .. }
     );
     assert_eq!(t.store.list_users().await.unwrap(), [user]);
     assert_eq!(t.store.list_channels().await.unwrap(), std::slice::from_ref(&channel));
-    assert_eq!(t.store.list_messages(&channel.id, None, 9).await.unwrap(), messages);
+    assert_eq!(t.store.list_messages(&channel.id.text(), None, 9).await.unwrap(), messages);
     let marker = t.channel("marker").await;
     match changes.next().await.unwrap() {
         decentcom_server::storage::Change::ChannelCreated(created) => assert_eq!(*created, marker),
@@ -146,15 +146,15 @@ async fn labels_come_back_as_they_were_given(t: Context) {
     labels.retain(|text| (1..=1024).contains(&text.len()) && !is_no_label(text));
     let decomposed = "Cafe\u{301}".to_owned();
     for text in labels.iter().step_by(3).chain([&decomposed]) {
-        let user = t.store.update_user(&user.id, Some(text), None).await.unwrap();
+        let user = t.store.update_user(&user.id.text(), Some(text), None).await.unwrap();
         assert_eq!(user.display_name.as_ref(), Some(text));
-        assert_eq!(t.store.get_user_by_id(&user.id).await.unwrap(), Some(user));
-        let channel = t.store.update_channel(&channel.id, Some(text), Some(text), None).await.unwrap();
+        assert_eq!(t.store.get_user_by_id(&user.id.text()).await.unwrap(), Some(user));
+        let channel = t.store.update_channel(&channel.id.text(), Some(text), Some(text), None).await.unwrap();
         assert_eq!((&channel.name, channel.topic.as_ref()), (text, Some(text)));
-        assert_eq!(t.store.get_channel(&channel.id).await.unwrap(), Some(channel));
-        let category = t.store.update_category(&category.id, Some(text), None).await.unwrap();
+        assert_eq!(t.store.get_channel(&channel.id.text()).await.unwrap(), Some(channel));
+        let category = t.store.update_category(&category.id.text(), Some(text), None).await.unwrap();
         assert_eq!(category.name, *text);
-        assert_eq!(t.store.get_category(&category.id).await.unwrap(), Some(category));
+        assert_eq!(t.store.get_category(&category.id.text()).await.unwrap(), Some(category));
     }
 }
 
@@ -167,15 +167,15 @@ async fn is_refused_everywhere(t: &Context, text: &str) {
     let edit = ChannelEdit { category: Some(named()), ..ChannelEdit::default() };
     for (result, field) in [
         (t.store.create_user("other", Some(text)).await.map(drop), "display_name"),
-        (t.store.update_user(&user.id, Some(text), None).await.map(drop), "display_name"),
+        (t.store.update_user(&user.id.text(), Some(text), None).await.map(drop), "display_name"),
         (t.store.create_channel(text, None, 0).await.map(drop), "name"),
         (t.store.create_channel_in(text, CategoryChoice::Uncategorised, 0).await.map(drop), "name"),
         (t.store.create_channel_in("fine", named(), 0).await.map(drop), "category"),
-        (t.store.update_channel(&channel.id, Some(text), None, None).await.map(drop), "name"),
-        (t.store.update_channel(&channel.id, None, Some(text), None).await.map(drop), "topic"),
-        (t.store.edit_channel(&channel.id, edit).await.map(drop), "category"),
+        (t.store.update_channel(&channel.id.text(), Some(text), None, None).await.map(drop), "name"),
+        (t.store.update_channel(&channel.id.text(), None, Some(text), None).await.map(drop), "topic"),
+        (t.store.edit_channel(&channel.id.text(), edit).await.map(drop), "category"),
         (t.store.create_category(text, 0).await.map(drop), "name"),
-        (t.store.update_category(&category.id, Some(text), None).await.map(drop), "name"),
+        (t.store.update_category(&category.id.text(), Some(text), None).await.map(drop), "name"),
     ] {
         let named = matches!(&result, Err(StorageError::InvalidInput { field: found, reason })
             if *found == field && !reason.is_empty());

@@ -23,60 +23,60 @@ crate::suite! {
 async fn an_edit_replaces_the_text_and_sets_edited_at(t: Context) {
     let (_, channel, messages) = t.history(2).await;
     t.advance(9);
-    let edited = t.store.update_message(&messages[0].id, "new").await.unwrap();
-    assert_eq!((edited.content.as_str(), edited.edited_at), ("new", Some(t.now())));
+    let edited = t.store.update_message(&messages[0].id.text(), "new").await.unwrap();
+    assert_eq!((&*edited.content, edited.edited_at), ("new", Some(t.now())));
     assert_eq!((edited.id, edited.created_at, edited.deleted), (messages[0].id, messages[0].created_at, false));
-    assert_eq!(t.store.get_message(&edited.id).await.unwrap(), Some(edited.clone()));
-    assert_eq!(t.store.list_messages(&channel.id, None, 9).await.unwrap(), [messages[1].clone(), edited]);
+    assert_eq!(t.store.get_message(&edited.id.text()).await.unwrap(), Some(edited.clone()));
+    assert_eq!(t.store.list_messages(&channel.id.text(), None, 9).await.unwrap(), [messages[1].clone(), edited]);
 }
 
 async fn an_edit_to_the_same_text_changes_nothing(t: Context) {
     let (_, _, messages) = t.history(1).await;
     t.advance(9);
-    assert_eq!(t.store.update_message(&messages[0].id, "0").await.unwrap(), messages[0]);
-    assert_eq!(t.store.get_message(&messages[0].id).await.unwrap(), Some(messages[0].clone()));
+    assert_eq!(t.store.update_message(&messages[0].id.text(), "0").await.unwrap(), messages[0]);
+    assert_eq!(t.store.get_message(&messages[0].id.text()).await.unwrap(), Some(messages[0].clone()));
 }
 
 async fn a_deleted_message_cannot_be_edited(t: Context) {
     let (_, _, messages) = t.history(1).await;
-    t.store.delete_message(&messages[0].id).await.unwrap();
+    t.store.delete_message(&messages[0].id.text()).await.unwrap();
     for content in ["new", "0"] {
-        let edit = t.store.update_message(&messages[0].id, content).await;
+        let edit = t.store.update_message(&messages[0].id.text(), content).await;
         assert_refused!(edit, StorageError::NotFound { entity: Entity::Message, .. });
     }
-    assert_eq!(t.store.get_message(&messages[0].id).await.unwrap().unwrap().content, "0");
+    assert_eq!(&*t.store.get_message(&messages[0].id.text()).await.unwrap().unwrap().content, "0");
 }
 
 async fn a_deleted_message_is_still_answered_by_its_id(t: Context) {
     let (_, _, messages) = t.history(1).await;
     t.advance(3);
-    t.store.delete_message(&messages[0].id).await.unwrap();
+    t.store.delete_message(&messages[0].id.text()).await.unwrap();
     let mut expected = messages[0].clone();
     expected.deleted = true;
-    assert_eq!(t.store.get_message(&messages[0].id).await.unwrap(), Some(expected));
+    assert_eq!(t.store.get_message(&messages[0].id.text()).await.unwrap(), Some(expected));
 }
 
 async fn deleting_again_is_fine(t: Context) {
     let (_, _, messages) = t.history(1).await;
-    t.store.delete_message(&messages[0].id).await.unwrap();
-    let once = t.store.get_message(&messages[0].id).await.unwrap();
-    t.store.delete_message(&messages[0].id).await.unwrap();
-    assert_eq!(t.store.get_message(&messages[0].id).await.unwrap(), once);
+    t.store.delete_message(&messages[0].id.text()).await.unwrap();
+    let once = t.store.get_message(&messages[0].id.text()).await.unwrap();
+    t.store.delete_message(&messages[0].id.text()).await.unwrap();
+    assert_eq!(t.store.get_message(&messages[0].id.text()).await.unwrap(), once);
 }
 
 async fn a_missing_channel_is_reported_before_a_missing_author(t: Context) {
     let channel = t.channel("room").await;
     let neither = t.store.create_message(NOBODY, NOBODY, "x").await;
     assert_refused!(neither, StorageError::NotFound { entity: Entity::Channel, .. });
-    let no_author = t.store.create_message(&channel.id, NOBODY, "x").await;
+    let no_author = t.store.create_message(&channel.id.text(), NOBODY, "x").await;
     assert_refused!(no_author, StorageError::NotFound { entity: Entity::User, .. });
-    assert_eq!(t.store.list_messages(&channel.id, None, 9).await.unwrap(), []);
+    assert_eq!(t.store.list_messages(&channel.id.text(), None, 9).await.unwrap(), []);
 }
 
 async fn a_malformed_author_is_not_found_after_the_channel(t: Context) {
     let channel = t.channel("room").await;
     for author in MALFORMED {
-        let post = t.store.create_message(&channel.id, author, "x").await;
+        let post = t.store.create_message(&channel.id.text(), author, "x").await;
         assert_refused!(post, StorageError::NotFound { entity: Entity::User, .. });
         let post = t.store.create_message(NOBODY, author, "x").await;
         assert_refused!(post, StorageError::NotFound { entity: Entity::Channel, .. });
@@ -95,12 +95,12 @@ async fn a_malformed_message_id_does_not_exist(t: Context) {
 async fn a_text_in_which_there_is_nothing_to_see_is_refused(t: Context) {
     let (user, channel, messages) = t.history(1).await;
     for text in ["", " \n\t", "\0", "\u{feff}\u{202e}", "\u{200b}\u{200d}", "\u{3164}\u{115f}", "\u{2800} \u{3000}"] {
-        let post = t.store.create_message(&channel.id, &user.id, text).await;
+        let post = t.store.create_message(&channel.id.text(), &user.id.text(), text).await;
         assert_refused!(post, StorageError::InvalidInput { field: "content", .. });
-        let edit = t.store.update_message(&messages[0].id, text).await;
+        let edit = t.store.update_message(&messages[0].id.text(), text).await;
         assert_refused!(edit, StorageError::InvalidInput { field: "content", .. });
     }
-    assert_eq!(t.store.list_messages(&channel.id, None, 9).await.unwrap(), messages);
+    assert_eq!(t.store.list_messages(&channel.id.text(), None, 9).await.unwrap(), messages);
 }
 
 async fn every_other_text_comes_back_byte_for_byte(t: Context) {
@@ -118,10 +118,10 @@ async fn every_other_text_comes_back_byte_for_byte(t: Context) {
     let mut read = Vec::new();
     let mut after = NOBODY.to_owned();
     loop {
-        let page = t.store.list_messages_after(&channel.id, &after, 100).await.unwrap();
+        let page = t.store.list_messages_after(&channel.id.text(), &after, 100).await.unwrap();
         let Some(last) = page.last() else { break };
         after = last.id.to_string();
-        read.extend(page.into_iter().map(|message| message.content));
+        read.extend(page.into_iter().map(|message| message.content.to_string()));
     }
     assert_eq!(read, texts);
 }

@@ -40,7 +40,7 @@ async fn users_create_and_get_by_id(t: Context) {
     let user = t.store.create_user("key", Some("Ada")).await.unwrap();
     assert_eq!((user.pubkey.as_str(), user.display_name.as_deref(), &user.avatar_hash), ("key", Some("Ada"), &None));
     assert_eq!((user.created_at, user.updated_at), (t.now(), t.now()));
-    assert_eq!(t.store.get_user_by_id(&user.id).await.unwrap(), Some(user));
+    assert_eq!(t.store.get_user_by_id(&user.id.text()).await.unwrap(), Some(user));
     assert_eq!(t.store.get_user_by_id(NOBODY).await.unwrap(), None);
 }
 
@@ -55,10 +55,10 @@ async fn users_get_by_pubkey(t: Context) {
 async fn users_update(t: Context) {
     let user = t.user("key").await;
     t.advance(5);
-    let updated = t.store.update_user(&user.id, Some("Ada"), Some("hash")).await.unwrap();
+    let updated = t.store.update_user(&user.id.text(), Some("Ada"), Some("hash")).await.unwrap();
     assert_eq!((updated.display_name.as_deref(), updated.avatar_hash.as_deref()), (Some("Ada"), Some("hash")));
     assert_eq!((updated.created_at, updated.updated_at), (user.created_at, t.now()));
-    assert_eq!(t.store.get_user_by_id(&user.id).await.unwrap(), Some(updated.clone()));
+    assert_eq!(t.store.get_user_by_id(&user.id.text()).await.unwrap(), Some(updated.clone()));
     assert_eq!(t.store.get_user_by_pubkey("key").await.unwrap(), Some(updated));
 }
 
@@ -79,7 +79,7 @@ async fn channels_create_and_get(t: Context) {
     assert_eq!((channel.name.as_str(), &channel.topic, channel.position), ("room", &None, -3));
     assert_eq!(channel.category_id.as_deref(), Some("somewhere"));
     assert_eq!((channel.created_at, channel.updated_at), (t.now(), t.now()));
-    assert_eq!(t.store.get_channel(&channel.id).await.unwrap(), Some(channel));
+    assert_eq!(t.store.get_channel(&channel.id.text()).await.unwrap(), Some(channel));
     assert_eq!(t.store.get_channel(NOBODY).await.unwrap(), None);
 }
 
@@ -94,32 +94,32 @@ async fn channels_list(t: Context) {
 async fn channels_update(t: Context) {
     let channel = t.channel("room").await;
     t.advance(5);
-    let updated = t.store.update_channel(&channel.id, Some("hall"), Some("topic"), Some(7)).await.unwrap();
+    let updated = t.store.update_channel(&channel.id.text(), Some("hall"), Some("topic"), Some(7)).await.unwrap();
     assert_eq!((updated.name.as_str(), updated.topic.as_deref(), updated.position), ("hall", Some("topic"), 7));
     assert_eq!((updated.created_at, updated.updated_at), (channel.created_at, t.now()));
-    assert_eq!(t.store.get_channel(&channel.id).await.unwrap(), Some(updated));
+    assert_eq!(t.store.get_channel(&channel.id.text()).await.unwrap(), Some(updated));
 }
 
 async fn channels_delete(t: Context) {
     let (gone, kept) = (t.channel("gone").await, t.channel("kept").await);
-    t.store.delete_channel(&gone.id).await.unwrap();
-    assert_eq!(t.store.get_channel(&gone.id).await.unwrap(), None);
+    t.store.delete_channel(&gone.id.text()).await.unwrap();
+    assert_eq!(t.store.get_channel(&gone.id.text()).await.unwrap(), None);
     assert_eq!(t.store.list_channels().await.unwrap(), [kept]);
 }
 
 async fn messages_create_and_get(t: Context) {
     let (user, channel) = (t.user("key").await, t.channel("room").await);
     let message = t.post(&channel, &user, "hello").await;
-    assert_eq!((message.channel_id, message.author_id, message.content.as_str()), (channel.id, user.id, "hello"));
+    assert_eq!((message.channel_id, message.author_id, &*message.content), (channel.id, user.id, "hello"));
     assert_eq!((message.edited_at, message.deleted, message.created_at), (None, false, t.now()));
-    assert_eq!(t.store.get_message(&message.id).await.unwrap(), Some(message));
+    assert_eq!(t.store.get_message(&message.id.text()).await.unwrap(), Some(message));
     assert_eq!(t.store.get_message(NOBODY).await.unwrap(), None);
 }
 
 async fn messages_list_in_order(t: Context) {
     let (_, channel, mut messages) = t.history(5).await;
     messages.reverse();
-    assert_eq!(t.store.list_messages(&channel.id, None, 50).await.unwrap(), messages);
+    assert_eq!(t.store.list_messages(&channel.id.text(), None, 50).await.unwrap(), messages);
 }
 
 async fn messages_page_by_cursor(t: Context) {
@@ -127,7 +127,7 @@ async fn messages_page_by_cursor(t: Context) {
     let mut read = Vec::new();
     let mut before: Option<String> = None;
     loop {
-        let page = t.store.list_messages(&channel.id, before.as_deref(), 3).await.unwrap();
+        let page = t.store.list_messages(&channel.id.text(), before.as_deref(), 3).await.unwrap();
         let Some(oldest) = page.last() else { break };
         before = Some(oldest.id.to_string());
         read.extend(page);
@@ -138,15 +138,15 @@ async fn messages_page_by_cursor(t: Context) {
 
 async fn messages_soft_delete(t: Context) {
     let (_, channel, messages) = t.history(3).await;
-    t.store.delete_message(&messages[1].id).await.unwrap();
-    let page = t.store.list_messages(&channel.id, None, 50).await.unwrap();
+    t.store.delete_message(&messages[1].id.text()).await.unwrap();
+    let page = t.store.list_messages(&channel.id.text(), None, 50).await.unwrap();
     assert_eq!(page, [messages[2].clone(), messages[0].clone()]);
-    assert!(t.store.get_message(&messages[1].id).await.unwrap().unwrap().deleted);
+    assert!(t.store.get_message(&messages[1].id.text()).await.unwrap().unwrap().deleted);
 }
 
 async fn sessions_create_and_retrieve(t: Context) {
     let user = t.user("key").await;
-    let session = t.store.create_session(&user.id, Duration::from_secs(60)).await.unwrap();
+    let session = t.store.create_session(&user.id.text(), Duration::from_secs(60)).await.unwrap();
     assert_eq!(session.user_id, user.id);
     assert_eq!(t.store.get_session(&session.token).await.unwrap(), Some(session));
     assert_eq!(t.store.get_session("made up").await.unwrap(), None);
@@ -154,7 +154,7 @@ async fn sessions_create_and_retrieve(t: Context) {
 
 async fn sessions_have_their_expiry_time(t: Context) {
     let user = t.user("key").await;
-    let session = t.store.create_session(&user.id, Duration::from_millis(1500)).await.unwrap();
+    let session = t.store.create_session(&user.id.text(), Duration::from_millis(1500)).await.unwrap();
     assert_eq!(session.created_at, t.now());
     assert_eq!(Some(session.expires_at), t.now().checked_add(Duration::from_millis(1500)));
 }
@@ -163,7 +163,7 @@ async fn delete_expired_sessions_removes_only_expired_ones(t: Context) {
     let user = t.user("key").await;
     let mut sessions = Vec::new();
     for seconds in [1, 3, 2, 1, 4] {
-        sessions.push(t.store.create_session(&user.id, Duration::from_secs(seconds)).await.unwrap());
+        sessions.push(t.store.create_session(&user.id.text(), Duration::from_secs(seconds)).await.unwrap());
     }
     t.advance(2000);
     assert_eq!(t.store.delete_expired_sessions().await.unwrap(), 3);
@@ -190,11 +190,11 @@ async fn storage_error_not_found(t: Context) {
     assert_refused!(store.update_message(NOBODY, "x").await, StorageError::NotFound { entity: Entity::Message, .. });
     assert_refused!(store.delete_message(NOBODY).await, StorageError::NotFound { entity: Entity::Message, .. });
     assert_refused!(
-        store.create_message(NOBODY, &user.id, "x").await,
+        store.create_message(NOBODY, &user.id.text(), "x").await,
         StorageError::NotFound { entity: Entity::Channel, .. }
     );
     assert_refused!(
-        store.create_message(&channel.id, NOBODY, "x").await,
+        store.create_message(&channel.id.text(), NOBODY, "x").await,
         StorageError::NotFound { entity: Entity::User, .. }
     );
     assert_refused!(

@@ -29,13 +29,13 @@ async fn created_at_is_the_time_of_the_id(t: Context) {
 async fn updated_at_never_runs_backwards(t: Context) {
     let (user, channel) = (t.user("key").await, t.channel("room").await);
     t.clock.set(at(START + 100));
-    t.store.update_user(&user.id, Some("a"), None).await.unwrap();
-    t.store.update_channel(&channel.id, Some("a"), None, None).await.unwrap();
+    t.store.update_user(&user.id.text(), Some("a"), None).await.unwrap();
+    t.store.update_channel(&channel.id.text(), Some("a"), None, None).await.unwrap();
     for millis in [START + 50, 0] {
         t.clock.set(at(millis));
         let name = millis.to_string();
-        let user = t.store.update_user(&user.id, Some(&name), None).await.unwrap();
-        let channel = t.store.update_channel(&channel.id, Some(&name), None, None).await.unwrap();
+        let user = t.store.update_user(&user.id.text(), Some(&name), None).await.unwrap();
+        let channel = t.store.update_channel(&channel.id.text(), Some(&name), None, None).await.unwrap();
         assert_eq!((user.updated_at, channel.updated_at), (at(START + 100), at(START + 100)));
     }
 }
@@ -43,21 +43,21 @@ async fn updated_at_never_runs_backwards(t: Context) {
 async fn edited_at_never_runs_backwards_nor_before_created_at(t: Context) {
     let (_, _, messages) = t.history(1).await;
     t.clock.set(at(START - 100));
-    let edited = t.store.update_message(&messages[0].id, "a").await.unwrap();
+    let edited = t.store.update_message(&messages[0].id.text(), "a").await.unwrap();
     assert_eq!(edited.edited_at, Some(messages[0].created_at));
     t.clock.set(at(START + 100));
-    let edited = t.store.update_message(&messages[0].id, "b").await.unwrap();
+    let edited = t.store.update_message(&messages[0].id.text(), "b").await.unwrap();
     assert_eq!(edited.edited_at, Some(at(START + 100)));
     t.clock.set(at(START + 50));
-    let edited = t.store.update_message(&messages[0].id, "c").await.unwrap();
+    let edited = t.store.update_message(&messages[0].id.text(), "c").await.unwrap();
     assert_eq!(edited.edited_at, Some(at(START + 100)));
-    assert_eq!(t.store.get_message(&edited.id).await.unwrap(), Some(edited));
+    assert_eq!(t.store.get_message(&edited.id.text()).await.unwrap(), Some(edited));
 }
 
 async fn a_session_starts_now_whatever_the_ids_say(t: Context) {
     let user = t.user("key").await;
     t.clock.set(at(START - 1000));
-    let session = t.store.create_session(&user.id, Duration::from_millis(10)).await.unwrap();
+    let session = t.store.create_session(&user.id.text(), Duration::from_millis(10)).await.unwrap();
     assert_eq!((session.created_at, session.expires_at), (at(START - 1000), at(START - 990)));
 }
 

@@ -54,12 +54,12 @@ async fn an_empty_display_name_is_none(t: Context) {
 
 async fn absent_fields_stay_and_empty_ones_are_cleared(t: Context) {
     let user = t.store.create_user("key", Some("Ada")).await.unwrap();
-    let with_avatar = t.store.update_user(&user.id, None, Some("hash")).await.unwrap();
+    let with_avatar = t.store.update_user(&user.id.text(), None, Some("hash")).await.unwrap();
     assert_eq!(with_avatar.display_name.as_deref(), Some("Ada"));
     assert_eq!(with_avatar.avatar_hash.as_deref(), Some("hash"));
-    let without_name = t.store.update_user(&user.id, Some(""), None).await.unwrap();
+    let without_name = t.store.update_user(&user.id.text(), Some(""), None).await.unwrap();
     assert_eq!((without_name.display_name.as_deref(), without_name.avatar_hash.as_deref()), (None, Some("hash")));
-    let bare = t.store.update_user(&user.id, None, Some("")).await.unwrap();
+    let bare = t.store.update_user(&user.id.text(), None, Some("")).await.unwrap();
     assert_eq!((bare.display_name, bare.avatar_hash), (None, None));
 }
 
@@ -67,9 +67,9 @@ async fn an_update_that_changes_nothing_leaves_updated_at(t: Context) {
     let user = t.store.create_user("key", Some("Ada")).await.unwrap();
     t.advance(10);
     for (name, avatar) in [(None, None), (Some("Ada"), None), (Some("Ada"), Some("")), (None, Some(""))] {
-        assert_eq!(t.store.update_user(&user.id, name, avatar).await.unwrap(), user);
+        assert_eq!(t.store.update_user(&user.id.text(), name, avatar).await.unwrap(), user);
     }
-    assert_eq!(t.store.get_user_by_id(&user.id).await.unwrap(), Some(user));
+    assert_eq!(t.store.get_user_by_id(&user.id.text()).await.unwrap(), Some(user));
 }
 
 async fn users_are_listed_by_id(t: Context) {
@@ -87,8 +87,8 @@ async fn a_page_of_users_starts_after_any_ulid(t: Context) {
     let users = [t.user("a").await, t.user("b").await, t.user("c").await, t.user("d").await];
     let page = async |after: Option<&str>, limit| t.store.list_users_page(after, limit).await.unwrap();
     assert_eq!(page(None, 2).await, users[..2]);
-    assert_eq!(page(Some(&users[1].id), 2).await, users[2..]);
-    assert_eq!(page(Some(&users[1].id.to_lowercase()), 1).await, users[2..3]);
+    assert_eq!(page(Some(&users[1].id.text()), 2).await, users[2..]);
+    assert_eq!(page(Some(&users[1].id.text().to_lowercase()), 1).await, users[2..3]);
     assert_eq!(page(Some("00000000000000000000000000"), 9).await, users);
     assert_eq!(page(Some("7ZZZZZZZZZZZZZZZZZZZZZZZZZ"), 9).await, []);
     assert_eq!(page(None, 0).await, []);

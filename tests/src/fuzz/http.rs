@@ -76,8 +76,9 @@ impl Server {
         let router = App::new(store.clone(), Config::default(), clock).await.expect("an app").router();
         let user = store.create_user(PUBKEY, None).await.expect("a user");
         let channel = store.list_channels().await.expect("channels").remove(0).id.to_string();
-        let session = store.create_session(&user.id, std::time::Duration::from_secs(60)).await.expect("a session");
-        let message = store.create_message(&channel, &user.id, "text").await.expect("a message").id.to_string();
+        let session =
+            store.create_session(&user.id.text(), std::time::Duration::from_secs(60)).await.expect("a session");
+        let message = store.create_message(&channel, &user.id.text(), "text").await.expect("a message").id.to_string();
         Self { router, answered: 0, token: session.token, channel, message }
     }
 

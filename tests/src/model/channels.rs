@@ -133,7 +133,7 @@ impl Model {
 
     pub(super) fn delete_channel(&mut self, id: &str) -> Outcome {
         let channel = self.channel(id)?;
-        Arc::make_mut(&mut self.channels).remove(&*channel.id);
+        Arc::make_mut(&mut self.channels).remove(&*channel.id.text());
         Arc::make_mut(&mut self.messages).retain(|_, message| message.channel_id != channel.id);
         self.changes.push(Change::ChannelDeleted(channel.id));
         Ok(Answer::Done)
@@ -171,9 +171,9 @@ impl Model {
     /// A channel names its category by any text, so also by the id in lower case.
     pub(super) fn delete_category(&mut self, id: &str) -> Outcome {
         let category = self.category(id)?;
-        Arc::make_mut(&mut self.categories).remove(&*category.id);
+        Arc::make_mut(&mut self.categories).remove(&*category.id.text());
         let inside = |channel: &Channel| {
-            channel.category_id.as_deref().and_then(canonical).as_deref() == Some(category.id.as_str())
+            channel.category_id.as_deref().and_then(canonical).as_deref() == Some(&*category.id.text())
         };
         let channels: Vec<_> = self.channels.values().filter(|channel| inside(channel)).cloned().collect();
         for channel in channels {

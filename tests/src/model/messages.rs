@@ -24,7 +24,7 @@ impl Model {
         let channel_id = self.channel(channel)?.id;
         let author_id = self.user(author)?.id;
         let id = self.new_id(told)?;
-        let (id, created_at) = (MessageId::parse(&id).unwrap(), time_of(&id));
+        let (id, content, created_at) = (MessageId::parse(&id).unwrap(), content.into(), time_of(&id));
         let message = Message { id, channel_id, author_id, content, edited_at: None, deleted: false, created_at };
         self.store_message(&message);
         self.changes.push(Change::MessageCreated(message.clone().into()));
@@ -38,7 +38,7 @@ impl Model {
     /// The live messages of a channel, oldest first.
     fn history(&self, channel: &str) -> impl DoubleEndedIterator<Item = &Message> {
         let channel = canonical(channel);
-        let here = move |message: &Message| channel.as_deref() == Some(&*message.channel_id);
+        let here = move |message: &Message| channel.as_deref() == Some(&*message.channel_id.text());
         self.messages.values().filter(move |message| here(message) && !message.deleted)
     }
 
@@ -49,11 +49,11 @@ impl Model {
             PageAt::Newest => self.history(channel).rev().cloned().collect(),
             PageAt::Before(before) => {
                 let before = canonical(before).ok_or_else(|| wrong("before"))?;
-                self.history(channel).filter(|message| *message.id < *before).rev().cloned().collect()
+                self.history(channel).filter(|message| *message.id.text() < *before).rev().cloned().collect()
             }
             PageAt::After(after) => {
                 let after = canonical(after).ok_or_else(|| wrong("after"))?;
-                self.history(channel).filter(|message| *message.id > *after).cloned().collect()
+                self.history(channel).filter(|message| *message.id.text() > *after).cloned().collect()
             }
         })
     }
@@ -81,10 +81,10 @@ impl Model {
         if message.deleted {
             return Err(not_found(Entity::Message, id));
         }
-        if message.content != content {
+        if *message.content != *content {
             let before = message.edited_at.unwrap_or(message.created_at);
             message.edited_at = Some(self.changed_at(before, message.created_at));
-            message.content = content;
+            message.content = content.into();
             self.store_message(&message);
             self.changes.push(Change::MessageUpdated(message.clone().into()));
         }

@@ -65,7 +65,7 @@ impl Model {
             Some(after) => canonical(&after).ok_or(Refusal::InvalidInput(vec!["after"]))?,
         };
         let listed = self.users.values().filter(|user| user.is_member || !members_only);
-        let above = listed.filter(|user| *user.id > *after);
+        let above = listed.filter(|user| *user.id.text() > *after);
         Ok(Answer::Users(above.take(page(limit)).cloned().collect()))
     }
 }

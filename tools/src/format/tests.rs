@@ -106,7 +106,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
                     id: id(message_at, message_id).into(),
                     channel_id: channel_id.into(),
                     author_id: user_id.into(),
-                    content,
+                    content: content.into(),
                     edited_at: deleted.then(|| time(later)),
                     deleted,
                     created_at: time(message_at),
@@ -137,7 +137,9 @@ impl Drawn {
                     3 => self.channel.name = made(1024),
                     4 => self.channel.topic = Some(made(1024)),
                     5 => self.channel.category_id = Some(made(1024)),
-                    _ if fault == Fault::LongText && which.index(2) == 0 => self.message.content = made(1024 * 1024),
+                    _ if fault == Fault::LongText && which.index(2) == 0 => {
+                        self.message.content = made(1024 * 1024).into()
+                    }
                     _ => self.category.name = made(1024),
                 }
             }

@@ -82,14 +82,14 @@ fn a_record_that_does_not_decode_is_found_and_still_shown_raw() {
         value[20] ^= 1;
         messages.insert(&key[..], value.as_slice()).unwrap();
     });
-    only(&place, "records", "messages", id, "");
-    damaged_is_shown(&place, id);
+    only(&place, "records", "messages", &id.text(), "");
+    damaged_is_shown(&place, &id.text());
 
     let (place, content) = Place::filled(Backend::Sqlite);
     let id = &content.messages[1].id;
     place.sql(&format!("UPDATE messages SET edited_at = 'yesterday' WHERE id = '{id}'"));
-    only(&place, "records", "messages", id, "");
-    damaged_is_shown(&place, id);
+    only(&place, "records", "messages", &id.text(), "");
+    damaged_is_shown(&place, &id.text());
 }
 
 fn damaged_is_shown(place: &Place, id: &str) {
@@ -113,7 +113,7 @@ fn a_damaged_user_is_not_taken_for_a_missing_one() {
     let (place, content) = Place::filled(Backend::Redb);
     let key = content.ann.id.ulid().to_bytes();
     place.redb("users", |users| drop(users.insert(&key[..], &b"no record"[..]).unwrap()));
-    only(&place, "records", "users", &content.ann.id, "");
+    only(&place, "records", "users", &content.ann.id.text(), "");
 }
 
 #[test]
@@ -163,13 +163,13 @@ fn a_creation_time_that_is_not_the_ids_is_found() {
     let (place, content) = Place::filled(Backend::Sqlite);
     let id = &content.messages[0].id;
     place.sql(&format!("UPDATE messages SET created_at = '2024-06-01T12:00:00.001Z' WHERE id = '{id}'"));
-    only(&place, "times", "messages", id, "not the time within its id");
+    only(&place, "times", "messages", &id.text(), "not the time within its id");
 }
 
 #[test]
 fn an_id_in_lower_case_is_found() {
     let (place, content) = Place::filled(Backend::Sqlite);
-    let id = content.messages[0].id.to_lowercase();
+    let id = content.messages[0].id.text().to_lowercase();
     place.sql(&format!("UPDATE messages SET id = lower(id) WHERE id = '{}'", content.messages[0].id));
     only(&place, "records", "messages", &id, "should be written");
 }
@@ -186,9 +186,9 @@ fn a_key_that_is_no_text_is_found_and_no_reading_gets_stuck_on_it() {
 fn a_text_that_is_too_long_is_found() {
     let (place, content) = Place::filled(Backend::Sqlite);
     place.sql("UPDATE channels SET topic = printf('%.*c', 1025, 'x') WHERE name = 'hall'");
-    only(&place, "records", "channels", &content.hall.id, "1025 bytes");
+    only(&place, "records", "channels", &content.hall.id.text(), "1025 bytes");
     place.sql("UPDATE channels SET topic = NULL; UPDATE messages SET content = printf('%.*c', 1048577, 'x') WHERE content = 'LUNCH'");
-    only(&place, "records", "messages", &content.messages[3].id, "1048577 bytes");
+    only(&place, "records", "messages", &content.messages[3].id.text(), "1048577 bytes");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn large(backend: Backend) -> Place {
     with_store(&place, async |store| {
         for number in 0..300 {
             let text = format!("{number} ").repeat(100);
-            store.create_message(&content.hall.id, &content.ann.id, &text).await.unwrap();
+            store.create_message(&content.hall.id.text(), &content.ann.id.text(), &text).await.unwrap();
         }
     });
     place

@@ -23,7 +23,7 @@ fn ids_that_no_row_has_are_taken_back_once_the_operator_says_so() {
         let (place, content) = Place::filled(backend);
         at(&place, "2031-01-01T00:00:00.000Z", async |store| {
             let category = store.create_category("gone", 0).await.unwrap();
-            store.delete_category(&category.id).await.unwrap();
+            store.delete_category(&category.id.text()).await.unwrap();
         });
         let said = place.run("ids", &[]);
         assert_eq!(said.code, 0, "{}", said.err);
@@ -40,7 +40,7 @@ fn ids_that_no_row_has_are_taken_back_once_the_operator_says_so() {
         assert_eq!(said.code, 0, "{}", said.err);
         assert!(said.out.contains("Lowered: new ids follow"), "{}", said.out);
         let made = at(&place, "2024-07-01T00:00:00.000Z", async |store| {
-            store.create_message(&content.hall.id, &content.ann.id, "in time").await.unwrap()
+            store.create_message(&content.hall.id.text(), &content.ann.id.text(), "in time").await.unwrap()
         });
         assert_eq!(made.created_at, time("2024-07-01T00:00:00.000Z"));
         assert_eq!(place.run("verify", &[]).code, 0);
@@ -53,8 +53,8 @@ fn an_id_that_a_row_has_stays_that_of_a_deleted_message_too() {
     for backend in BOTH {
         let (place, content) = Place::filled(backend);
         let message = at(&place, "9000-01-01T00:00:00.000Z", async |store| {
-            let message = store.create_message(&content.hall.id, &content.ann.id, "ahead").await.unwrap();
-            store.delete_message(&message.id).await.unwrap();
+            let message = store.create_message(&content.hall.id.text(), &content.ann.id.text(), "ahead").await.unwrap();
+            store.delete_message(&message.id.text()).await.unwrap();
             message
         });
         let said = place.run("ids", &["--lower", "--yes"]);

@@ -18,7 +18,7 @@ fn a_running_store_shows_every_row_however_large_they_are() {
         runtime.block_on(async {
             for number in 0..MESSAGES {
                 let text = format!("{number} {}", "x".repeat(500_000));
-                store.create_message(&content.attic.id, &content.ann.id, &text).await.unwrap();
+                store.create_message(&content.attic.id.text(), &content.ann.id.text(), &text).await.unwrap();
             }
         });
         let all = MESSAGES + 5;
@@ -49,7 +49,10 @@ fn a_copy_before_a_repair_is_whole_or_not_there() {
             let (place, content) = Place::filled(backend);
             with_store(&place, async |store| {
                 for _ in 0..8 {
-                    store.create_message(&content.hall.id, &content.ann.id, &"x".repeat(300_000)).await.unwrap();
+                    store
+                        .create_message(&content.hall.id.text(), &content.ann.id.text(), &"x".repeat(300_000))
+                        .await
+                        .unwrap();
                 }
             });
             match backend {

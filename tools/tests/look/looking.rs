@@ -50,7 +50,7 @@ fn info_says_how_a_store_was_left_and_what_the_next_start_does() {
         let json = &closed.run("info", &["--format", "json"]).json()[0];
         assert_eq!(json["state"], "closed");
         assert_eq!(json["backend"], backend.name());
-        assert!(json["high_water_id"].as_str().unwrap() > content.messages[3].id.as_str());
+        assert!(json["high_water_id"].as_str().unwrap() > &*content.messages[3].id.text());
         assert!(json["closed_at"].is_string() && json["created_at"].is_string(), "{json}");
         let beside = |name: &str| name.ends_with(".lock") || name.ends_with(".reserve"); // hold no row
         let files = closed.files().into_iter().filter(|(name, ..)| !beside(name));
@@ -103,10 +103,10 @@ fn a_store_of_a_newer_version_and_a_name_that_none_can_have_have_exit_codes_of_t
 fn get_shows_a_record_in_full_or_says_that_there_is_none() {
     for backend in BOTH {
         let (place, content) = Place::filled(backend);
-        let id = content.messages[0].id.as_str();
+        let id = &*content.messages[0].id.text();
         let said = place.run("get", &["messages", id]);
         assert_eq!(said.code, 0, "{}", said.err);
-        assert!(said.out.contains("breakfast") && said.out.contains(content.ann.id.as_str()), "{}", said.out);
+        assert!(said.out.contains("breakfast") && said.out.contains(&*content.ann.id.text()), "{}", said.out);
         let json = &place.run("get", &["messages", &id.to_lowercase(), "--format", "json"]).json()[0];
         assert_eq!(json["id"], id);
         assert_eq!(json["content"], "breakfast");
@@ -128,7 +128,7 @@ fn get_shows_a_record_in_full_or_says_that_there_is_none() {
     }
     let (place, content) = Place::filled(Backend::Redb);
     let entry = place.run("get", &["users_by_pubkey", "key of ann", "--format", "json"]);
-    assert_eq!(entry.json()[0]["record"], content.ann.id.as_str());
+    assert_eq!(entry.json()[0]["record"], &*content.ann.id.text());
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn raw_json_has_the_bytes_as_they_lie() {
     let (place, content) = Place::filled(Backend::Sqlite);
     let said = place.run("scan", &["messages", "--raw", "--format", "json"]);
     let columns = &said.json()[0]["columns"];
-    assert_eq!(columns["id"]["hex"], hex(content.messages[0].id.as_bytes()));
+    assert_eq!(columns["id"]["hex"], hex(content.messages[0].id.text().as_bytes()));
     assert_eq!(columns["id"]["type"], "TEXT");
     assert_eq!(columns["deleted"]["type"], "INTEGER");
     assert_eq!(columns["edited_at"]["type"], "NULL");
@@ -158,7 +158,7 @@ fn raw_json_has_the_bytes_as_they_lie() {
 #[test]
 fn raw_text_names_every_byte() {
     let (place, content) = Place::filled(Backend::Redb);
-    let said = place.run("get", &["messages", &content.messages[0].id, "--raw"]);
+    let said = place.run("get", &["messages", &content.messages[0].id.text(), "--raw"]);
     for expected in ["key", "ULID, 16 bytes", "version", "CRC-32C", "right", "channel_id", "breakfast", "deleted"] {
         assert!(said.out.contains(expected), "{expected}: {}", said.out);
     }
@@ -191,11 +191,11 @@ fn a_scan_shows_what_was_asked_for_and_nothing_else() {
         assert_eq!(scan(&["--reverse", "--limit", "2"]), ["dust", "LUNCH"]);
         assert_eq!(scan(&["--skip", "1", "--limit", "2"]), all[1..3]);
         assert_eq!(scan(&["--channel", "hall"]), of_hall);
-        assert_eq!(scan(&["--channel", &content.hall.id]), of_hall);
+        assert_eq!(scan(&["--channel", &content.hall.id.text()]), of_hall);
         assert_eq!(scan(&["--channel", "hall", "--reverse", "--limit", "2"]), ["LUNCH", "gone"]);
         assert_eq!(scan(&["--channel", "attic"]), ["dust"]);
         assert_eq!(scan(&["--author", "key of ben"]), [all[1], "LUNCH"]);
-        assert_eq!(scan(&["--author", &content.ann.id, "--channel", "hall"]), ["breakfast", "gone"]);
+        assert_eq!(scan(&["--author", &content.ann.id.text(), "--channel", "hall"]), ["breakfast", "gone"]);
         assert_eq!(scan(&["--search", "lunch"]), ["LUNCH"]);
         assert_eq!(scan(&["--since", "2024-06-02", "--until", "2024-06-04"]), all[1..3]);
         assert_eq!(scan(&["--since", "2024-06-03T12:00:00Z", "--until", "2024-06-04T12:00:00.000Z"]), ["gone"]);
@@ -207,9 +207,12 @@ fn a_scan_shows_what_was_asked_for_and_nothing_else() {
         assert_eq!(scan(&["--until", "2h"]), all);
         assert_eq!(scan(&["--since", "2024-06-02", "--channel", "hall"]), all[1..4]);
         assert_eq!(scan(&["--until", "2024-06-03", "--channel", "hall", "--reverse"]), [all[1], all[0]]);
-        assert_eq!(scan(&["--from", &content.messages[1].id, "--to", &content.messages[3].id]), all[1..3]);
-        assert_eq!(scan(&["--prefix", &content.messages[2].id]), ["gone"]);
-        assert_eq!(scan(&["--from", &content.messages[3].id, "--to", &content.messages[1].id]), [""; 0]);
+        assert_eq!(
+            scan(&["--from", &content.messages[1].id.text(), "--to", &content.messages[3].id.text()]),
+            all[1..3]
+        );
+        assert_eq!(scan(&["--prefix", &content.messages[2].id.text()]), ["gone"]);
+        assert_eq!(scan(&["--from", &content.messages[3].id.text(), "--to", &content.messages[1].id.text()]), [""; 0]);
         let count = |rest: &[&str]| place.run("scan", &[&["messages", "--count"], rest].concat()).out;
         assert_eq!(count(&[]), "5\n");
         assert_eq!(count(&["--channel", "hall"]), "4\n");
@@ -223,7 +226,7 @@ fn a_scan_finds_what_was_written_lately() {
     for backend in BOTH {
         let (place, content) = Place::filled(backend);
         crate::support::with_store(&place, async |store| {
-            store.create_message(&content.hall.id, &content.ann.id, "just now").await.unwrap();
+            store.create_message(&content.hall.id.text(), &content.ann.id.text(), "just now").await.unwrap();
         });
         for since in ["1h", "2 minutes ago", "today", "yesterday", "3d"] {
             // Unless midnight is in between.
@@ -251,7 +254,7 @@ fn names_stand_beside_ids_and_times_are_of_the_zone_that_was_asked_for() {
         // Who has no name has a key.
         assert!(lines[1].contains(&format!("author_id={} (key of ben)", content.ben.id)), "{said}");
         assert!(place.run("scan", &["sessions"]).out.contains(&format!("user_id={} (Ann)", content.ann.id)));
-        assert!(place.run("get", &["messages", &content.messages[0].id]).out.contains(" (hall)\n"));
+        assert!(place.run("get", &["messages", &content.messages[0].id.text()]).out.contains(" (hall)\n"));
         let json = place.run("scan", &["messages", "--format", "json", "--limit", "1", "--tz", "Asia/Tokyo"]);
         assert_eq!(json.json()[0]["created_at"], "2024-06-01T12:00:00.000Z");
         for (zone, shown) in [
@@ -266,7 +269,7 @@ fn names_stand_beside_ids_and_times_are_of_the_zone_that_was_asked_for() {
         assert!(said.contains("+09:00"), "{said}");
         crate::support::with_store(&place, async |store| {
             let wing = store.create_category("east wing", 0).await.unwrap();
-            store.create_channel("library", Some(wing.id.as_ref()), 0).await.unwrap();
+            store.create_channel("library", Some(&wing.id.text()), 0).await.unwrap();
         });
         let said = place.run("scan", &["channels"]).out;
         assert_eq!(said.matches("(east wing)").count(), 1, "{said}");
@@ -286,7 +289,7 @@ fn what_was_looked_for_stays_in_the_line() {
         let (place, content) = Place::filled(backend);
         crate::support::with_store(&place, async |store| {
             let text = format!("{} the Needle {}", "hay ".repeat(200), "straw ".repeat(200));
-            store.create_message(&content.hall.id, &content.ann.id, &text).await.unwrap();
+            store.create_message(&content.hall.id.text(), &content.ann.id.text(), &text).await.unwrap();
         });
         for rest in [&[][..], &["--raw"]] {
             let said = place.run("scan", &[&["messages", "--search", "nEEDLE"], rest].concat()).out;
@@ -328,7 +331,11 @@ fn channels_of_one_name_are_told_apart_by_their_ids() {
     place.sql("UPDATE channels SET name = 'hall'");
     let refused = place.run("scan", &["messages", "--channel", "hall"]);
     assert_eq!(refused.code, 2);
-    assert!(refused.err.contains(&*content.hall.id) && refused.err.contains(&*content.attic.id), "{}", refused.err);
+    assert!(
+        refused.err.contains(&*content.hall.id.text()) && refused.err.contains(&*content.attic.id.text()),
+        "{}",
+        refused.err
+    );
 }
 
 #[test]
@@ -361,7 +368,7 @@ fn stats_count_bytes_channels_and_days() {
         assert!(spread["min"].as_u64() < spread["max"].as_u64() && spread["p50"].as_u64() <= spread["p99"].as_u64());
         assert_eq!(stats["channels"][0]["name"], "hall");
         assert_eq!((&stats["channels"][0]["messages"], &stats["channels"][0]["tombstones"]), (&3.into(), &1.into()));
-        assert_eq!(stats["channels"][1]["id"], content.attic.id.as_str());
+        assert_eq!(stats["channels"][1]["id"], &*content.attic.id.text());
         assert_eq!((&stats["days"][0]["day"], &stats["days"][0]["messages"]), (&"2024-06-05".into(), &1.into()));
         assert_eq!(stats["other_days"], 3);
         assert_eq!(stats["largest"].as_array().unwrap().len(), 2);

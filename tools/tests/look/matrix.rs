@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 use dcstore::{Outcome, Session, cli::Cli, run};
-use decentcom_server::storage::Backend;
+use decentcom_server::storage::{Backend, MessageId};
 
 use crate::support::{BOTH, Content, Place, dcstore, with_store};
 
@@ -20,7 +20,7 @@ fn quick(arguments: &[&str]) -> (i32, String) {
 
 /// A message as the store has it, and whether an option shows it.
 struct Message<'a> {
-    id: &'a str,
+    id: MessageId,
     channel: &'a str,
     author: &'a str,
     day: u32,
@@ -35,14 +35,14 @@ fn choices<'a>(content: &'a Content) -> Vec<(Vec<String>, Shows<'a>)> {
     let option = |name: &str, value: &str| vec![name.to_owned(), value.to_owned()];
     vec![
         (vec![], Box::new(|_| true)),
-        (option("--prefix", &id(1)), Box::new(|it| it.id == &*content.messages[1].id)),
+        (option("--prefix", &id(1)), Box::new(|it| it.id == content.messages[1].id)),
         (option("--prefix", "01"), Box::new(|_| true)),
-        (option("--from", &id(1)), Box::new(|it| it.id >= &*content.messages[1].id)),
-        (option("--to", &id(3)), Box::new(|it| it.id < &*content.messages[3].id)),
+        (option("--from", &id(1)), Box::new(|it| it.id >= content.messages[1].id)),
+        (option("--to", &id(3)), Box::new(|it| it.id < content.messages[3].id)),
         (option("--channel", "hall"), Box::new(|it| it.channel == "hall")),
-        (option("--channel", &content.attic.id), Box::new(|it| it.channel == "attic")),
+        (option("--channel", &content.attic.id.text()), Box::new(|it| it.channel == "attic")),
         (option("--author", "key of ann"), Box::new(|it| it.author == "ann")),
-        (option("--author", &content.ben.id), Box::new(|it| it.author == "ben")),
+        (option("--author", &content.ben.id.text()), Box::new(|it| it.author == "ben")),
         (option("--since", "2024-06-02T12:00:00Z"), Box::new(|it| it.day >= 2)),
         (option("--until", "2024-06-04"), Box::new(|it| it.day < 4)),
         // A letter that no id has.
@@ -59,13 +59,13 @@ fn every_option_of_scan_goes_with_every_other() {
         let dust = quick(&["scan", &address, "messages", "--search", "dust", "--format", "json"]).1;
         let dust: serde_json::Value = serde_json::from_str(&dust).unwrap();
         let of_hall = texts.iter().enumerate().map(|(at, text)| Message {
-            id: &content.messages[at].id,
+            id: content.messages[at].id,
             channel: "hall",
             author: if at % 2 == 0 { "ann" } else { "ben" },
             day: 1 + u32::try_from(at).unwrap(),
             content: text,
         });
-        let id = dust["id"].as_str().unwrap();
+        let id = MessageId::parse(dust["id"].as_str().unwrap()).unwrap();
         let last = Message { id, channel: "attic", author: "ann", day: 5, content: "dust" };
         let all: Vec<_> = of_hall.chain([last]).collect();
         let choices = choices(&content);

@@ -136,12 +136,12 @@ impl Place {
         let attic = store.create_channel("attic", None, 1).await.unwrap();
         let mut messages = Vec::new();
         for (author, text) in [(&ann, "breakfast"), (&ben, "an \u{1b}[2Jescape"), (&ann, "gone"), (&ben, "LUNCH")] {
-            messages.push(store.create_message(&hall.id, &author.id, text).await.unwrap());
+            messages.push(store.create_message(&hall.id.text(), &author.id.text(), text).await.unwrap());
             clock.advance(Duration::from_secs(24 * 3600));
         }
-        store.create_message(&attic.id, &ann.id, "dust").await.unwrap();
-        store.delete_message(&messages[2].id).await.unwrap();
-        store.create_session(&ann.id, Duration::from_secs(3600)).await.unwrap();
+        store.create_message(&attic.id.text(), &ann.id.text(), "dust").await.unwrap();
+        store.delete_message(&messages[2].id.text()).await.unwrap();
+        store.create_session(&ann.id.text(), Duration::from_secs(3600)).await.unwrap();
         (store, Content { ann, ben, hall, attic, messages })
     }
 

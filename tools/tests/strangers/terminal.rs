@@ -30,10 +30,10 @@ fn nasty_store(backend: Backend, path: &Path) {
     runtime().block_on(async {
         let store = opened(backend, path).await;
         let user = store.get_user_by_pubkey(NASTY).await.unwrap().unwrap();
-        store.update_user(&user.id, None, Some(NASTY)).await.unwrap();
+        store.update_user(&user.id.text(), None, Some(NASTY)).await.unwrap();
         let channel = store.list_channels().await.unwrap().remove(0);
-        store.create_message(&channel.id, &user.id, &format!("phrase {NASTY}")).await.unwrap();
-        store.create_session(&user.id, std::time::Duration::from_secs(60)).await.unwrap();
+        store.create_message(&channel.id.text(), &user.id.text(), &format!("phrase {NASTY}")).await.unwrap();
+        store.create_session(&user.id.text(), std::time::Duration::from_secs(60)).await.unwrap();
         close(&store).await;
     });
 }
@@ -146,7 +146,7 @@ fn a_spreadsheet_runs_nothing_of_a_dump_unless_told_to() {
         let user = store.create_user("key", None).await.unwrap();
         let channel = store.create_channel("room", None, -3).await.unwrap();
         for text in formulas.iter().chain(&harmless) {
-            store.create_message(&channel.id, &user.id, text).await.unwrap();
+            store.create_message(&channel.id.text(), &user.id.text(), text).await.unwrap();
         }
         close(&store).await;
     });

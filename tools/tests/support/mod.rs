@@ -117,7 +117,7 @@ pub(crate) fn irc_store(backend: Backend, path: &Path) {
         let category = store.create_category("days", 1).await.unwrap();
         store.create_category("empty", -2).await.unwrap();
         for (day, log) in DAYS {
-            let channel = store.create_channel(day, Some(&category.id), 3).await.unwrap();
+            let channel = store.create_channel(day, Some(&category.id.text()), 3).await.unwrap();
             let mut posts = JoinSet::new();
             for (nick, text) in spoken(log) {
                 let (store, channel, author, text) =
@@ -127,31 +127,34 @@ pub(crate) fn irc_store(backend: Backend, path: &Path) {
             let posted = posts.join_all().await;
             assert!(posted.len() > 500);
             for id in posted.iter().step_by(50) {
-                store.update_message(id, "edited").await.unwrap();
+                store.update_message(&id.text(), "edited").await.unwrap();
             }
             for id in posted.iter().skip(1).step_by(50) {
-                store.delete_message(id).await.unwrap();
+                store.delete_message(&id.text()).await.unwrap();
             }
         }
         let channel = store.create_channel("naughty", Some("kept as it was given"), i32::MIN).await.unwrap();
         for text in naughty_strings() {
-            accepted(store.create_message(&channel.id, &anybody, &text).await);
+            accepted(store.create_message(&channel.id.text(), &anybody, &text).await);
             if text.len() <= 1024 {
                 let edit = ChannelEdit { topic: Some(text.clone()), ..ChannelEdit::default() };
-                accepted(store.edit_channel(&channel.id, edit).await);
+                accepted(store.edit_channel(&channel.id.text(), edit).await);
             }
         }
         let gone = store.create_channel("deleted channel", None, 0).await.unwrap();
         for number in 0..100 {
-            store.create_message(&gone.id, &anybody, &format!("message {number} of a deleted channel")).await.unwrap();
+            store
+                .create_message(&gone.id.text(), &anybody, &format!("message {number} of a deleted channel"))
+                .await
+                .unwrap();
         }
-        store.delete_channel(&gone.id).await.unwrap();
+        store.delete_channel(&gone.id.text()).await.unwrap();
         for user in users.values().take(20) {
             store.create_session(user, Duration::from_secs(3600)).await.unwrap();
         }
         // The largest id ever given out belongs to nothing that is left.
         let last = store.create_category("removed", 0).await.unwrap();
-        store.delete_category(&last.id).await.unwrap();
+        store.delete_category(&last.id.text()).await.unwrap();
         close(&store).await;
     });
 }
@@ -299,16 +302,16 @@ pub(crate) fn secret_store(backend: Backend, path: &Path) -> String {
     runtime().block_on(async {
         let store = opened(backend, path).await;
         let user = store.create_user("SECRET pubkey", Some("SECRET name")).await.unwrap();
-        store.update_user(&user.id, None, Some("SECRET avatar")).await.unwrap();
+        store.update_user(&user.id.text(), None, Some("SECRET avatar")).await.unwrap();
         store.create_user("SECRET other k", None).await.unwrap();
         store.create_category("SECRET category", 0).await.unwrap();
         let channel = store.create_channel("SECRET channel", Some("SECRET reference"), 0).await.unwrap();
-        store.update_channel(&channel.id, None, Some("SECRET topic"), None).await.unwrap();
-        let edited = store.create_message(&channel.id, &user.id, "SECRET before").await.unwrap();
-        store.update_message(&edited.id, "SECRET after ü").await.unwrap();
-        let deleted = store.create_message(&channel.id, &user.id, "SECRET deleted").await.unwrap();
-        store.delete_message(&deleted.id).await.unwrap();
-        let session = store.create_session(&user.id, Duration::from_secs(3600)).await.unwrap();
+        store.update_channel(&channel.id.text(), None, Some("SECRET topic"), None).await.unwrap();
+        let edited = store.create_message(&channel.id.text(), &user.id.text(), "SECRET before").await.unwrap();
+        store.update_message(&edited.id.text(), "SECRET after ü").await.unwrap();
+        let deleted = store.create_message(&channel.id.text(), &user.id.text(), "SECRET deleted").await.unwrap();
+        store.delete_message(&deleted.id.text()).await.unwrap();
+        let session = store.create_session(&user.id.text(), Duration::from_secs(3600)).await.unwrap();
         close(&store).await;
         session.token
     })
@@ -360,7 +363,7 @@ pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: u
                     id: last.into(),
                     channel_id: channel.into(),
                     author_id: user.into(),
-                    content: format!("{number} {}", "lorem ipsum ".repeat(bytes / 12)),
+                    content: format!("{number} {}", "lorem ipsum ".repeat(bytes / 12)).into(),
                     edited_at: None,
                     deleted: false,
                     created_at: time(millis),
@@ -412,7 +415,7 @@ pub(crate) fn write_as_older_versions_did<'a>(backend: Backend, path: &Path, tex
                 id: message.into(),
                 channel_id: channel.into(),
                 author_id: user.into(),
-                content: text,
+                content: text.into(),
                 edited_at: None,
                 deleted: false,
                 created_at,

@@ -42,7 +42,7 @@ impl FromRequestParts<App> for Visitor {
             bearer_token(&parts.headers)?.ok_or_else(|| ApiError::unauthorized("missing authorization header"))?;
         let unknown = || ApiError::unauthorized("invalid session token");
         let session = app.store.get_session(token).await?.ok_or_else(unknown)?;
-        let user = app.store.get_user_by_id(&session.user_id).await?.ok_or_else(unknown)?;
+        let user = app.store.get_user_by_id(&session.user_id.text()).await?.ok_or_else(unknown)?;
         app.admit(parts, user.id).await?;
         Ok(Self { session, user })
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    http::{channels::category_of, wire},
+    http::wire,
     storage::{Category, CategoryId, Change, Channel, ChannelId, Storage, StorageError},
 };
 
@@ -67,7 +67,7 @@ impl Directory {
     }
 
     fn channels_of(&self, category: CategoryId) -> Vec<Arc<Channel>> {
-        let inside = self.channels.values().filter(|channel| category_of(channel) == Some(category));
+        let inside = self.channels.values().filter(|channel| channel.category() == Some(category));
         let mut channels: Vec<_> = inside.cloned().collect();
         channels.sort_by_key(|channel| (channel.position, channel.id));
         channels
@@ -75,7 +75,7 @@ impl Directory {
 
     /// A channel as clients see it.
     pub(super) fn shown(&self, channel: &Channel) -> wire::Channel {
-        let category = category_of(channel).and_then(|id| self.categories.get(&id));
+        let category = channel.category().and_then(|id| self.categories.get(&id));
         wire::Channel::new(channel.clone(), category.map(|category| &**category))
     }
 }

@@ -26,9 +26,17 @@ pub(super) enum Event {
     Gap,
 }
 
+#[derive(Serialize)]
+struct Frame<'a, P> {
+    op: &'a str,
+    d: &'a P,
+    t: u64,
+}
+
 /// The text of a frame: `op`, its payload `d`, and `t` in seconds.
 pub(super) fn frame(op: &str, payload: &impl Serialize, now: Timestamp) -> Utf8Bytes {
-    json!({ "op": op, "d": payload, "t": now.as_millis() / 1000 }).to_string().into()
+    let frame = serde_json::to_string(&Frame { op, d: payload, t: now.as_millis() / 1000 });
+    frame.unwrap_or_else(|error| unreachable!("only a map whose keys are no texts is no JSON: {error}")).into()
 }
 
 impl Event {

@@ -170,7 +170,7 @@ impl Conversation {
 
     /// Introduces the server to a member; answers who it is.
     async fn greet(&mut self, session: &Session) -> Result<UserId, End> {
-        let user = self.app.store.get_user_by_id(&session.user_id).await?;
+        let user = self.app.store.get_user_by_id(&session.user_id.text()).await?;
         let user = user.filter(|user| self.app.is_member(user)).ok_or_else(unauthorized)?;
         let channels = self.app.store.list_channels().await?;
         let channels: Vec<_> = channels.iter().map(|it| json!({ "id": it.id, "name": it.name })).collect();

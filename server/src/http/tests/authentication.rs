@@ -247,7 +247,7 @@ async fn the_membership_mode_decides_who_is_let_in_and_as_what() {
         let server = Server::start().await;
         server.store.create_user(&pubkey(4), None).await.unwrap();
         let left = server.store.create_user(&pubkey(5), None).await.unwrap();
-        server.store.set_membership(&left.id, false).await.unwrap();
+        server.store.set_membership(&left.id.text(), false).await.unwrap();
         let server = server
             .restarted_with(|config| {
                 config.membership.mode = mode;

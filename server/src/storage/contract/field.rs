@@ -1,6 +1,6 @@
 //! Fields: what a record is made of, said once. Backends, dumps, checks and pages read it here.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use ulid::Ulid;
 
@@ -93,6 +93,7 @@ field_types! {
     i32: Number, 0, |number| Value::Number(*number), Value::Number(number) => Some(number);
     Timestamp: Time, Self::MIN, |time| Value::Time(*time), Value::Time(time) => Some(time);
     String: Text, Self::new(), |text| Value::Text(Cow::Borrowed(text)), Value::Text(text) => Some(text.into_owned());
+    Arc<str>: Text, Self::default(), |text| Value::Text(Cow::Borrowed(text)), Value::Text(text) => Some(text.into());
     SessionDigest: Digest, Self::from_bytes([0; 32]), |digest| Value::Bytes(Cow::Borrowed(digest.as_bytes())),
         Value::Bytes(bytes) => bytes.as_ref().try_into().ok().map(Self::from_bytes);
     UsedChallenge: Challenge, Self::from_bytes([0; Self::BYTES]), |used| Value::Bytes(Cow::Owned(used.to_bytes().to_vec())),

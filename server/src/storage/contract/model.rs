@@ -39,6 +39,8 @@ pub trait Model: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     const INDEXES: &'static [Index];
     /// The version in which it is written by backends that have versions of records.
     const VERSION: u8 = newest(Self::FIELDS);
+    /// The field that names what it goes with, if it goes with anything.
+    const GOES_WITH: Option<&'static Field> = goes_with(Self::FIELDS);
     /// What finds one.
     type Key: FieldType + Copy + Debug + Ord + Hash + Into<Key> + Send + Sync;
 
@@ -82,6 +84,16 @@ const fn newest(mut fields: &[Field]) -> u8 {
         fields = rest;
     }
     version
+}
+
+const fn goes_with(mut fields: &'static [Field]) -> Option<&'static Field> {
+    while let [field, rest @ ..] = fields {
+        if field.goes_with_it {
+            return Some(field);
+        }
+        fields = rest;
+    }
+    None
 }
 
 /// Where the values of a record come from.

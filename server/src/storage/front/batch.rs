@@ -251,7 +251,7 @@ mod tests {
         let id = CategoryId::from(Ulid(9));
         let category = Category { id, name: "c".into(), position: 0, created_at: Timestamp::MIN };
         rows.put(Arc::new(category));
-        let category = InCategory::AsGiven(id.to_lowercase());
+        let category = InCategory::AsGiven(id.to_string().to_lowercase());
         let create = of(CreateChannel { name: "room".into(), category, position: 0 });
         let (answers, writes, changes) = decide(rows, vec![create, of(DeleteCategory { id })]);
         assert!(answers.iter().all(Result::is_ok));
@@ -269,7 +269,7 @@ mod tests {
         assert!(matches!(
             &changes[..],
             [Change::CategoryCreated(category), Change::ChannelCreated(one), Change::ChannelCreated(other)]
-                if one.category_id.as_deref() == Some(category.id.as_str()) && other.category_id == one.category_id
+                if one.category() == Some(category.id) && other.category_id == one.category_id
         ));
         assert_eq!(writes.len(), 3);
     }

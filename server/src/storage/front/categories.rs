@@ -105,9 +105,8 @@ impl Command for DeleteCategory {
 
     fn decide(&self, batch: &mut Batch<'_>) -> Result<(), StorageError> {
         batch.find::<Category>(self.id)?;
-        let belongs =
-            |channel: &Channel| channel.category_id.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(&self.id));
-        let mut channels: Vec<_> = batch.rows.all::<Channel>().filter(|channel| belongs(channel)).cloned().collect();
+        let of_it = batch.rows.all::<Channel>().filter(|channel| channel.category() == Some(self.id));
+        let mut channels: Vec<_> = of_it.cloned().collect();
         channels.sort_unstable_by_key(|channel| channel.id);
         for channel in channels {
             let uncategorised = Channel { category_id: None, ..Channel::clone(&channel) };

@@ -77,7 +77,7 @@ impl<R: Reader> Front<R> {
     async fn must_exist(&self, channel_id: &str) -> Result<(), StorageError> {
         let id = existing(Entity::Channel, channel_id, ChannelId::parse)?;
         let channel = self.read(|reader| reader.get::<Channel>(id)).await?;
-        channel.map(drop).ok_or_else(|| StorageError::not_found(Entity::Channel, id))
+        channel.map(drop).ok_or_else(|| StorageError::not_found(Entity::Channel, id.text()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is checked of a call's arguments before it is queued: everything that needs no record.
 
+use std::sync::Arc;
+
 use crate::storage::{
     Entity, StorageError,
     limits::{MAX_CONTENT_BYTES, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
@@ -42,12 +44,13 @@ pub(super) fn optional_label(field: &'static str, text: Option<&str>) -> Result<
     }
 }
 
-pub(super) fn content(text: &str) -> Result<String, StorageError> {
+/// The text of a message, copied once for all who are to hold it: the command, the record, the feed, the newest page, the answer.
+pub(super) fn content(text: &str) -> Result<Arc<str>, StorageError> {
     check_length("content", text, MAX_CONTENT_BYTES)?;
     if !shows_something(text) {
         return Err(StorageError::invalid("content", "there is nothing to see in it"));
     }
-    Ok(text.to_owned())
+    Ok(text.into())
 }
 
 pub(super) fn cursor<T>(field: &'static str, text: &str, parse: fn(&str) -> Option<T>) -> Result<T, StorageError> {

@@ -27,7 +27,7 @@ impl<R: Reader> MessageStore for Front<R> {
             let channel = self.read(|reader| reader.get::<Channel>(channel_id)).await?;
             return Err(match channel {
                 Some(_) => StorageError::not_found(Entity::User, author_id),
-                None => StorageError::not_found(Entity::Channel, channel_id),
+                None => StorageError::not_found(Entity::Channel, channel_id.text()),
             });
         };
         self.write_record(CreateMessage { channel_id, author_id, content }).await
@@ -119,7 +119,7 @@ impl<R: Reader> Front<R> {
 pub(super) struct CreateMessage {
     pub(super) channel_id: ChannelId,
     pub(super) author_id: UserId,
-    pub(super) content: String,
+    pub(super) content: Arc<str>,
 }
 
 impl Command for CreateMessage {
@@ -152,7 +152,7 @@ impl Command for CreateMessage {
 
 pub(super) struct UpdateMessage {
     pub(super) id: MessageId,
-    pub(super) content: String,
+    pub(super) content: Arc<str>,
 }
 
 impl Command for UpdateMessage {
@@ -165,7 +165,7 @@ impl Command for UpdateMessage {
     fn decide(&self, batch: &mut Batch<'_>) -> Result<Arc<Message>, StorageError> {
         let old = batch.message(self.id)?;
         if old.deleted {
-            return Err(StorageError::not_found(Entity::Message, self.id));
+            return Err(StorageError::not_found(Entity::Message, self.id.text()));
         }
         if old.content == self.content {
             return Ok(old);
@@ -209,7 +209,7 @@ impl Batch<'_> {
     fn message(&self, id: MessageId) -> Result<Arc<Message>, StorageError> {
         let message = self.find::<Message>(id)?;
         if self.deleted_channels.contains(&message.channel_id) {
-            return Err(StorageError::not_found(Entity::Message, id));
+            return Err(StorageError::not_found(Entity::Message, id.text()));
         }
         Ok(message)
     }

@@ -321,7 +321,7 @@ fn weight_of(change: &Change) -> usize {
 }
 
 fn weight(message: &Message) -> usize {
-    size_of::<Message>() + message.content.capacity() + OVERHEAD
+    size_of::<Message>() + message.content.len() + OVERHEAD
 }
 
 #[cfg(test)]
@@ -340,7 +340,7 @@ mod tests {
         Message {
             channel_id,
             author_id: Ulid(1).into(),
-            content: content.to_owned(),
+            content: content.into(),
             created_at: Timestamp::MIN,
             ..Message::blank(Ulid(number).into())
         }
@@ -548,7 +548,7 @@ mod tests {
             Edit::Change(which, length) => (!live.is_empty()).then(|| {
                 let old = which.get(live).id;
                 let changed = live.iter_mut().find(|message| message.id == old).unwrap();
-                changed.content = "c".repeat(*length);
+                changed.content = "c".repeat(*length).into();
                 Change::MessageUpdated(Arc::new(changed.clone()))
             }),
             Edit::Delete(which) => (!live.is_empty()).then(|| {

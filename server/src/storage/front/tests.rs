@@ -352,13 +352,13 @@ fn a_page_is_never_older_than_what_another_call_has_seen() {
     let second = post(&store, "second");
     let seen = loop {
         let messages = controls.messages.lock().unwrap();
-        if let Some(message) = messages.values().find(|message| message.content == "second") {
+        if let Some(message) = messages.values().find(|message| *message.content == *"second") {
             break message.id;
         }
     };
     // The store shows it, though it is not acknowledged. Nobody has seen it yet, then somebody has.
     assert_eq!(page().len(), 1);
-    assert!(runtime.block_on(store.get_message(&seen)).unwrap().is_some());
+    assert!(runtime.block_on(store.get_message(&seen.text())).unwrap().is_some());
     let during = page();
     drop(held);
     assert_eq!(during.iter().map(|message| &*message.content).collect::<Vec<_>>(), ["second", "first"]);
@@ -436,12 +436,12 @@ async fn while_the_disk_is_full_only_what_frees_room_is_taken_and_the_engine_hea
     let refused = store.create_message(SOME_ID, SOME_ID, "late").await;
     assert!(matches!(refused, Err(StorageError::Full { .. })), "{refused:?}");
     let commits = controls.commits.lock().unwrap().len();
-    let refused = store.update_message(&message.id, "late").await;
+    let refused = store.update_message(&message.id.text(), "late").await;
     assert!(matches!(refused, Err(StorageError::Full { .. })), "{refused:?}");
     assert_eq!(controls.commits.lock().unwrap().len(), commits);
     assert!(matches!(store.condition().troubles[..], [Trouble::Full { .. }]));
     assert!(disk.has_reserve(), "it is not needed yet");
-    store.delete_message(&message.id).await.unwrap();
+    store.delete_message(&message.id.text()).await.unwrap();
     store.delete_session("nobody's").await.unwrap();
     assert_eq!(controls.commits.lock().unwrap().len(), commits + 1);
 

@@ -11,7 +11,7 @@ use super::{
     schema::{MessagesByChannel, PurgeRecord, Purges, TombstonesByChannel},
 };
 use crate::storage::{
-    Category, CategoryId, Channel, ChannelId, StorageError,
+    Category, Channel, ChannelId, StorageError,
     port::{ReclaimSlice, ReclaimStep, Rows, Wants},
 };
 
@@ -33,8 +33,7 @@ pub(super) fn list_categories(snapshot: &Snapshot) -> Result<Vec<Category>, Stor
 pub(super) fn load(snapshot: &Snapshot, wants: &Wants, rows: &mut Rows) -> Result<(), StorageError> {
     if !wants.channels_of.is_empty() {
         for channel in list(snapshot)? {
-            let category = channel.category_id.as_deref().and_then(CategoryId::parse);
-            if category.is_some_and(|category| wants.channels_of.contains(&category)) {
+            if channel.category().is_some_and(|category| wants.channels_of.contains(&category)) {
                 rows.put(Arc::new(channel));
             }
         }
@@ -70,7 +69,7 @@ fn load_reclaim(snapshot: &Snapshot, step: ReclaimStep, rows: &mut Rows) -> Resu
 
 pub(super) fn begin_purge(batch: &mut WriteBatch, id: ChannelId) -> Result<(), Error> {
     let channel = batch.get::<Of<Channel>>(&KeyOf(id))?;
-    let name = channel.map(|channel| channel.0.name.clone()).unwrap_or_default();
+    let name = channel.map(|channel| channel.0.name).unwrap_or_default();
     batch.remove::<Of<Channel>>(&KeyOf(id))?;
     batch.insert::<Purges>(&id.ulid(), &PurgeRecord { name })
 }

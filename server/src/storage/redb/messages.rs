@@ -1,7 +1,5 @@
 //! Messages: the queries that are this backend's own.
 
-use std::sync::Arc;
-
 use decentcom_kvstore::{Direction, Error, KeyRange, Snapshot, WriteBatch};
 
 use super::{
@@ -45,7 +43,7 @@ pub(super) fn page(
             return Ok(MessagePage { messages, has_more: true });
         }
         let stored = snapshot.get::<Of<Message>>(&key).map_err(storage_error(attempt))?;
-        let wrong = |problem| corrupt(Message::LIVE_BY_CHANNEL.name, &key.0, problem);
+        let wrong = |problem| corrupt(Message::LIVE_BY_CHANNEL.name, &key.0.text(), problem);
         let message = stored.ok_or_else(|| wrong("the entry belongs to no message"))?.0;
         // Entries have no checksum, records have.
         if message.channel_id != channel_id || message.deleted {
@@ -55,7 +53,7 @@ pub(super) fn page(
         if bytes > bounds.bytes && !messages.is_empty() {
             return Ok(MessagePage { messages, has_more: true });
         }
-        messages.push(Arc::unwrap_or_clone(message));
+        messages.push(message);
     }
     Ok(MessagePage { messages, has_more: false })
 }

@@ -39,9 +39,7 @@ impl RedbReader {
 
 impl Reader for RedbReader {
     async fn get<M: Model>(&self, key: M::Key) -> Result<View<Option<M>>, StorageError> {
-        self.read(|snapshot| rows::get::<M>(snapshot, key))
-            .await
-            .map(|view| view.map(|record| record.map(Arc::unwrap_or_clone)))
+        self.read(|snapshot| rows::get::<M>(snapshot, key)).await
     }
 
     async fn list<M: Model>(&self, after: Option<M::Key>, limit: Option<u32>) -> Result<View<Vec<M>>, StorageError> {

@@ -5,7 +5,7 @@
 //! of one of the newest, and the declaration says what is in place of the rest. How each kind is written is the `write` and
 //! `read` below; `shipped.rs` holds every version to its bytes.
 
-use std::sync::Arc;
+use std::{borrow::Cow, marker::PhantomData};
 
 use decentcom_kvstore::{
     DecodeError, EncodeError, IndexDefinition, Key as KvKey, KeyKind, Part, Record, Table, decode_field, encode_field,
@@ -26,22 +26,18 @@ pub(super) type Digest = [u8; 32];
 /// The key of a used challenge: slot, digest of the public key, number.
 pub(super) type ChallengeKey = (u64, (Digest, u32));
 
-/// Most fields of a record.
-const MAX_FIELDS: usize = 16;
-
 /// A record as the key-value store has it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Stored<M>(pub(super) Arc<M>);
+pub(super) struct Stored<M>(pub(super) M);
 
-impl<M: Model> Stored<M> {
-    pub(super) fn into_inner(self) -> M {
-        Arc::unwrap_or_clone(self.0)
-    }
+/// The fields that a version added to a payload, in order.
+fn added<M: Model>(since: u8) -> impl Iterator<Item = &'static Field> {
+    M::FIELDS.iter().filter(move |it| it.role == Role::Content && it.since == since)
 }
 
-/// The fields in a payload of this version, in order.
-fn written<M: Model>(version: u8) -> impl Iterator<Item = &'static Field> {
-    (1..=version).flat_map(|since| M::FIELDS.iter().filter(move |it| it.role == Role::Content && it.since == since))
+/// The fields in a payload, in order.
+fn written<M: Model>() -> impl Iterator<Item = &'static Field> {
+    (1..=M::VERSION).flat_map(added::<M>)
 }
 
 impl<M: Model> Record for Stored<M> {
@@ -54,7 +50,7 @@ impl<M: Model> Record for Stored<M> {
             kind: layout(field.kind, field.is_optional),
             meaning: field.meaning,
         };
-        written::<M>(M::VERSION).map(described).collect()
+        written::<M>().map(described).collect()
     }
 
     fn encode(&self, payload: &mut Vec<u8>) -> Result<(), EncodeError> {
@@ -69,48 +65,93 @@ impl<M: Model> Record for Stored<M> {
         result
     }
 
-    fn decode(key: &[u8], version: u8, mut payload: &[u8]) -> Result<Self, DecodeError> {
+    fn decode(key: &[u8], version: u8, payload: &[u8]) -> Result<Self, DecodeError> {
         if !(1..=M::VERSION).contains(&version) {
             return Err(DecodeError::UnknownVersion(version));
         }
-        let mut values = Values { key, contents: [const { None }; MAX_FIELDS] };
-        for field in written::<M>(version) {
-            let value = read(field, &mut payload)?;
-            if let Some(slot) = values.contents.get_mut(field.position) {
-                *slot = Some(value);
-            }
-        }
-        end_of_payload(payload)?;
-        M::from_source(&mut values).map(Arc::new).map(Self)
+        let mut values = Values::<M>::of(key, version, payload)?;
+        let record = M::from_source(&mut values)?;
+        end_of_payload(values.last_part()).map(|()| Self(record))
     }
 
     fn explain(rest: &mut &[u8]) -> Vec<Part> {
-        let fields = written::<M>(M::VERSION).zip(Self::fields());
+        let fields = written::<M>().zip(Self::fields());
         fields.map_while(|(field, described)| taker(field.kind, field.is_optional)(&described, rest)).collect()
     }
 }
 
-/// What was read of a record.
-struct Values<'a> {
+/// Most versions that a record may have: the parts of a payload.
+const MOST_VERSIONS: usize = 8;
+
+/// A record being read, field by field in the order of their declaration, without a copy. Where a later version added a field
+/// before an older one, that is not their order in the payload: then what each version added is a part that is read for itself.
+struct Values<'a, M> {
     key: &'a [u8],
-    contents: [Option<Value<'static>>; MAX_FIELDS],
+    version: u8,
+    /// What is left of each part; the first is all there is, where one order is the other.
+    parts: [&'a [u8]; MOST_VERSIONS],
+    model: PhantomData<M>,
 }
 
-impl Source for Values<'_> {
+impl<'a, M: Model> Values<'a, M> {
+    const IS_IN_ORDER: bool = {
+        assert!(M::VERSION as usize <= MOST_VERSIONS, "more versions than there is room for");
+        is_in_order(M::FIELDS)
+    };
+
+    fn of(key: &'a [u8], version: u8, payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut values = Self { key, version, parts: [payload; MOST_VERSIONS], model: PhantomData };
+        if !Self::IS_IN_ORDER {
+            let mut rest = payload;
+            for (part, since) in values.parts.iter_mut().zip(1..=version) {
+                *part = rest;
+                if since < version {
+                    added::<M>(since).try_for_each(|field| read(field.kind, field.is_optional, &mut rest).map(drop))?;
+                }
+            }
+        }
+        Ok(values)
+    }
+
+    /// The part with the fields that were added in this version.
+    fn part(&mut self, since: u8) -> Option<&mut &'a [u8]> {
+        self.parts.get_mut(if Self::IS_IN_ORDER { 0 } else { usize::from(since) - 1 })
+    }
+
+    /// What is left of the part that nothing may follow.
+    fn last_part(&mut self) -> &'a [u8] {
+        self.part(self.version).copied().unwrap_or_default()
+    }
+}
+
+impl<M: Model> Source for Values<'_, M> {
     type Error = DecodeError;
 
     fn take<T: FieldType>(&mut self, field: &'static Field) -> Result<T, DecodeError> {
         let value = match field.role {
             Role::Key => key_value(T::KIND, self.key),
             Role::CreatedAt => Some(Value::Time(time_of(self.key)?)),
-            Role::Content => {
-                let read = self.contents.get_mut(field.position).and_then(Option::take);
-                Some(read.unwrap_or_else(|| field.before.value()))
-            }
+            Role::Content if field.since > self.version => Some(field.before.value()),
+            Role::Content => self.part(field.since).map(|part| read(T::KIND, T::IS_OPTIONAL, part)).transpose()?,
         };
         let unsuitable = || DecodeError::Payload(format!("its {} is no value of that kind", field.name));
         value.and_then(T::from_value).ok_or_else(unsuitable)
     }
+}
+
+/// Whether fields lie in a payload in the order in which they are declared.
+const fn is_in_order(mut fields: &[Field]) -> bool {
+    let mut newest = 1;
+    while let [field, rest @ ..] = fields {
+        if matches!(field.role, Role::Content) {
+            if field.since < newest {
+                return false;
+            }
+            newest = field.since;
+        }
+        fields = rest;
+    }
+    true
 }
 
 /// The value that a key is.
@@ -153,20 +194,27 @@ fn write(field: &Field, value: &Value<'_>, payload: &mut Vec<u8>) -> Result<(), 
     }
 }
 
-/// Takes a value from the front of a payload.
-fn read(field: &Field, payload: &mut &[u8]) -> Result<Value<'static>, DecodeError> {
-    if field.is_optional && !decode_field::<bool>(payload)? {
+/// Takes a value from the front of a payload, which lends it.
+fn read<'a>(kind: Kind, is_optional: bool, payload: &mut &'a [u8]) -> Result<Value<'a>, DecodeError> {
+    if is_optional && !decode_field::<bool>(payload)? {
         return Ok(Value::Nothing);
     }
-    Ok(match field.kind {
+    Ok(match kind {
         Kind::Flag => Value::Flag(decode_field(payload)?),
         Kind::Number => Value::Number(decode_field(payload)?),
         Kind::Time => Value::Time(timestamp(decode_field(payload)?)?),
-        Kind::Text => Value::Text(decode_field::<String>(payload)?.into()),
-        Kind::Id => Value::Id(Ulid::from_bytes(decode_field(payload)?)),
-        Kind::Digest => Value::Bytes(decode_field::<Digest>(payload)?.to_vec().into()),
-        Kind::Challenge => Value::Bytes(decode_field::<[u8; 44]>(payload)?.to_vec().into()),
+        Kind::Text => Value::Text(Cow::Borrowed(decode_field(payload)?)),
+        Kind::Id => Value::Id(Ulid::from_bytes(*take_bytes(payload)?)),
+        Kind::Digest => Value::Bytes(Cow::Borrowed(take_bytes::<32>(payload)?)),
+        Kind::Challenge => Value::Bytes(Cow::Borrowed(take_bytes::<44>(payload)?)),
     })
+}
+
+fn take_bytes<'a, const N: usize>(payload: &mut &'a [u8]) -> Result<&'a [u8; N], DecodeError> {
+    let too_few = || DecodeError::Payload(format!("{} bytes are left of {N}", payload.len()));
+    let (bytes, rest) = payload.split_first_chunk().ok_or_else(too_few)?;
+    *payload = rest;
+    Ok(bytes)
 }
 
 /// How a kind lies in a payload, in the words of the pages.
@@ -285,7 +333,7 @@ pub(super) fn value_bytes(value: &Value<'_>) -> Vec<u8> {
 }
 
 /// The table of a kind of record.
-pub(super) struct Of<M>(std::marker::PhantomData<fn() -> M>);
+pub(super) struct Of<M>(PhantomData<fn() -> M>);
 
 impl<M: Model> Table for Of<M> {
     type Key = KeyOf<M::Key>;
@@ -306,7 +354,6 @@ impl<M: Model> Table for Of<M> {
 /// How the nth index of a kind of record follows it.
 #[allow(clippy::indexing_slicing, clippy::panic)] // while compiling
 const fn index<M: Model, const N: usize>() -> IndexDefinition<Of<M>> {
-    assert!(M::FIELDS.len() <= MAX_FIELDS, "more fields than there is room for");
     let index = &M::INDEXES[N];
     let kind = by_kind!(M::FIELDS[position_of(M::FIELDS, index.field)].kind, K => KeyKind::of::<K>());
     assert!(index.is_unique || kind.width.is_some(), "the field of an index that is not unique needs a fixed width");

@@ -20,16 +20,16 @@ use crate::storage::{
 };
 
 /// The record with this key, unless it went with a channel that is being purged.
-pub(super) fn get<M: Model>(snapshot: &Snapshot, key: M::Key) -> Result<Option<Arc<M>>, StorageError> {
+pub(super) fn get<M: Model>(snapshot: &Snapshot, key: M::Key) -> Result<Option<M>, StorageError> {
     let attempt = "read a record";
     let stored = snapshot.get::<Of<M>>(&KeyOf(key)).map_err(storage_error(attempt))?;
     let Some(Stored(record)) = stored else { return Ok(None) };
-    Ok((!is_gone(snapshot, &*record).map_err(storage_error(attempt))?).then_some(record))
+    Ok((!is_gone(snapshot, &record).map_err(storage_error(attempt))?).then_some(record))
 }
 
 /// Whether a record went with a channel that is being purged. Nearly always none is, which costs less to know.
 fn is_gone<M: Model>(snapshot: &Snapshot, record: &M) -> Result<bool, Error> {
-    let Some(field) = M::FIELDS.iter().find(|field| field.goes_with_it) else { return Ok(false) };
+    let Some(field) = M::GOES_WITH else { return Ok(false) };
     if snapshot.is_empty::<Purges>()? {
         return Ok(false);
     }
@@ -59,8 +59,8 @@ pub(super) fn list<M: Model>(
             break;
         }
         let (_, stored) = row.map_err(storage_error(attempt))?;
-        if !is_gone(snapshot, &*stored.0).map_err(storage_error(attempt))? {
-            listed.push(stored.into_inner());
+        if !is_gone(snapshot, &stored.0).map_err(storage_error(attempt))? {
+            listed.push(stored.0);
         }
     }
     Ok(listed)
@@ -95,7 +95,7 @@ pub(super) fn find<M: Model>(
             let is = |name, expected: &Value<'_>| record.value_of(name).as_ref() == Some(expected);
             is(index.field, value) && index.only.is_none_or(|(flag, set)| is(flag, &Value::Flag(set)))
         });
-        found.push(Arc::unwrap_or_clone(record.ok_or_else(wrong)?));
+        found.push(record.ok_or_else(wrong)?);
     }
     Ok(found)
 }
@@ -114,8 +114,8 @@ impl ForModel for FromRaw<'_> {
     type Answer = Result<Row, StorageError>;
 
     fn run<M: Model>(self) -> Self::Answer {
-        let row = decode_row::<Of<M>>(self.key, self.value).map_err(storage_error("decode a row"))?;
-        Ok(row.1.0.into_row())
+        let (_, Stored(record)) = decode_row::<Of<M>>(self.key, self.value).map_err(storage_error("decode a row"))?;
+        Ok(Arc::new(record).into_row())
     }
 }
 
@@ -168,7 +168,7 @@ impl ForModel for Exists<'_> {
 
     fn run<M: Model>(self) -> Self::Answer {
         let Some(key) = typed::<M>(self.key) else { return Ok(false) };
-        if M::FIELDS.iter().any(|field| field.goes_with_it) {
+        if M::GOES_WITH.is_some() {
             return Ok(get::<M>(self.snapshot, key)?.is_some());
         }
         self.snapshot.contains::<Of<M>>(&KeyOf(key)).map_err(storage_error("look for a record"))
@@ -185,7 +185,7 @@ impl ForModel for Load<'_> {
 
     fn run<M: Model>(self) -> Self::Answer {
         let Some(key) = typed::<M>(self.key) else { return Ok(None) };
-        Ok(get::<M>(self.snapshot, key)?.map(M::into_row))
+        Ok(get::<M>(self.snapshot, key)?.map(|record| Arc::new(record).into_row()))
     }
 }
 
@@ -212,7 +212,7 @@ impl ForModel for Put<'_> {
 
     fn run<M: Model>(self) -> Self::Answer {
         let Some(record) = M::of_row(self.row) else { return Ok(()) };
-        let (key, stored) = (KeyOf(record.key()), Stored(record.clone()));
+        let (key, stored) = (KeyOf(record.key()), Stored(M::clone(record)));
         match self.fate {
             Fate::Insert => self.batch.insert::<Of<M>>(&key, &stored),
             Fate::Replace => self.batch.replace::<Of<M>>(&key, &stored),

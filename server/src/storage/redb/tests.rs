@@ -44,7 +44,7 @@ fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenEr
 
 /// The bytes of a record; its key is part of their checksum.
 fn bytes_of<M: Model>(record: M) -> Vec<u8> {
-    Stored(Arc::new(record)).to_bytes(&KEY).unwrap()
+    Stored(record).to_bytes(&KEY).unwrap()
 }
 
 /// The bytes of every record version. If this fails, files in the field can no longer be read: a new field says since which
@@ -139,9 +139,9 @@ async fn a_file_of_format_1_opens_and_says_what_it_said() {
     let shown: Vec<_> = channels.iter().map(|it| (it.name.as_str(), it.topic.as_deref(), it.position)).collect();
     assert_eq!(shown, [("general", Some("everything"), 0), ("music", None, 1)]);
     let categories = store.list_categories().await.unwrap();
-    assert_eq!(channels[1].category_id.as_deref(), Some(categories[0].id.as_str()));
-    let page = store.list_messages(&channels[0].id, None, 50).await.unwrap();
-    let texts: Vec<_> = page.iter().map(|it| (it.content.as_str(), it.edited_at.is_some())).collect();
+    assert_eq!(channels[1].category(), Some(categories[0].id));
+    let page = store.list_messages(&channels[0].id.text(), None, 50).await.unwrap();
+    let texts: Vec<_> = page.iter().map(|it| (&*it.content, it.edited_at.is_some())).collect();
     assert_eq!(texts, [("\u{1F600}", false), ("edited", true), ("one", false)]);
     assert_eq!(page[0].author_id, users[1].id);
     assert!(store.create_user("new key", None).await.unwrap().id > users[1].id);
@@ -174,7 +174,7 @@ async fn a_store_with_a_message(path: &Path) -> (String, String) {
     let user = store.create_user("key", None).await.unwrap();
     let channel = store.create_channel("room", None, 0).await.unwrap();
     let text = "a text that can be found in the file";
-    let message = store.create_message(&channel.id, &user.id, text).await.unwrap();
+    let message = store.create_message(&channel.id.text(), &user.id.text(), text).await.unwrap();
     store.close().await.unwrap();
     (channel.id.to_string(), message.id.to_string())
 }

@@ -27,8 +27,8 @@ pub(super) fn members(snapshot: &Snapshot, after: Option<UserId>, limit: u32) ->
             let (_, KeyOf(id)) = entry.map_err(storage_error(attempt))?;
             // Entries have no checksum, records have.
             match rows::get::<User>(snapshot, id)? {
-                Some(user) if user.is_member => Ok(Arc::unwrap_or_clone(user)),
-                _ => Err(corrupt(User::MEMBERS.name, &id, "the entry is not what its user makes of it")),
+                Some(user) if user.is_member => Ok(user),
+                _ => Err(corrupt(User::MEMBERS.name, &id.text(), "the entry is not what its user makes of it")),
             }
         })
         .collect()

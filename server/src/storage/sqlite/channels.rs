@@ -81,7 +81,7 @@ async fn load_reclaim(
     // What has no id of ours cannot be named, and goes with the channel itself.
     let statement = concat!("SELECT id FROM messages WHERE channel_id = ? AND ", is_id!(), " LIMIT ?");
     let messages = sqlx::query(statement)
-        .bind(channel_id.as_str())
+        .bind(channel_id.to_string())
         .bind(number(step.at_most))
         .fetch_all(connection)
         .await
@@ -94,15 +94,15 @@ async fn load_reclaim(
 }
 
 pub(super) async fn begin_purge(connection: &mut SqliteConnection, id: ChannelId) -> Result<(), StorageError> {
-    let query = sqlx::query("INSERT INTO purges (channel_id) VALUES (?)").bind(id.as_str());
+    let query = sqlx::query("INSERT INTO purges (channel_id) VALUES (?)").bind(id.to_string());
     execute(connection, "delete a channel", query).await
 }
 
 pub(super) async fn end_purge(connection: &mut SqliteConnection, id: ChannelId) -> Result<(), StorageError> {
-    let unnamed = sqlx::query("DELETE FROM messages WHERE channel_id = ?").bind(id.as_str());
+    let unnamed = sqlx::query("DELETE FROM messages WHERE channel_id = ?").bind(id.to_string());
     execute(connection, "reclaim what is left of a deleted channel", unnamed).await?;
-    let channel = sqlx::query("DELETE FROM channels WHERE id = ?").bind(id.as_str());
+    let channel = sqlx::query("DELETE FROM channels WHERE id = ?").bind(id.to_string());
     execute(connection, "forget a deleted channel", channel).await?;
-    let purge = sqlx::query("DELETE FROM purges WHERE channel_id = ?").bind(id.as_str());
+    let purge = sqlx::query("DELETE FROM purges WHERE channel_id = ?").bind(id.to_string());
     execute(connection, "forget a deleted channel", purge).await
 }

@@ -153,7 +153,7 @@ mod tests {
         let text = "z".repeat(500_000);
         let post = async |messages| {
             for _ in 0..messages {
-                store.create_message(&channel, &user, &text).await.unwrap();
+                store.create_message(&channel.text(), &user.text(), &text).await.unwrap();
             }
         };
         // Less than makes a commit do it.
@@ -200,7 +200,7 @@ mod tests {
         let text = "z".repeat(500_000);
         let mut longest = 0;
         for _ in 0..400 {
-            store.create_message(&channel, &user, &text).await.unwrap();
+            store.create_message(&channel.text(), &user.text(), &text).await.unwrap();
             longest = longest.max(std::fs::metadata(directory.path().join("store-wal")).map_or(0, |file| file.len()));
         }
         assert!(!reading.is_finished());

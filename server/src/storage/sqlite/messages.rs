@@ -1,10 +1,10 @@
 //! Messages: a page of a channel's history, the query that is this backend's own.
 
-use std::{borrow::Cow, cmp::Reverse, fmt, sync::LazyLock};
+use std::{cmp::Reverse, fmt, marker::PhantomData, sync::LazyLock};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
+    de::{DeserializeSeed, SeqAccess, Visitor},
 };
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
@@ -84,16 +84,16 @@ pub(super) async fn page(
 ) -> Result<View<MessagePage>, StorageError> {
     let (statements, cursor) = match &page {
         Page::Newest => (&NEWEST, None),
-        Page::Before(id) => (&BEFORE, Some(id.as_str())),
-        Page::After(id) => (&AFTER, Some(id.as_str())),
+        Page::Before(id) => (&BEFORE, Some(id)),
+        Page::After(id) => (&AFTER, Some(id)),
     };
     let query = |statement| {
         let query = sqlx::query(statement)
-            .bind(channel_id.as_str())
+            .bind(channel_id.to_string())
             .bind(i64::from(bounds.messages) + 1)
             .bind(i64::try_from(bounds.bytes).unwrap_or(i64::MAX));
         match cursor {
-            Some(cursor) => query.bind(cursor),
+            Some(cursor) => query.bind(cursor.to_string()),
             None => query,
         }
     };
@@ -124,79 +124,88 @@ pub(super) async fn page(
 /// The messages of a packed page, unless one was too long for it or is damaged.
 fn unpack(channel_id: ChannelId, row: &SqliteRow) -> Option<Vec<Message>> {
     let rows: Vec<Option<Packed>> = serde_json::from_str(row.try_get("page").ok()?).ok()?;
-    let decode =
-        |row: Option<Packed>| Message::from_source(&mut Unpacked { channel_id, values: row?.0.into_iter() }).ok();
-    rows.into_iter().map(decode).collect()
+    rows.into_iter().map(|row| row.map(|Packed(message)| Message { channel_id, ..message })).collect()
 }
 
-/// A message of a packed page: the values of [`packed_fields`].
-struct Packed(Vec<Value<'static>>);
+/// A message of a packed page: the values of [`packed_fields`], and blanks for [what all have in common](COMMON). Whatever a
+/// page has in its index is not deleted, which is blank too.
+struct Packed(Message);
 
 impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Row;
+        struct Columns;
 
-        impl<'de> Visitor<'de> for Row {
+        impl<'de> Visitor<'de> for Columns {
             type Value = Packed;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("the columns of a message")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut row: A) -> Result<Packed, A::Error> {
-                let mut values = Vec::with_capacity(8);
-                for field in packed_fields() {
-                    let wrong = || serde::de::Error::custom(field.name);
-                    let value = row.next_element::<Option<Cell<'de>>>()?.ok_or_else(wrong)?;
-                    values.push(match value {
-                        None => Value::Nothing,
-                        Some(cell) => cell.value(field.kind).ok_or_else(wrong)?,
-                    });
-                }
-                Ok(Packed(values))
+            fn visit_seq<A: SeqAccess<'de>>(self, columns: A) -> Result<Packed, A::Error> {
+                Message::from_source(&mut Unpacking(columns, PhantomData)).map(Packed)
             }
         }
 
-        deserializer.deserialize_seq(Row)
+        deserializer.deserialize_seq(Columns)
     }
 }
 
-/// What SQLite's JSON has of a column.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Cell<'a> {
-    Number(i32),
-    #[serde(borrow)]
-    Text(Cow<'a, str>),
-}
+struct Unpacking<'de, A>(A, PhantomData<&'de str>);
 
-impl Cell<'_> {
-    fn value(self, kind: Kind) -> Option<Value<'static>> {
-        match (kind, self) {
-            (Kind::Text, Self::Text(text)) => Some(Value::Text(text.into_owned().into())),
-            (kind, Self::Text(text)) => value_of_text(kind, &text),
-            (Kind::Flag, Self::Number(number)) => Some(Value::Flag(number != 0)),
-            (Kind::Number, Self::Number(number)) => Some(Value::Number(number)),
-            (_, Self::Number(_)) => None,
+impl<'de, A: SeqAccess<'de>> Source for Unpacking<'de, A> {
+    type Error = A::Error;
+
+    fn take<T: FieldType>(&mut self, field: &'static Field) -> Result<T, A::Error> {
+        if COMMON.contains(&field.name) {
+            return Ok(T::blank());
         }
+        self.0.next_element_seed(Cell(PhantomData))?.ok_or_else(|| serde::de::Error::custom(field.name))
     }
 }
 
-struct Unpacked {
-    channel_id: ChannelId,
-    values: std::vec::IntoIter<Value<'static>>,
+/// What SQLite's JSON has of a column; made a field at once, so that a text is copied once, whether it had escapes or not.
+struct Cell<T>(PhantomData<T>);
+
+impl<T: FieldType> Cell<T> {
+    fn made<E: serde::de::Error>(value: Option<Value<'_>>) -> Result<T, E> {
+        value.and_then(T::from_value).ok_or_else(|| E::custom("no such value"))
+    }
 }
 
-impl Source for Unpacked {
-    type Error = ();
+impl<'de, T: FieldType> DeserializeSeed<'de> for Cell<T> {
+    type Value = T;
 
-    fn take<T: FieldType>(&mut self, field: &'static Field) -> Result<T, ()> {
-        let value = match field.name {
-            "channel_id" => Some(self.channel_id.value()),
-            "deleted" => Some(Value::Flag(false)),
-            _ => self.values.next(),
-        };
-        value.and_then(T::from_value).ok_or(())
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<T: FieldType> Visitor<'_> for Cell<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the value of a column")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<T, E> {
+        Self::made(Some(Value::Nothing))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        Self::made(value_of_text(T::KIND, text))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
+        Self::made(match T::KIND {
+            Kind::Flag => Some(Value::Flag(number != 0)),
+            Kind::Number => i32::try_from(number).ok().map(Value::Number),
+            _ => None,
+        })
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_i64(i64::try_from(number).map_err(E::custom)?)
     }
 }
 

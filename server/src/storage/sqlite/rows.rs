@@ -50,8 +50,7 @@ pub(super) fn columns(fields: impl IntoIterator<Item = &'static Field>, prefix: 
 
 /// That a row is not of a channel that is being purged, if it can be.
 fn visible<M: Model>() -> &'static str {
-    let goes_with = M::FIELDS.iter().find(|field| field.goes_with_it).map(Field::column);
-    match (M::ENTITY, goes_with) {
+    match (M::ENTITY, M::GOES_WITH.map(Field::column)) {
         (Entity::Channel, _) => "id NOT IN (SELECT channel_id FROM purges)",
         (_, Some(column)) => made(format!("{column} NOT IN (SELECT channel_id FROM purges)")),
         (_, None) => "TRUE",
@@ -224,7 +223,7 @@ pub(super) async fn load(
         if keys.is_empty() {
             continue;
         }
-        let keys = key_list(keys.iter().map(ToString::to_string));
+        let keys = key_list(keys);
         for row in rows_by_keys(connection, "load records", entity.with(ByKeys), keys).await? {
             let row = decode_row(*entity, &row)?;
             rows.records.insert(row.key(), row);
@@ -247,7 +246,7 @@ impl ForModel for ByKeys {
 pub(super) fn references(wants: &Wants) -> Vec<(Entity, String, String)> {
     let wanted = |entity: &Entity| {
         let keys = Wants::of(&wants.references, *entity);
-        (!keys.is_empty()).then(|| (*entity, entity.with(Existing), key_list(keys.iter().map(ToString::to_string))))
+        (!keys.is_empty()).then(|| (*entity, entity.with(Existing), key_list(keys)))
     };
     Entity::EVERY.iter().filter_map(wanted).collect()
 }
@@ -343,8 +342,8 @@ pub(super) async fn remove(
     entity: Entity,
     keys: impl IntoIterator<Item = Key>,
 ) -> Result<(), StorageError> {
-    let keys = key_list(keys.into_iter().map(|key| key.to_string()));
-    execute(connection, "remove records", sqlx::query(entity.with(RemoveOf)).bind(keys)).await
+    let query = sqlx::query(entity.with(RemoveOf)).bind(key_list(keys));
+    execute(connection, "remove records", query).await
 }
 
 struct RemoveOf;

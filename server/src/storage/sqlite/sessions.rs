@@ -23,7 +23,7 @@ pub(super) async fn load(
 ) -> Result<(), StorageError> {
     for (user, at_most) in &wants.sessions_of {
         let found = sqlx::query("SELECT token FROM sessions WHERE user_id = ? LIMIT ?")
-            .bind(user.as_str())
+            .bind(user.to_string())
             .bind(limit(*at_most))
             .fetch_all(&mut *connection)
             .await

@@ -1,6 +1,9 @@
 //! What the queries share: reading typed columns, binding values, key lists.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    fmt::{Display, Write as _},
+};
 
 use sqlx::{
     Row as _, Sqlite, SqliteConnection,
@@ -71,11 +74,12 @@ impl Source for Reading<'_> {
         let value = match T::KIND {
             Kind::Flag => self.get::<Option<bool>>(column)?.map(Value::Flag),
             Kind::Number => self.get::<Option<i32>>(column)?.map(Value::Number),
-            Kind::Text => self.get::<Option<String>>(column)?.map(|text| Value::Text(text.into())),
-            Kind::Time | Kind::Id | Kind::Digest | Kind::Challenge => match self.get::<Option<&str>>(column)? {
-                Some(text) => return self.parsed(column, text),
-                None => None,
-            },
+            Kind::Text | Kind::Time | Kind::Id | Kind::Digest | Kind::Challenge => {
+                match self.get::<Option<&str>>(column)? {
+                    Some(text) => return self.parsed(column, text),
+                    None => None,
+                }
+            }
         };
         let is_null = value.is_none();
         let held = if is_null { "it is NULL" } else { "it holds no such value" };
@@ -84,11 +88,11 @@ impl Source for Reading<'_> {
 }
 
 /// The value of a kind that is written as text.
-pub(super) fn value_of_text(kind: Kind, text: &str) -> Option<Value<'static>> {
+pub(super) fn value_of_text(kind: Kind, text: &str) -> Option<Value<'_>> {
     match kind {
         Kind::Time => text.parse().ok().map(Value::Time),
         Kind::Id => parse_ulid(text).map(Value::Id),
-        Kind::Text => Some(Value::Text(text.to_owned().into())),
+        Kind::Text => Some(Value::Text(text.into())),
         Kind::Digest => bytes_of_hex::<32>(text).map(|bytes| Value::Bytes(bytes.to_vec().into())),
         Kind::Challenge => {
             bytes_of_hex::<{ UsedChallenge::BYTES }>(text).map(|bytes| Value::Bytes(bytes.to_vec().into()))
@@ -127,15 +131,11 @@ pub(super) fn bad_value(attempt: &str, column: &str, value: &str) -> StorageErro
 
 /// Keys as one bound value: `key IN (SELECT value FROM json_each(?))` is one prepared statement for any number.
 /// Only for ids and digests, which need no escaping.
-pub(super) fn key_list<K: AsRef<str>>(keys: impl IntoIterator<Item = K>) -> String {
+pub(super) fn key_list(keys: impl IntoIterator<Item: Display>) -> String {
     let mut list = String::from("[");
     for key in keys {
-        if list.len() > 1 {
-            list.push(',');
-        }
-        list.push('"');
-        list.push_str(key.as_ref());
-        list.push('"');
+        let comma = if list.len() > 1 { "," } else { "" };
+        let _ = write!(list, "{comma}\"{key}\"");
     }
     list.push(']');
     list

@@ -24,7 +24,8 @@ pub(super) async fn members(
     after: Option<UserId>,
     limit: u32,
 ) -> Result<View<Vec<User>>, StorageError> {
-    let query = sqlx::query(*MEMBERS).bind(after.as_deref().unwrap_or_default().to_owned()).bind(i64::from(limit));
+    let query =
+        sqlx::query(*MEMBERS).bind(after.map(|after| after.to_string()).unwrap_or_default()).bind(i64::from(limit));
     view_of_records(connection, "list members", query).await
 }
 

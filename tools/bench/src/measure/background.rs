@@ -35,7 +35,7 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
             let store = posting.clone();
             async move {
                 let (channel, text) = (ordinary_channel(mix(number)), text(number));
-                Ended::of(store.create_message(&channel, &user(0), &text).await)
+                Ended::of(store.create_message(&channel.text(), &user(0).text(), &text).await)
             }
         })
         .await?;
@@ -55,5 +55,5 @@ async fn sweep(store: Arc<dyn Storage>) -> Result<(), StorageError> {
 }
 
 async fn delete(store: Arc<dyn Storage>) -> Result<(), StorageError> {
-    store.delete_channel(&dataset::channel(Dataset::BIG)).await
+    store.delete_channel(&dataset::channel(Dataset::BIG).text()).await
 }

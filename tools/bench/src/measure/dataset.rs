@@ -69,7 +69,7 @@ impl Dataset {
         Message {
             channel_id: channel(self.channel_of(number)),
             author_id: user(mix(number ^ 1) % USERS),
-            content: text(number),
+            content: text(number).into(),
             created_at: time(id.ulid()),
             ..Message::blank(id)
         }

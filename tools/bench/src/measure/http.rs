@@ -39,7 +39,7 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
             return Ok((held::store(task.dataset)?, held::TOKEN.to_owned()));
         }
         let store = community::open(task.backend()?, &task.own_copy(Prepared::Dataset)?).await?;
-        let token = store.create_session(&user(0), DAY).await?.token;
+        let token = store.create_session(&user(0).text(), DAY).await?.token;
         Ok::<_, Failure>((store, token))
     })?;
     let server = serving.block_on(Server::start(store))?;

@@ -30,7 +30,7 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
 }
 
 async fn come_and_go(community: &Community) -> Result<(), decentcom_server::storage::StorageError> {
-    let session = community.store.create_session(&community.user, DAY).await?;
+    let session = community.store.create_session(&community.user.text(), DAY).await?;
     for _ in 0..CHECKS {
         community.store.get_session(&session.token).await?;
     }

@@ -60,8 +60,8 @@ async fn mixed(task: &Task, store: &Arc<dyn Storage>) -> Result<Tally, Failure> 
 async fn visit(store: &dyn Storage, number: u64) -> Result<(), StorageError> {
     let channel = popular_channel(number);
     match mix(number) % READS_PER_POST {
-        0 => store.create_message(&channel, &user(0), &text(number)).await.map(|_| ()),
-        _ => store.list_messages(&channel, None, PAGE).await.map(|_| ()),
+        0 => store.create_message(&channel.text(), &user(0).text(), &text(number)).await.map(|_| ()),
+        _ => store.list_messages(&channel.text(), None, PAGE).await.map(|_| ()),
     }
 }
 
@@ -75,7 +75,7 @@ async fn beside(task: &Task, store: &Arc<dyn Storage>) -> Result<Tally, Failure>
             let store = store.clone();
             async move {
                 let (channel, text) = (ordinary_channel(mix(number)), text(number));
-                Ended::of(store.create_message(&channel, &user(0), &text).await)
+                Ended::of(store.create_message(&channel.text(), &user(0).text(), &text).await)
             }
         }))
     });
@@ -88,7 +88,10 @@ async fn beside(task: &Task, store: &Arc<dyn Storage>) -> Result<Tally, Failure>
             true => (dataset.channel_with(dataset.largest), Some(dataset.cursor(mix(number)))),
             false => (popular_channel(number), None),
         };
-        async move { Ended::of(store.list_messages(&channel, before.as_deref(), PAGE).await) }
+        async move {
+            let before = before.map(|id| id.text());
+            Ended::of(store.list_messages(&channel.text(), before.as_deref(), PAGE).await)
+        }
     }));
     if let Some(posting) = posting {
         joined(posting.await)?;

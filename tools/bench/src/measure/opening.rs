@@ -26,7 +26,7 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
     let began = Instant::now();
     let opened = runtime.block_on(async {
         let store = community::open(task.backend()?, &store).await?;
-        store.get_message(&dataset::message(0)).await?.ok_or_else(|| failure("the first message is gone"))?;
+        store.get_message(&dataset::message(0).text()).await?.ok_or_else(|| failure("the first message is gone"))?;
         Ok::<_, Failure>(store)
     })?;
     let took = began.elapsed();

@@ -223,7 +223,7 @@ pub(super) async fn until_killed(task: &Task) -> Result<(), Failure> {
     pace::closed(16, endless, move |number| {
         let store = store.clone();
         let (channel, text) = (ordinary_channel(mix(number)), text(number));
-        async move { Ended::of(store.create_message(&channel, &user(0), &text).await) }
+        async move { Ended::of(store.create_message(&channel.text(), &user(0).text(), &text).await) }
     })
     .await
     .map(|_| ())

@@ -86,8 +86,11 @@ async fn through_the_traits(task: &Task, requests: Arc<[Request]>) -> Result<Tal
 
 async fn ask(store: &dyn Storage, request: &Request) -> Result<bool, StorageError> {
     Ok(match request {
-        Request::Message(id) => store.get_message(id).await?.is_some(),
-        Request::Page { channel, before } => !store.list_messages(channel, before.as_deref(), PAGE).await?.is_empty(),
+        Request::Message(id) => store.get_message(&id.text()).await?.is_some(),
+        Request::Page { channel, before } => {
+            let before = before.map(MessageId::text);
+            !store.list_messages(&channel.text(), before.as_deref(), PAGE).await?.is_empty()
+        }
         Request::User(pubkey) => store.get_user_by_pubkey(pubkey).await?.is_some(),
     })
 }

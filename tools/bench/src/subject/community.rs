@@ -39,7 +39,7 @@ impl Community {
     /// Posts the message with this number. Channels take turns, in an order that is not theirs on disk.
     pub(crate) async fn post(&self, number: u64, text: &str) -> Result<(), StorageError> {
         let Some(channel) = turn(&self.channels, number) else { return Ok(()) };
-        self.store.create_message(channel, &self.user, text).await.map(|_| ())
+        self.store.create_message(&channel.text(), &self.user.text(), text).await.map(|_| ())
     }
 }
 

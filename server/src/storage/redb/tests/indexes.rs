@@ -26,7 +26,7 @@ async fn a_key_never_finds_another_user() {
     let store = open(&path, RedbOptions::default(), Arc::new(SystemClock)).unwrap();
     let (_, bob) = (store.create_user("ada's key", None).await.unwrap(), store.create_user("bob", None).await.unwrap());
     store.close().await.unwrap();
-    tamper(&path, "users_by_pubkey", b"ada's key", &bytes_of(&bob.id));
+    tamper(&path, "users_by_pubkey", b"ada's key", &bytes_of(&bob.id.text()));
     let store = open(&path, RedbOptions::default(), Arc::new(SystemClock)).unwrap();
     let found = store.get_user_by_pubkey("ada's key").await;
     assert!(matches!(found, Err(StorageError::Corrupt { .. })), "{found:?}");
@@ -42,15 +42,15 @@ async fn a_page_shows_no_message_that_does_not_belong_there() {
         let user = store.create_user("key", None).await.unwrap();
         let room = store.create_channel("room", None, 0).await.unwrap();
         let other = store.create_channel("other", None, 0).await.unwrap();
-        let message = store.create_message(&other.id, &user.id, "not for this room").await.unwrap();
+        let message = store.create_message(&other.id.text(), &user.id.text(), "not for this room").await.unwrap();
         if is_deleted {
-            store.delete_message(&message.id).await.unwrap();
+            store.delete_message(&message.id.text()).await.unwrap();
         }
         store.close().await.unwrap();
         let shown_in = if is_deleted { &other.id } else { &room.id };
-        tamper(&path, "messages_by_channel", &[bytes_of(shown_in), bytes_of(&message.id)].concat(), b"");
+        tamper(&path, "messages_by_channel", &[bytes_of(&shown_in.text()), bytes_of(&message.id.text())].concat(), b"");
         let store = open(&path, RedbOptions::default(), Arc::new(SystemClock)).unwrap();
-        let page = store.list_messages(shown_in, None, 5).await;
+        let page = store.list_messages(&shown_in.text(), None, 5).await;
         assert!(matches!(page, Err(StorageError::Corrupt { .. })), "{page:?}");
     }
 }

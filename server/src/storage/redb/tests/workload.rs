@@ -110,7 +110,7 @@ impl Contents {
             Call::CreateCategory(_) => self.categories.extend(created.category.clone().map(|it| (it.id, it))),
             Call::DeleteCategory(id) => {
                 self.categories.remove(id);
-                for channel in self.channels.values_mut().filter(|it| it.category_id.as_deref() == Some(&**id)) {
+                for channel in self.channels.values_mut().filter(|it| it.category() == Some(*id)) {
                     channel.category_id = None;
                     channel.updated_at = now.max(channel.updated_at);
                 }
@@ -118,7 +118,7 @@ impl Contents {
             Call::Post { .. } => self.messages.extend(created.message.clone().map(|it| (it.id, it))),
             Call::Edit { id, content } => {
                 if let Some(message) = self.messages.get_mut(id) {
-                    content.clone_into(&mut message.content);
+                    message.content = content.as_str().into();
                     message.edited_at = Some(now.max(message.created_at).max(message.edited_at.unwrap_or_default()));
                 }
             }
@@ -156,12 +156,13 @@ impl Created {
     fn fits(&self, call: &Call, name: &str) -> bool {
         match call {
             Call::CreateUser => self.user.as_ref().is_none_or(|it| it.pubkey == name && it.display_name.is_none()),
-            Call::CreateChannel { name, category } => self.channel.as_ref().is_none_or(|it| {
-                it.name == *name && it.topic.is_none() && it.category_id.as_deref() == category.as_deref()
-            }),
+            Call::CreateChannel { name, category } => self
+                .channel
+                .as_ref()
+                .is_none_or(|it| it.name == *name && it.topic.is_none() && it.category() == *category),
             Call::CreateCategory(name) => self.category.as_ref().is_none_or(|it| it.name == *name),
             Call::Post { channel, content } => self.message.as_ref().is_none_or(|it| {
-                it.channel_id == *channel && it.content == *content && it.edited_at.is_none() && !it.deleted
+                it.channel_id == *channel && *it.content == **content && it.edited_at.is_none() && !it.deleted
             }),
             _ => true,
         }
@@ -228,26 +229,27 @@ impl Caller {
     }
 
     async fn perform(&self, store: &dyn Storage, call: &Call) -> Result<Created, StorageError> {
-        let user = self.owed.user.as_ref().map_or("", |user| &*user.id);
+        let user = self.owed.user.as_ref().map(|user| user.id.text());
+        let user = user.as_deref().unwrap_or("");
         let mut created = Created::default();
         match call {
             Call::CreateUser => created.user = Some(store.create_user(&self.name, None).await?),
             Call::Rename(name) => drop(store.update_user(user, Some(name), None).await?),
             Call::CreateChannel { name, category } => {
-                created.channel = Some(store.create_channel(name, category.as_deref(), 0).await?);
+                created.channel = Some(store.create_channel(name, category.map(CategoryId::text).as_deref(), 0).await?);
             }
             Call::EditTopic { id, topic } => {
                 let edit = ChannelEdit { topic: Some(topic.clone()), ..ChannelEdit::default() };
-                store.edit_channel(id, edit).await?;
+                store.edit_channel(&id.text(), edit).await?;
             }
-            Call::DeleteChannel(id) => store.delete_channel(id).await?,
+            Call::DeleteChannel(id) => store.delete_channel(&id.text()).await?,
             Call::CreateCategory(name) => created.category = Some(store.create_category(name, 0).await?),
-            Call::DeleteCategory(id) => store.delete_category(id).await?,
+            Call::DeleteCategory(id) => store.delete_category(&id.text()).await?,
             Call::Post { channel, content } => {
-                created.message = Some(store.create_message(channel, user, content).await?);
+                created.message = Some(store.create_message(&channel.text(), user, content).await?);
             }
-            Call::Edit { id, content } => drop(store.update_message(id, content).await?),
-            Call::Delete(id) => store.delete_message(id).await?,
+            Call::Edit { id, content } => drop(store.update_message(&id.text(), content).await?),
+            Call::Delete(id) => store.delete_message(&id.text()).await?,
             Call::LogIn(duration) => created.session = Some(store.create_session(user, *duration).await?),
             Call::LogOut(token) => store.delete_session(token).await?,
             Call::Sweep => {
@@ -286,24 +288,24 @@ impl Caller {
         contents.user = store.list_users().await?.into_iter().find(|user| user.pubkey == self.name);
         assert_eq!(store.get_user_by_pubkey(&self.name).await?, contents.user, "users and their index disagree");
         for channel in store.list_channels().await?.into_iter().filter(|it| is_mine(&it.name)) {
-            assert_eq!(store.get_channel(&channel.id).await?.as_ref(), Some(&channel));
-            let page = store.list_messages(&channel.id, None, 500).await?;
+            assert_eq!(store.get_channel(&channel.id.text()).await?.as_ref(), Some(&channel));
+            let page = store.list_messages(&channel.id.text(), None, 500).await?;
             assert!(page.is_sorted_by(|newer, older| newer.id > older.id));
             contents.messages.extend(page.into_iter().map(|message| (message.id, message)));
             contents.channels.insert(channel.id, channel);
         }
         for id in &self.seen.channels {
-            let is_there = store.get_channel(id).await?.is_some();
+            let is_there = store.get_channel(&id.text()).await?.is_some();
             assert_eq!(is_there, contents.channels.contains_key(id), "a channel is listed or not there");
             if !is_there {
-                assert_eq!(store.list_messages(id, None, 500).await?, [], "a deleted channel shows messages");
+                assert_eq!(store.list_messages(&id.text(), None, 500).await?, [], "a deleted channel shows messages");
             }
         }
         for category in store.list_categories().await?.into_iter().filter(|it| is_mine(&it.name)) {
             contents.categories.insert(category.id, category);
         }
         for id in &self.seen.messages {
-            match (store.get_message(id).await?, contents.messages.get(id)) {
+            match (store.get_message(&id.text()).await?, contents.messages.get(id)) {
                 (None, None) => {}
                 (Some(message), None) => {
                     assert!(message.deleted, "a live message is on no page: {message:?}");
