@@ -73,6 +73,19 @@ const SERVER: House = House {
     ],
 };
 
+/// The key-value store: what bytes mean is known without redb and without a file.
+const KVSTORE: House = House {
+    folder: "kvstore/src",
+    root: &["crate"],
+    everybodys: &["error"],
+    arrows: &[
+        ("schema", &[]),
+        ("engine", &[]),
+        ("store", &["schema", "engine"]),
+        ("look", &["store", "schema", "engine"]),
+    ],
+};
+
 #[test]
 fn arrows_between_the_rooms_of_the_storage_point_one_way() {
     STORAGE.check();
@@ -81,6 +94,16 @@ fn arrows_between_the_rooms_of_the_storage_point_one_way() {
 #[test]
 fn the_storage_knows_nothing_of_the_server_around_it() {
     SERVER.check();
+}
+
+#[test]
+fn arrows_between_the_rooms_of_the_key_value_store_point_one_way() {
+    KVSTORE.check();
+}
+
+#[test]
+fn files_of_the_key_value_store_name_each_other_in_no_circle() {
+    assert_eq!(KVSTORE.circle(), None);
 }
 
 #[test]
@@ -130,6 +153,36 @@ impl House {
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
+    /// Modules of which each names the next, and the last the first.
+    fn circle(&self) -> Option<Vec<String>> {
+        let sources: BTreeMap<_, _> =
+            self.sources().into_iter().map(|(file, paths)| (self.module_of(&file), paths)).collect();
+        let mut names = BTreeMap::new();
+        for (module, paths) in &sources {
+            let named = paths.iter().filter_map(|path| {
+                let begun = [module.as_slice(), path].concat();
+                // In its own file, a child's name needs nothing before it.
+                let is_childs = path.len() > 1 && sources.contains_key(&begun[..=module.len()]);
+                let path = if is_childs { &begun } else { path };
+                (1..=path.len()).rev().find_map(|length| Some(sources.get_key_value(&path[..length])?.0.as_slice()))
+            });
+            names.insert(module.as_slice(), named.filter(|other| other != module).collect::<BTreeSet<_>>());
+        }
+        // What names nothing that is left is in no circle; so in the end either nothing is left, or circles are.
+        while let Some(done) = names.iter().find(|(_, named)| named.is_empty()).map(|(module, _)| *module) {
+            names.remove(done);
+            names.values_mut().for_each(|named| _ = named.remove(done));
+        }
+        let mut circle = vec![*names.keys().next()?];
+        loop {
+            let next = *names[circle[circle.len() - 1]].first().unwrap();
+            if let Some(begin) = circle.iter().position(|module| *module == next) {
+                return Some(circle[begin..].iter().map(|module| module.join("::")).collect());
+            }
+            circle.push(next);
+        }
+    }
+
     fn place(&self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(self.folder)
     }
@@ -143,7 +196,8 @@ impl House {
 
     /// What the folder's own file exports, and of which module.
     fn exported(&self) -> BTreeMap<String, String> {
-        let Ok(text) = fs::read_to_string(self.place().join("mod.rs")) else { return BTreeMap::new() };
+        let file = if self.root.len() > 1 { "mod.rs" } else { "lib.rs" };
+        let text = fs::read_to_string(self.place().join(file)).unwrap();
         let mut exported = BTreeMap::new();
         for item in syn::parse_file(&text).unwrap().items {
             if let Item::Use(ItemUse { vis: Visibility::Public(_), tree, .. }) = item {
@@ -179,14 +233,19 @@ impl House {
     fn named(&self, path: &Path, file: &File) -> Vec<Vec<String>> {
         let mut names = Names::default();
         names.visit_file(file);
-        // The module that `super` is relative to.
+        let module = self.module_of(path);
+        names.0.into_iter().map(|path| absolute(&module, path)).collect()
+    }
+
+    /// The module that a file is, from the crate on.
+    fn module_of(&self, path: &Path) -> Vec<String> {
         let mut module: Vec<String> = self.root.iter().map(|segment| (*segment).to_owned()).collect();
         let relative = path.strip_prefix(self.place()).unwrap().with_extension("");
         module.extend(relative.components().map(|it| it.as_os_str().to_str().unwrap().to_owned()));
-        if module.last().is_some_and(|last| last == "mod") {
+        if module.last().is_some_and(|last| last == "mod" || last == "lib") {
             module.pop();
         }
-        names.0.into_iter().map(|path| absolute(&module, path)).collect()
+        module
     }
 }
 
@@ -231,6 +290,9 @@ impl<'ast> Visit<'ast> for Names {
             self.0.extend(flat(&item.tree));
         }
     }
+
+    /// Who may see something is not named by it.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         self.0.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());

@@ -61,7 +61,7 @@ pub enum Error {
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
-    /// The engine reports damage to the file's structure.
+    /// The file, or a copy of it, is not in one piece. Also what is answered for a table that was never declared.
     #[error("the file is damaged: {0}")]
     Damaged(String),
     /// A copy of the store, or the connection to whoever has it open, failed.
@@ -119,7 +119,7 @@ pub enum CannotOpen {
         /// What the engine said.
         problem: String,
     },
-    /// The file belongs to another catalogue: it has no format of ours.
+    /// The file is another program's: it has no format of ours.
     #[error("{} is a redb file of another program", path.display())]
     Foreign {
         /// The file.
@@ -143,7 +143,6 @@ impl Error {
         Self::TooLarge { table, problem: problem.to_string() }
     }
 
-    /// Whoever asks for a table that the program never declared, and so has none in the file.
     pub(crate) fn undeclared(table: &str) -> Self {
         Self::Damaged(format!("table `{table}` is not in the catalogue"))
     }

@@ -57,7 +57,7 @@
 //!                   └──> engine        redb, and what it takes to live with it
 //! ```
 //!
-//! Each names those it points to, and everybody names `error.rs`; `server/tests/architecture.rs` holds them to it.
+//! Each names those it points to, and everybody names `error.rs`; `tests/architecture.rs` holds them to it.
 //!
 //! # In the file
 //!

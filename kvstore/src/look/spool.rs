@@ -33,7 +33,7 @@ use crate::{
 };
 
 const HEAD: &[u8; 8] = b"dcspool1";
-/// In place of a table: nothing follows but the sum.
+/// In place of a table: nothing follows but the number of rows and the sum.
 const END: u8 = u8::MAX;
 /// Rows for which one place is kept in memory.
 const BLOCK_ROWS: usize = 64;

@@ -49,7 +49,7 @@ pub struct IndexInfo {
     pub fields: &'static str,
 }
 
-/// A table of any type.
+/// A table of any type: what its bytes mean.
 pub trait AnyTable: Send + Sync {
     /// What its declaration says.
     fn describe(&self) -> TableInfo;
@@ -141,7 +141,8 @@ macro_rules! catalogue {
     };
 }
 
-/// A short text that changes whenever a table, a key, a record version or an index changes: eight hexadecimal digits.
+/// A short text that changes with what is declared: tables, how their keys are laid out, record versions, fields, indexes.
+/// How an index makes its fields from a record is not part of it. Eight hexadecimal digits.
 pub fn fingerprint(catalogue: Catalogue) -> String {
     let mut text = String::new();
     for table in catalogue {

@@ -41,7 +41,7 @@ pub enum DecodeError {
     Payload(String),
 }
 
-/// The record's fields could not be encoded, because they exceed [`MAX_PAYLOAD_BYTES`].
+/// The record's fields could not be encoded: they exceed [`MAX_PAYLOAD_BYTES`], as stored or in memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the record does not encode: {0}")]
 pub struct EncodeError(String);
@@ -57,7 +57,7 @@ const USUAL_BYTES: usize = 256;
 /// Shorter ones stay below it unless an element takes 2,000 times its bytes.
 const TRIAL_BYTES: usize = 2 * 1024;
 
-/// Appends the payload of `fields`, which is certain to decode again.
+/// Appends the payload of `fields`. One that would take too much memory to be read back is refused.
 pub fn encode_payload<F: Encode + Decode<()>>(fields: &F, payload: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = payload.len();
     encode_field(fields, payload)?;
@@ -107,7 +107,7 @@ pub(crate) fn encode_frame(message: &impl Encode) -> Result<Vec<u8>, EncodeError
     bincode::encode_to_vec(message, config::standard()).map_err(|error| EncodeError(error.to_string()))
 }
 
-/// The message that all of `bytes` is. Memory is set aside for no more than a frame may have.
+/// The message at the front of `bytes`. Memory is set aside for no more than a frame may have.
 pub(crate) fn decode_frame<M: Decode<()>>(bytes: &[u8]) -> Result<M, DecodeError> {
     const LIMIT: usize = 16 * 1024 * 1024;
     let limited = config::standard().with_limit::<LIMIT>();
@@ -145,7 +145,6 @@ pub(crate) fn open<'a>(key: &[u8], bytes: &'a [u8]) -> Result<(u8, &'a [u8]), De
     Ok((*version, payload))
 }
 
-/// The checksum of a payload under a key.
 pub(crate) fn checksum(key: &[u8], version: u8, payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(key), &[version]), payload)
 }

@@ -16,7 +16,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The name of the table.
 pub(crate) const META: &str = "meta";
 
 pub(super) const FORMAT: &str = "format";
@@ -33,7 +32,7 @@ pub(super) fn mark(migration: &str) -> String {
     format!("migration:{migration}")
 }
 
-/// The time, as facts have it.
+/// Milliseconds since 1970.
 pub(super) fn now() -> String {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string()
 }

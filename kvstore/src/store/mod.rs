@@ -80,7 +80,7 @@ impl Store {
     }
 
     /// From now on, `make_room` is called when the file cannot grow because the disk is full. If it answers that it made
-    /// some, the write that failed is tried once more, and neither the engine nor anybody else hears of it.
+    /// some, the write that failed is tried once more, and neither the engine nor anybody else hears of it. Only the first call counts.
     pub fn when_full(&self, make_room: impl Fn() -> bool + Send + Sync + 'static) {
         self.engine.when_full(Box::new(make_room));
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    short_name, socket_path,
+    socket::{short_name, socket_path},
     wire::{Answer, Call, receive, send, tree_of},
 };
 use crate::{

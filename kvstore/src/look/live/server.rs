@@ -18,7 +18,7 @@ use rustix::{
 };
 
 use super::{
-    short_name, socket_path,
+    socket::{short_name, socket_path},
     wire::{Answer, Call, PAGE_BYTES, PAGE_ROWS, receive, send},
 };
 use crate::{

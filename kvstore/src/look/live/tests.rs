@@ -1,6 +1,6 @@
-use std::{ops::Bound, os::unix::fs::PermissionsExt, sync::Arc};
+use std::{io, ops::Bound, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
-use super::*;
+use super::{socket::short_name, *};
 use crate::{Direction, Error, Options, RawRange, RawRow, RawSource, Schema, Store, catalogue, record, table};
 
 record! {

@@ -111,7 +111,7 @@ fn golden_bytes_of_every_record_version() {
     assert!(!old.is_bot && old.is_member && old.id == UserId::from(id));
 }
 
-/// Computed from the description in `kvstore/src/codec.rs` by another program.
+/// Computed from the description in `kvstore/src/schema/codec.rs` by another program.
 const GOLDEN: [&str; 8] = [
     "010b37067f036b6579010341646100fb2c01",
     "01eab8ae9204726f6f6d0001016305fd00f451c28c010000",
