@@ -165,15 +165,15 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum FileChange {
         Write(u64, Vec<u8>),
         SetLen(u64),
     }
 
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let write =
-            (0_u64..20_000, prop::collection::vec(any::<u8>(), 1..6000)).prop_map(|(at, data)| Step::Write(at, data));
-        prop::collection::vec(prop_oneof![3 => write, 1 => (0_u64..25_000).prop_map(Step::SetLen)], 0..12)
+    fn changes() -> impl Strategy<Value = Vec<FileChange>> {
+        let write = (0_u64..20_000, prop::collection::vec(any::<u8>(), 1..6000))
+            .prop_map(|(at, data)| FileChange::Write(at, data));
+        prop::collection::vec(prop_oneof![3 => write, 1 => (0_u64..25_000).prop_map(FileChange::SetLen)], 0..12)
     }
 
     proptest! {
@@ -181,18 +181,18 @@ mod tests {
 
         /// Reads are those of a file that was really written, and the file below stays as it was.
         #[test]
-        fn it_reads_like_a_file_and_leaves_the_file_alone(start in prop::collection::vec(any::<u8>(), 0..15_000), steps in steps()) {
+        fn it_reads_like_a_file_and_leaves_the_file_alone(start in prop::collection::vec(any::<u8>(), 0..15_000), changes in changes()) {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             file.write_all(&start).unwrap();
             let overlay = Overlay::over(File::open(file.path()).unwrap()).unwrap();
             let mut model = start.clone();
-            for step in steps {
-                match step {
-                    Step::SetLen(length) => {
+            for change in changes {
+                match change {
+                    FileChange::SetLen(length) => {
                         overlay.set_len(length).unwrap();
                         model.resize(usize::try_from(length).unwrap(), 0);
                     }
-                    Step::Write(at, data) => {
+                    FileChange::Write(at, data) => {
                         let end = usize::try_from(at).unwrap() + data.len();
                         if end > model.len() {
                             overlay.set_len(end as u64).unwrap();

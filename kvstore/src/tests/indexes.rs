@@ -18,7 +18,7 @@ fn verification_finds_every_planted_fault_and_a_rebuild_mends_the_indexes() {
     tamper(&store, "animals_by_name", b"animal 2", Some(&3_u64.to_be_bytes()));
     tamper(&store, "animals_by_house", &[8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4], Some(&[]));
     tamper(&store, "animals_by_house", b"short", Some(&[]));
-    let mut found: Vec<_> = mismatches(&store).into_iter().map(|finding| (finding.table, finding.problem)).collect();
+    let mut found: Vec<_> = mismatches(&store).into_iter().map(|it| (it.table, it.problem)).collect();
     found.sort_by_key(|(table, problem)| format!("{table} {problem:?}"));
     assert_eq!(
         found,

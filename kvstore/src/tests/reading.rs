@@ -50,7 +50,7 @@ fn a_damaged_record_is_an_error_that_names_table_and_key() {
     assert!(matches!(&error, Error::Corrupt { table: "animals", key, .. } if key == "0000000000000001"), "{error}");
     assert!(matches!(mismatches(&store)[0].problem, Problem::Record(_)));
     tamper(&store, "animals", b"odd", Some(&value));
-    assert!(mismatches(&store).iter().any(|finding| finding.problem == Problem::Key));
+    assert!(mismatches(&store).iter().any(|mismatch| mismatch.problem == Problem::Key));
 }
 
 #[test]
