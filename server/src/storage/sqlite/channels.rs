@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     error::storage_error,
-    rows::{APPLIED, made, records, statements, view_of_records},
+    rows::{APPLIED, made, records, statements, view_of_records, visible},
     sql::{Reading, execute, key_list},
 };
 use crate::storage::{
@@ -16,7 +16,7 @@ use crate::storage::{
 
 static LIST: LazyLock<&str> = LazyLock::new(|| {
     let columns = &statements::<Channel>().columns;
-    let visible = "id NOT IN (SELECT channel_id FROM purges)";
+    let visible = visible::<Channel>();
     made(format!("SELECT {columns}, {APPLIED} FROM channels WHERE {visible} ORDER BY position, id"))
 });
 static LIST_CATEGORIES: LazyLock<&str> = LazyLock::new(|| {
@@ -25,7 +25,7 @@ static LIST_CATEGORIES: LazyLock<&str> = LazyLock::new(|| {
 });
 static OF_CATEGORIES: LazyLock<&str> = LazyLock::new(|| {
     let columns = &statements::<Channel>().columns;
-    let visible = "id NOT IN (SELECT channel_id FROM purges)";
+    let visible = visible::<Channel>();
     let of_one = "upper(category_id) IN (SELECT value FROM json_each(?))";
     made(format!("SELECT {columns} FROM channels WHERE {visible} AND {of_one}"))
 });

@@ -49,7 +49,7 @@ pub(super) fn columns(fields: impl IntoIterator<Item = &'static Field>, prefix: 
 }
 
 /// That a row is not of a channel that is being purged, if it can be.
-fn visible<M: Model>() -> &'static str {
+pub(super) fn visible<M: Model>() -> &'static str {
     match (M::ENTITY, M::GOES_WITH.map(Field::column)) {
         (Entity::Channel, _) => "id NOT IN (SELECT channel_id FROM purges)",
         (_, Some(column)) => made(format!("{column} NOT IN (SELECT channel_id FROM purges)")),
