@@ -144,7 +144,10 @@ async fn leaving_is_announced_and_ends_the_leaver_s_sockets(backend: &str) {
     let watcher = server.log_in(1).await;
     let mut watching = server.open_socket(&watcher).await;
     let bot = log_in_as_a_bot(&server, 2).await;
-    let (op, joined) = watching.event().await;
+    let (mut op, mut joined) = watching.event().await;
+    if joined["user_id"] == json!(watcher.id) {
+        (op, joined) = watching.event().await; // a busy machine announces even what came before the socket to it
+    }
     assert_eq!((op.as_str(), &joined["is_bot"], &joined["roles"]), ("MEMBER_JOIN", &json!(true), &json!([])));
     let mut one = server.open_socket(&bot).await;
     let mut other = server.open_socket(&bot).await;
