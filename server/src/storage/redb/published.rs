@@ -71,3 +71,37 @@ fn read(store: &Store) -> Result<View<Arc<Snapshot>>, StorageError> {
     };
     Ok(View { commit, shows })
 }
+
+#[cfg(test)]
+mod tests {
+    use decentcom_kvstore::{Options, redb::backends::InMemoryBackend};
+
+    use super::*;
+    use crate::storage::redb::schema::SCHEMA;
+
+    fn stored(published: &Published, commit: CommitNumber) {
+        published.store.write(|batch| batch.set_meta(APPLIED, commit.to_string().as_bytes())).unwrap();
+    }
+
+    #[test]
+    fn whoever_comes_late_with_an_older_view_does_not_hide_a_newer_one() {
+        let store = Options::default().open_over(InMemoryBackend::new(), &SCHEMA).unwrap();
+        let published = Published::of(Arc::new(store)).unwrap();
+        assert_eq!(published.view().commit, 0);
+        stored(&published, 1);
+        let late = read(&published.store).unwrap(); // a reader after a disk error, which has not published it yet
+        stored(&published, 2);
+        published.committed(2).unwrap();
+        published.publish(late);
+        assert_eq!(published.view().commit, 2);
+    }
+
+    #[test]
+    fn opening_the_file_again_finds_the_number_of_what_is_there() {
+        let store = Options::default().open_over(InMemoryBackend::new(), &SCHEMA).unwrap();
+        let published = Published::of(Arc::new(store)).unwrap();
+        stored(&published, 7); // its writer heard of an error
+        published.recover("open the file again").unwrap();
+        assert_eq!(published.view().commit, 7);
+    }
+}
