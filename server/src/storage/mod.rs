@@ -51,6 +51,7 @@ pub mod traits;
 pub use changes::{Change, ChangeFeed, FeedError};
 pub use clock::{CautiousClock, Clock, ManualClock, SystemClock, check_system_clock};
 pub use condition::{Condition, Trouble};
+pub use contract::around::Around;
 pub use disk::{Disk, Look, wanted};
 pub use error::{OpenError, Source, StorageError};
 pub use front::{BATCH_COMMANDS, COMMIT_SECONDS, FREE_BYTES, FULL, NEWEST_PAGES, QUEUE_COMMANDS};
@@ -62,10 +63,7 @@ pub use space::MinFree;
 pub use text::shows_something;
 pub use timestamp::{ParseTimestampError, Timestamp};
 pub use token::{SessionDigest, bytes_of_hex};
-pub use traits::{
-    CategoryChoice, CategoryStore, ChannelEdit, ChannelStore, MediaStore, MessagePage, MessageStore, PageAt,
-    SessionStore, Storage, UserStore,
-};
+pub use traits::*;
 
 /// What opening a store takes; configuration fills it in.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
