@@ -1,6 +1,4 @@
-//! The schema's history, embedded in the program.
-//!
-//! Listed here rather than by sqlx's macro, which compiles sqlx and SQLite a second time, for the compiler's own use.
+//! The schema's history: the files of `server/migrations/`, embedded in the program by its `build.rs`.
 
 use std::sync::LazyLock;
 
@@ -9,28 +7,22 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-/// Embeds files of `server/migrations/`.
-macro_rules! migrations {
-    ($($version:literal: $file:literal, $description:literal;)*) => {
-        vec![$(Migration::new(
-            $version,
-            $description.into(),
-            MigrationType::Simple,
-            SqlStr::from_static(include_str!(concat!("../../../migrations/", $file))),
-            false,
-        )),*]
-    };
-}
+/// Names and texts, in order.
+const FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
 /// Every migration. Shipped ones are never edited: their hashes are checked, and so are the files' names, of which the
 /// descriptions in the database are made.
 pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
-    Migrator::with_migrations(migrations! {
-        1: "001_initial.sql", "initial";
-        2: "002_cursor_meta_purges.sql", "cursor meta purges";
-        3: "003_membership_used_challenges.sql", "membership used challenges";
-    })
+    Migrator::with_migrations(FILES.iter().filter_map(|(name, text)| migration(name, text)).collect())
 });
+
+/// The migration in a file named `<version>_<description>.sql`.
+fn migration(name: &str, text: &'static str) -> Option<Migration> {
+    let (version, description) = name.strip_suffix(".sql")?.split_once('_')?;
+    let description = description.replace('_', " ").into();
+    let text = SqlStr::from_static(text);
+    Some(Migration::new(version.parse().ok()?, description, MigrationType::Simple, text, false))
+}
 
 #[cfg(test)]
 mod tests {
