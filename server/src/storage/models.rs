@@ -12,7 +12,7 @@ use super::{
     CategoryId, ChannelId, MessageId, SessionDigest, Timestamp, UsedChallenge, UserId,
     contract::{
         field::{Field, FieldType, Index, Value},
-        model::{Class, ForModel, Model, entities, model},
+        model::{Class, Each, ForModel, Model, entities, model},
     },
     limits::{MAX_CONTENT_BYTES, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
     token::hex,

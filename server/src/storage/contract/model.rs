@@ -114,6 +114,12 @@ pub trait ForModel {
     fn run<M: Model>(self) -> Self::Answer;
 }
 
+/// A constant that there is one of for each kind of record; see [`Entity::each`].
+pub trait Each<M: Model, T> {
+    /// That of this kind.
+    const OF: T;
+}
+
 /// Declares a kind of record: its table and class, the struct, with what each field means and [is](super::field), its
 /// indexes. The first field is the key.
 macro_rules! model {
@@ -250,6 +256,11 @@ macro_rules! entities {
                 match self {
                     $(Self::$entity => then.run::<$model>(),)+
                 }
+            }
+
+            /// A constant of each kind, in the order of [`EVERY`](Self::EVERY).
+            pub const fn each<F: $(Each<$model, T> +)+, T: Copy>() -> [T; Self::EVERY.len()] {
+                [$(<F as Each<$model, T>>::OF),+]
             }
 
             /// The table that holds records of this kind, in every backend and in dumps.

@@ -3,11 +3,14 @@
 //! **A record version that was shipped is never edited**, as files in the field hold it: a new field says since which
 //! version it is there (`models.rs`). `shipped.rs` has every version's fields and bytes, and fails when one changes.
 
-use decentcom_kvstore::{Catalogue, Index, Record as _, Schema, catalogue, record, table};
+use decentcom_kvstore::{AnyTable, Catalogue, Declared, Index, Record as _, Schema, record, table};
 use ulid::Ulid;
 
 use super::record::{KeyOf, Of};
-use crate::storage::{AnsweredChallenge, Category, Channel, ChannelId, Entity, Message, StoredSession, User, UserId};
+use crate::storage::{
+    ChannelId, Entity, Message, StoredSession, User, UserId,
+    contract::model::{Each, Model},
+};
 
 /// What this program writes, and what older ones wrote that it can read.
 pub(super) const SCHEMA: Schema =
@@ -30,9 +33,28 @@ const fn newer_of(mut entities: &[Entity]) -> u32 {
     sum
 }
 
-/// All tables, in the order in which a dump lists them.
-pub(in crate::storage) const CATALOGUE: Catalogue =
-    catalogue![Of<User>, Of<Channel>, Of<Category>, Of<Message>, Purges, Of<StoredSession>, Of<AnsweredChallenge>,];
+/// All tables, in the order in which a dump lists them: those of the contract's records, and the purges behind the messages.
+pub(in crate::storage) const CATALOGUE: Catalogue = &TABLES;
+
+const TABLES: [&dyn AnyTable; Entity::EVERY.len() + 1] = {
+    let mut tables = [&Declared::<Purges>::NEW as &dyn AnyTable; _];
+    let of_records = Entity::each::<Tables, _>();
+    let mut at = 0;
+    #[allow(clippy::indexing_slicing)] // while compiling
+    while at < of_records.len() {
+        let is_behind = at > Entity::Message as usize;
+        tables[at + is_behind as usize] = of_records[at];
+        at += 1;
+    }
+    tables
+};
+
+/// The table of each kind of record.
+struct Tables;
+
+impl<M: Model> Each<M, &'static dyn AnyTable> for Tables {
+    const OF: &'static dyn AnyTable = &Declared::<Of<M>>::NEW;
+}
 
 /// The name in `meta` of the largest id ever given out: 16 bytes.
 pub(super) const HIGH_WATER: &str = "high_water_id";
