@@ -3,6 +3,7 @@
 use axum::{Json as Reply, extract::State, http::StatusCode};
 use serde::Deserialize;
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
@@ -13,6 +14,11 @@ use super::{
     wire::Category,
 };
 use crate::storage::{ChannelEdit, Storage, StorageError};
+
+/// The calls.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(create)).routes(routes!(edit, delete))
+}
 
 /// Puts channels that note the name of a category, as earlier versions stored what newer clients send, into a category of
 /// that name. Where all is well, nothing changes.

@@ -8,12 +8,14 @@ use std::collections::HashMap;
 use axum::{Json as Reply, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
     auth::Caller,
     error::{AnyCall, ApiError, JsonCall, LoggedInCall, OneThingCall, RestrictedCall},
     extract::{Json, Segments, present},
+    limits::list_of,
     wire::{Category, Channel},
 };
 use crate::storage::{self, CategoryChoice, ChannelEdit, StorageError};
@@ -22,6 +24,11 @@ use crate::storage::{self, CategoryChoice, ChannelEdit, StorageError};
 pub(super) const MANAGE: &str = "manage_channels";
 /// Longest channel name, in characters.
 const MAX_NAME: usize = 100;
+
+/// The calls.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(list_of(routes!(list, create))).routes(routes!(one, edit, delete))
+}
 
 /// Refuses names that are not 1 to 100 characters of a-z, 0-9 and `-`.
 fn check_name(name: &str) -> Result<(), ApiError> {

@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
@@ -31,6 +32,11 @@ const RECENT: Duration = Duration::from_secs(3);
 const FINDING_LASTS: Duration = Duration::from_secs(1);
 /// How long a commit may take before the server counts as unable to make one.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The calls.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(live)).routes(routes!(ready))
+}
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Health {

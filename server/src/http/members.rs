@@ -3,12 +3,14 @@
 use axum::{Json as Reply, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
     auth::{Caller, Visitor},
     error::{AnyCall, ApiError, JsonCall, LoggedInCall, OneThingCall, RestrictedCall, SessionCall},
     extract::{Json, Params, Segments, limit},
+    limits::list_of,
     wire::Member,
 };
 use crate::{
@@ -25,6 +27,17 @@ const MAX_PAGE: u32 = 1000;
 const USERS_PER_READ: u32 = 250;
 /// Most reads for a page. Users who are not shown make more of them necessary than members fill a page.
 const MAX_READS: usize = 16;
+
+/// The calls.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(list_of(routes!(list)))
+        .routes(routes!(join))
+        .routes(routes!(leave))
+        .routes(routes!(one))
+        .routes(routes!(profile))
+        .routes(routes!(edit_profile))
+}
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -3,12 +3,14 @@
 use axum::{Json as Reply, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     App,
     auth::Caller,
     error::{AnyCall, ApiError, JsonCall, LoggedInCall, OneThingCall, RestrictedCall},
     extract::{Json, Params, Segments, limit},
+    limits::list_of,
     wire::{self, Message},
 };
 use crate::storage::{self, ChannelId, MessagePage, PageAt, shows_something};
@@ -20,6 +22,11 @@ const MAX_PAGE: u32 = 100;
 /// Most bytes of text on a page, as JSON writes it; one message is on it whatever its length. A page of usual messages is a
 /// tenth of that; what a client can make the server hold for one answer is this, not 100 times the longest message.
 const MAX_PAGE_TEXT: usize = 256 * 1024;
+
+/// The calls.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(list_of(routes!(list, post))).routes(routes!(one, edit, delete))
+}
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

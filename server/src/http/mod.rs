@@ -1,7 +1,7 @@
 //! The HTTP API that decentcom's clients speak. Handlers see only `Arc<dyn Storage>`, never a backend.
 //!
-//! `routes` below is the one table of the calls below `/api/v1`; each is described beside its handler, and the OpenAPI document
-//! at `/api/v1/openapi.json` is made from that.
+//! Each subject has a file with its calls and their `routes`, which are put together below. Each call is described beside its
+//! handler, and the OpenAPI document at `/api/v1/openapi.json` is made from that.
 
 mod admins;
 mod auth;
@@ -47,7 +47,7 @@ use utoipa::{
     Modify, OpenApi,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use self::{
     auth::Challenges, clock_watch::ClockWatch, error::ApiError, failures::Failures, gateway::Hub, health::Readiness,
@@ -188,25 +188,14 @@ impl App {
 /// Every call below `/api/v1`.
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(server_info::info))
-        .routes(routes!(auth::challenge))
-        .routes(routes!(auth::verify))
-        .routes(routes!(auth::me))
-        .routes(routes!(auth::log_out))
-        .routes(routes!(channels::list, channels::create))
-        .routes(routes!(channels::one, channels::edit, channels::delete))
-        .routes(routes!(categories::create))
-        .routes(routes!(categories::edit, categories::delete))
-        .routes(routes!(messages::list, messages::post))
-        .routes(routes!(messages::one, messages::edit, messages::delete))
-        .routes(routes!(members::list))
-        .routes(routes!(members::join))
-        .routes(routes!(members::leave))
-        .routes(routes!(members::one))
-        .routes(routes!(members::profile))
-        .routes(routes!(members::edit_profile))
-        .routes(routes!(roles::list))
-        .routes(routes!(gateway::open))
+        .merge(server_info::routes())
+        .merge(auth::routes())
+        .merge(channels::routes())
+        .merge(categories::routes())
+        .merge(messages::routes())
+        .merge(members::routes())
+        .merge(roles::routes())
+        .merge(gateway::routes())
 }
 
 #[derive(OpenApi)]
@@ -223,11 +212,7 @@ impl Modify for SessionToken {
 }
 
 fn described_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(health::health))
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
-        .nest("/api/v1", routes())
+    OpenApiRouter::with_openapi(Document::openapi()).merge(health::routes()).nest("/api/v1", routes())
 }
 
 /// Browsers run the clients, so every path answers preflight requests.

@@ -3,12 +3,19 @@
 use axum::Json as Reply;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    App,
     auth::Caller,
     error::{AnyCall, LoggedInCall},
 };
 use crate::storage::Timestamp;
+
+/// The calls.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list))
+}
 
 /// What a role lets its members do, as bits that clients know.
 mod permission {

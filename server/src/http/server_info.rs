@@ -3,9 +3,15 @@
 use axum::{Json as Reply, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::App;
 use crate::config::MembershipMode;
+
+/// The calls.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(info))
+}
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ServerInfo {

@@ -8,6 +8,7 @@ use axum::{Json as Reply, extract::State, http::StatusCode};
 use ed25519_dalek::Signature;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) use self::{
     caller::{Caller, Visitor, bearer_token},
@@ -27,6 +28,11 @@ use crate::storage::{Entity, LogIn, LoggedIn, StorageError, Timestamp, UserId};
 
 /// Signature checks between two chances for others to run on the same thread.
 const CHECKS_AT_ONCE: usize = 8;
+
+/// The calls.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(challenge)).routes(routes!(verify)).routes(routes!(me)).routes(routes!(log_out))
+}
 
 #[derive(Deserialize, ToSchema)]
 pub(super) struct ChallengeRequest {

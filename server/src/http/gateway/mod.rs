@@ -34,6 +34,7 @@ use axum::{
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) use self::hub::Hub;
 use super::{
@@ -73,6 +74,11 @@ const READ_BYTES: usize = 4 * 1024;
 /// Bytes that wait in the library to be written: the largest frame there is, the greeting in a community of many channels.
 /// [`link`] hands it one frame at a time.
 const MAX_WRITE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The calls.
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(open))
+}
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

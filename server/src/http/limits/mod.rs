@@ -1,6 +1,6 @@
 //! How often somebody may ask, and for which answers room is set aside before they are made.
 //!
-//! The table of calls is [`Cost::of`]. Rates are `[limits]`; they are made anew when the configuration changes. Changes and
+//! What a call costs, [`Cost::of`] says; calls that answer a list are those whose routes were made with [`list_of`]. Rates are `[limits]`; they are made anew when the configuration changes. Changes and
 //! costly reads count against their user, log-ins against the address they come from: never against a key, which somebody else
 //! could use up.
 
@@ -12,12 +12,14 @@ use std::{
 };
 
 use axum::{
+    Extension,
     extract::{MatchedPath, Request, State},
-    http::{Method, request::Parts},
+    http::{Extensions, Method, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use hashlink::LruCache;
+use utoipa_axum::router::{UtoipaMethodRouter, UtoipaMethodRouterExt as _};
 
 use self::rate::Rate;
 use super::{
@@ -31,26 +33,24 @@ use crate::{config, storage::UserId};
 const LIMITED: &str = "decentcom_rate_limited_total";
 /// Addresses remembered that have failed to log in too often.
 const BARRED: usize = 16 * 1024;
-/// Calls whose answers are pages or lists, in this order in [`Limits::lists`].
-const LISTS: [&str; 3] = ["/api/v1/channels/{channel_id}/messages", "/api/v1/members", "/api/v1/channels"];
 /// What asks for a challenge, and what answers one.
 const CHALLENGE: &str = "/api/v1/auth/challenge";
 const VERIFY: &str = "/api/v1/auth/verify";
 
 /// What a call of somebody logged in costs.
-#[derive(Debug, PartialEq, Eq)]
-enum Cost {
+#[derive(Debug)]
+enum Cost<'a> {
     /// It changes something.
     Change,
-    /// It answers the list of this number.
-    List(usize),
+    /// It answers a list.
+    List(&'a List),
     /// Less than counting it would.
     Nothing,
 }
 
-impl Cost {
-    fn of(method: &Method, route: &str) -> Self {
-        match LISTS.iter().position(|list| *list == route) {
+impl<'a> Cost<'a> {
+    fn of(method: &Method, extensions: &'a Extensions) -> Self {
+        match extensions.get() {
             _ if !method.is_safe() => Self::Change,
             Some(list) => Self::List(list),
             None => Self::Nothing,
@@ -58,10 +58,18 @@ impl Cost {
     }
 }
 
+/// A call whose answers are pages or lists, and how long those have been.
+#[derive(Clone, Debug, Default)]
+struct List(Arc<AnswerSize>);
+
+/// Routes of which GET answers a list: room is set aside for its answer.
+pub(super) fn list_of(routes: UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App> {
+    routes.layer(Extension(List::default()))
+}
+
 /// All limits.
 pub(crate) struct Limits {
     rates: RwLock<Arc<Rates>>,
-    lists: [Arc<AnswerSize>; LISTS.len()],
 }
 
 /// The rates of one configuration.
@@ -80,7 +88,7 @@ impl Limits {
         for limit in ["changes", "reads", "log_ins", "failed_log_ins"] {
             metrics::counter!(LIMITED, "limit" => limit).increment(0); // so that they can be seen before they count
         }
-        Self { rates: RwLock::new(Arc::new(Rates::of(limits))), lists: std::array::from_fn(|_| Arc::default()) }
+        Self { rates: RwLock::new(Arc::new(Rates::of(limits))) }
     }
 
     /// The rates that hold now.
@@ -139,8 +147,7 @@ impl App {
         if let Some(client) = client {
             client.is(user);
         }
-        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-        match Cost::of(&parts.method, route) {
+        match Cost::of(&parts.method, &parts.extensions) {
             Cost::Nothing => Ok(()),
             Cost::Change => {
                 let rates = self.limits.rates(&self.config().limits);
@@ -148,9 +155,9 @@ impl App {
             }
             Cost::List(list) => {
                 self.may_read(user)?;
-                match (client, self.limits.lists.get(list)) {
-                    (Some(client), Some(size)) => client.reserve_answer(size).await,
-                    _ => Ok(()),
+                match client {
+                    Some(client) => client.reserve_answer(&list.0).await,
+                    None => Ok(()),
                 }
             }
         }
@@ -185,15 +192,12 @@ mod tests {
 
     #[test]
     fn changes_and_lists_are_told_from_the_rest() {
-        for (method, route, expected) in [
-            (Method::POST, LISTS[0], Cost::Change),
-            (Method::GET, LISTS[0], Cost::List(0)),
-            (Method::GET, LISTS[2], Cost::List(2)),
-            (Method::DELETE, "/api/v1/channels/{id}", Cost::Change),
-            (Method::GET, "/api/v1/channels/{id}", Cost::Nothing),
-        ] {
-            assert_eq!(Cost::of(&method, route), expected, "{method} {route}");
-        }
+        let (mut list, other) = (Extensions::new(), Extensions::new());
+        list.insert(List::default());
+        assert!(matches!(Cost::of(&Method::POST, &list), Cost::Change));
+        assert!(matches!(Cost::of(&Method::GET, &list), Cost::List(_)));
+        assert!(matches!(Cost::of(&Method::DELETE, &other), Cost::Change));
+        assert!(matches!(Cost::of(&Method::GET, &other), Cost::Nothing));
     }
 
     #[test]
