@@ -18,7 +18,7 @@ pub fn redb_tables() -> Vec<decentcom_kvstore::TableInfo> {
 
 /// Every record version of the key-value layout that was ever shipped.
 pub fn redb_versions() -> Vec<ShippedVersion> {
-    redb::SHIPPED.to_vec()
+    redb::shipped().collect()
 }
 
 /// The tables of the SQL schema, as the migrations make them.

@@ -1,4 +1,5 @@
-//! The pages of `schema-docs/` that are made by programs: the two schemas by `dcstore`, the others by the tests that hold them.
+//! What is made by programs: the lists of what was shipped and most pages of `schema-docs/` by the tests that hold them, the
+//! pages of the two schemas by `dcstore`.
 
 use std::{fs, process::Stdio};
 
@@ -6,9 +7,12 @@ use crate::step::{Failed, Steps, cargo, root, shown};
 
 /// Makes them anew.
 pub(crate) fn make(steps: &mut Steps) -> Result<(), Failed> {
-    for (package, test) in
-        [("decentcom-tools", "the_page_about_the_format"), ("decentcom-server", "the_page_of_fields")]
-    {
+    // The pages show what was shipped.
+    for (package, test) in [
+        ("decentcom-server", "shipped"),
+        ("decentcom-tools", "the_page_about_the_format"),
+        ("decentcom-server", "the_page_of_fields"),
+    ] {
         let mut writing = cargo(["test", "--quiet", "--locked", "--package", package, "--lib", test]);
         steps.command(writing.env("UPDATE_SCHEMA_DOCS", "1"))?;
     }

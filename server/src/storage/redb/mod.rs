@@ -38,7 +38,7 @@ use self::{
     schema::{HIGH_WATER, LOGIN_KEY, PROBED_AT, SCHEMA},
     writer::RedbWriter,
 };
-pub(super) use self::{schema::CATALOGUE, shipped::SHIPPED};
+pub(super) use self::{schema::CATALOGUE, shipped::shipped};
 use super::{
     Backend, Entity, LoginKey, OpenError, RedbOptions, StorageError, Timestamp, files,
     port::{Opened, Past, Presence, Writer},

@@ -3,7 +3,7 @@
 //! A payload has the fields of a record but its key and the time within that; those of the first version first, in the order
 //! in which they are declared, then those that the second added, and so on. So a payload of an old version is the beginning
 //! of one of the newest, and the declaration says what is in place of the rest. How each kind is written is the `write` and
-//! `read` below; `shipped.rs` holds every version to its bytes.
+//! `read` below; `shipped.txt` holds every version to its bytes.
 
 use std::{borrow::Cow, marker::PhantomData};
 

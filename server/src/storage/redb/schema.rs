@@ -1,7 +1,7 @@
 //! Every table of the key-value layout: those of the contract's records, and what only this backend has.
 //!
 //! **A record version that was shipped is never edited**, as files in the field hold it: a new field says since which
-//! version it is there (`models.rs`). `shipped.rs` has every version's fields and bytes, and fails when one changes.
+//! version it is there (`models.rs`). `shipped.txt` has every version's fields and bytes; a test fails when one changes.
 
 use decentcom_kvstore::{AnyTable, Catalogue, Declared, Index, Record as _, Schema, record, table};
 use ulid::Ulid;

@@ -101,7 +101,7 @@ fn golden_bytes_of_every_record_version() {
         ("users", bytes_of(user), GOLDEN[6]),
         ("used_challenges", bytes_of(answered), GOLDEN[7]),
     ] {
-        assert_eq!(hex(&bytes), golden, "a shipped record version of {name} changed: see redb/shipped.rs");
+        assert_eq!(hex(&bytes), golden, "a shipped record version of {name} changed: see redb/shipped.txt");
     }
     // And the one that is only read.
     let bytes: Vec<u8> =

@@ -41,4 +41,21 @@ mod tests {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
         assert_eq!(all(&MIGRATIONS), all(&Migrator::new(directory).await.unwrap()));
     }
+
+    /// A line for each migration that was shipped: its version, the first bytes of its SHA-384. Files in the field have the
+    /// hashes, and a program whose migration has another refuses such a file. `cargo xtask docs` appends what is new.
+    const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/storage/sqlite/shipped.txt");
+
+    #[test]
+    fn migrations_that_were_shipped_are_never_edited() {
+        let shipped = std::fs::read_to_string(SHIPPED).unwrap();
+        let line = |it: &Migration| format!("{} {}\n", it.version, crate::storage::token::hex(&it.checksum[..8]));
+        let found: String = MIGRATIONS.iter().map(line).collect();
+        assert!(found.starts_with(&shipped), "one that was shipped stays as it is, to the last space:\n{found}");
+        if std::env::var_os("UPDATE_SCHEMA_DOCS").is_some() {
+            std::fs::write(SHIPPED, found).unwrap();
+        } else {
+            assert_eq!(found, shipped, "a migration is new. Once it is as it should be, run: cargo xtask docs");
+        }
+    }
 }
