@@ -55,9 +55,8 @@ pub(crate) fn run(options: &cli::Ids, session: &Session, out: &mut dyn Write) ->
 
 /// The largest id of any row, those of soft-deleted messages and of channels being reclaimed among them.
 fn largest_in_use(store: &mut dyn Inspection) -> Result<Option<Ulid>, Failure> {
-    let tables = [Entity::User, Entity::Channel, Entity::Category, Entity::Message].map(|entity| entity.table());
     let mut largest = None;
-    for table in tables.into_iter().chain(["purges"]) {
+    for table in Entity::with_ids().map(Entity::table).chain(["purges"]) {
         let last = store.read(table, &RawRange::ALL, Direction::Reverse, 1)?;
         let key = last.first().and_then(|row| store.explain(table, row).key.into_iter().next());
         if let Some(CellValue::Text(id)) = key.map(|cell| cell.value) {

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use decentcom_server::storage::{
-    Backend, ChannelId, Message, Timestamp, UserId,
+    Backend, ChannelId, Entity, Message, Timestamp, UserId,
     inspect::{ByteRange, CellValue, Direction, Explained, Inspection, RawRange, Row, Scan, Stored},
 };
 use ulid::Ulid;
@@ -58,7 +58,7 @@ impl Keys {
 
 /// Tables whose keys are ids, and so begin with the time of creation.
 fn is_keyed_by_time(table: &str) -> bool {
-    matches!(table, "users" | "channels" | "categories" | "messages" | "purges")
+    table == "purges" || Entity::with_ids().any(|entity| entity.table() == table)
 }
 
 /// The keys that `--prefix`, `--from`, `--to`, `--since` and `--until` leave.

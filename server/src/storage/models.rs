@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     CategoryId, ChannelId, MessageId, SessionDigest, Timestamp, UsedChallenge, UserId,
     contract::{
-        field::{Field, FieldType, Index, Value},
+        field::{Field, FieldType, Index, Kind, Value},
         model::{Class, Each, ForModel, Model, entities, model},
     },
     limits::{MAX_CONTENT_BYTES, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
@@ -174,6 +174,12 @@ impl Entity {
     /// other.
     pub fn dumped() -> impl Iterator<Item = Self> {
         Self::EVERY.iter().copied().filter(|entity| entity.class() != Class::Transient)
+    }
+
+    /// Every kind whose keys are ids.
+    pub fn with_ids() -> impl Iterator<Item = Self> {
+        let is_id = |entity: &Self| entity.fields().first().is_some_and(|key| key.kind == Kind::Id);
+        Self::EVERY.iter().copied().filter(is_id)
     }
 
     /// The kind of record that a table holds; `None` for tables that hold none of those that are [dumped](Self::dumped).

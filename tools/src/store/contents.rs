@@ -94,7 +94,7 @@ pub(crate) fn is_empty(store: &mut Store) -> Result<bool, Failure> {
 /// The largest id ever given out: as recorded, or as found, should a tool have added rows.
 pub(crate) fn high_water(store: &mut Store) -> Result<Option<Ulid>, Failure> {
     let mut highest = store.facts()?.high_water;
-    for entity in [Entity::User, Entity::Channel, Entity::Category, Entity::Message] {
+    for entity in Entity::with_ids() {
         let table = entity.table();
         let last = store.read(table, &RawRange::ALL, Direction::Reverse, 1)?;
         let key = last.first().and_then(|row| store.explain(table, row).key.into_iter().next());

@@ -8,7 +8,7 @@ use ulid::Ulid;
 use super::{
     HIGH_WATER, PROBED_AT,
     error::{code, primary_code, storage_error},
-    open_error, opening, options, refuse_foreign_schema, refuse_newer_schema,
+    largest_id, open_error, opening, options, refuse_foreign_schema, refuse_newer_schema,
     sql::bad_value,
 };
 use crate::storage::{
@@ -42,15 +42,9 @@ pub(in crate::storage) async fn lower_high_water(path: &Path) -> Result<Option<U
     let held = Held::take(path, Backend::Sqlite)?;
     opening::refuse_doubtful(path, &held)?;
     let mut connection = connect(held.path()).await?;
-    // A deleted channel's id is in use until its messages are gone. Text order is id order.
-    let largest: Option<String> = sqlx::query_scalar(concat!(
-        "SELECT max(id) FROM (",
-        newest_ids!(),
-        " UNION ALL SELECT max(channel_id) FROM purges)"
-    ))
-    .fetch_one(&mut connection)
-    .await
-    .map_err(|error| storage_error(attempt, error))?;
+    // A deleted channel's id is in use until its messages are gone.
+    let purged = "SELECT max(channel_id) AS id FROM purges";
+    let largest = largest_id(&mut connection, purged).await.map_err(|error| storage_error(attempt, error))?;
     let largest = match largest {
         Some(text) => Some(parse_ulid(&text).ok_or_else(|| bad_value(attempt, "id", &text))?),
         None => None,
@@ -114,10 +108,7 @@ async fn raise_high_water(path: &Path, connection: &mut SqliteConnection) -> Res
         .fetch_optional(&mut *connection)
         .await
         .map_err(failed)?;
-    let largest: Option<String> = sqlx::query_scalar(concat!("SELECT max(id) FROM (", newest_ids!(), ")"))
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
+    let largest = largest_id(connection, "SELECT NULL AS id").await.map_err(failed)?;
     let id_of = |text: Option<String>| text.as_deref().and_then(parse_ulid);
     let is_recorded = recorded.is_some();
     let (recorded, largest) = (id_of(recorded), id_of(largest));

@@ -10,18 +10,6 @@ macro_rules! is_id {
     };
 }
 
-/// The largest ids there are, a row for each table. What is damaged and no id any more must not be taken for the largest.
-macro_rules! newest_ids {
-    () => {
-        concat!(
-            newest_ids!(@of "users"), " UNION ALL ", newest_ids!(@of "channels"), " UNION ALL ",
-            newest_ids!(@of "categories"), " UNION ALL ", newest_ids!(@of "messages")
-        )
-    };
-    (@of $table:literal) => {
-        concat!("SELECT (SELECT id FROM ", $table, " WHERE ", is_id!(), " ORDER BY id DESC LIMIT 1) AS id")
-    };
-}
 mod channels;
 mod checkpoint;
 pub(super) mod describe;
@@ -44,7 +32,7 @@ mod writer;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, SqliteConnection,
+    AssertSqlSafe, ConnectOptions, Connection, SqliteConnection,
     migrate::MigrateError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -56,10 +44,11 @@ use self::{
     migrations::MIGRATIONS,
     opening::Opening,
     reader::SqliteReader,
+    tables::made_by,
     writer::SqliteWriter,
 };
 use super::{
-    Backend, LoginKey, OpenError, StorageError, Timestamp,
+    Backend, Entity, LoginKey, OpenError, StorageError, Timestamp,
     files::{
         self,
         descriptor::{InUse, Inode},
@@ -256,18 +245,28 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), O
 
 /// The largest id ever given out: as recorded, or as found, should a tool have added rows.
 async fn high_water(connection: &mut SqliteConnection) -> Result<Ulid, StorageError> {
-    let newest: Option<String> = sqlx::query_scalar(concat!(
-        "SELECT max(id) FROM (SELECT value AS id FROM meta WHERE name = 'high_water_id' UNION ALL ",
-        newest_ids!(),
-        ")"
-    ))
-    .fetch_one(connection)
-    .await
-    .map_err(|error| storage_error("read the high-water id", error))?;
+    let recorded = "SELECT value AS id FROM meta WHERE name = 'high_water_id'";
+    let newest =
+        largest_id(connection, recorded).await.map_err(|error| storage_error("read the high-water id", error))?;
     match newest {
         None => Ok(Ulid::nil()),
         Some(text) => parse_ulid(&text).ok_or_else(|| sql::bad_value("read the high-water id", "meta.value", &text)),
     }
+}
+
+/// The largest id that a query answers or that is in a table of the file, which may be older than the newest tables. What is
+/// damaged and no id any more is not taken for it. Text order is id order.
+async fn largest_id(connection: &mut SqliteConnection, or_of: &str) -> Result<Option<String>, sqlx::Error> {
+    let tables = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'");
+    let tables: Vec<String> = tables.fetch_all(&mut *connection).await?;
+    let mut statement = format!("SELECT max(id) FROM ({or_of}");
+    for table in Entity::with_ids().map(Entity::table) {
+        if made_by(table) == 1 || tables.iter().any(|it| it == table) {
+            let newest = format!("SELECT id FROM {table} WHERE {} ORDER BY id DESC LIMIT 1", is_id!());
+            statement += &format!(" UNION ALL SELECT ({newest}) AS id");
+        }
+    }
+    sqlx::query_scalar(AssertSqlSafe(statement + ")")).fetch_one(connection).await
 }
 
 /// When the store was last closed, or found to take changes, whichever was later.

@@ -97,7 +97,7 @@ fn meaning(field: &Field) -> String {
 }
 
 /// The number of the migration that makes a table.
-fn made_by(table: &str) -> u64 {
+pub(super) fn made_by(table: &str) -> u64 {
     let makes = format!("CREATE TABLE {table} (");
     let maker = MIGRATIONS.iter().find(|migration| migration.sql.as_str().contains(&makes));
     maker.and_then(|migration| u64::try_from(migration.version).ok()).unwrap_or_default()
