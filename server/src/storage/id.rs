@@ -1,14 +1,10 @@
 //! Identifiers: ULIDs, one type per kind of record, so that a channel's id cannot be passed where a user's belongs.
 
-use std::{fmt, ops::Deref};
+use std::ops::Deref;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ulid::Ulid;
 
-use super::{
-    Timestamp,
-    contract::field::{Kind, Value, field_types},
-};
+use super::Timestamp;
 
 /// The ULID in `text`, in either case; `None` unless it is 26 Crockford characters of which the first is at most `7`.
 ///
@@ -52,38 +48,39 @@ impl AsRef<str> for IdText {
     }
 }
 
+/// Makes types of ids; `entities!` calls it.
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         ///
         /// A ULID; it sorts like its text, which is also the order of creation.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Ulid);
+        pub struct $name(ulid::Ulid);
 
         impl $name {
             /// The id written in `text`, in either case; `None` if it is not a ULID.
             pub fn parse(text: &str) -> Option<Self> {
-                parse_ulid(text).map(Self)
+                $crate::storage::id::parse_ulid(text).map(Self)
             }
 
             /// The canonical text: 26 upper-case Crockford characters.
-            pub fn text(self) -> IdText {
+            pub fn text(self) -> $crate::storage::IdText {
                 self.0.into()
             }
 
             /// The 128-bit value.
-            pub const fn ulid(self) -> Ulid {
+            pub const fn ulid(self) -> ulid::Ulid {
                 self.0
             }
 
             /// The time within the id: when the record was created. `None` past the year 9999.
-            pub fn timestamp(self) -> Option<Timestamp> {
-                Timestamp::from_millis(self.0.timestamp_ms())
+            pub fn timestamp(self) -> Option<$crate::storage::Timestamp> {
+                $crate::storage::Timestamp::from_millis(self.0.timestamp_ms())
             }
         }
 
-        impl From<Ulid> for $name {
-            fn from(id: Ulid) -> Self {
+        impl From<ulid::Ulid> for $name {
+            fn from(id: ulid::Ulid) -> Self {
                 Self(id)
             }
         }
@@ -100,49 +97,43 @@ macro_rules! ids {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(&self.text())
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}({})", stringify!($name), self.0)
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(&self.text())
             }
         }
 
-        field_types! { $name: Id, Ulid::nil().into(), |id| Value::Id(id.0), Value::Id(id) => Some(Self(id)); }
+        $crate::storage::contract::field::field_types! {
+            $name: Id, Self(ulid::Ulid::nil()), |id| $crate::storage::contract::field::Value::Id(id.0),
+                $crate::storage::contract::field::Value::Id(id) => Some(Self(id));
+        }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
                 Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a ULID"))
             }
         }
     )*};
 }
-
-ids! {
-    /// Names a user.
-    UserId
-    /// Names a channel.
-    ChannelId
-    /// Names a category.
-    CategoryId
-    /// Names a message; also the position in a channel's history that a cursor points at.
-    MessageId
-}
+pub(super) use ids;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::{MessageId, UserId};
 
     #[test]
     fn either_case_is_accepted_and_made_canonical() {

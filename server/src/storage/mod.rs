@@ -55,7 +55,7 @@ pub use contract::around::Around;
 pub use disk::{Disk, Look, wanted};
 pub use error::{OpenError, Source, StorageError};
 pub use front::{BATCH_COMMANDS, COMMIT_SECONDS, FREE_BYTES, FULL, NEWEST_PAGES, QUEUE_COMMANDS};
-pub use id::*;
+pub use id::IdText;
 pub use login::{ANSWERABLE_SLOTS, Admission, Challenge, LogIn, LoggedIn, LoginKey, MAX_SLOTS, SLOT, UsedChallenge};
 pub use metered::{CALL_SECONDS, Metered};
 pub use models::*;

@@ -65,18 +65,18 @@ pub trait FieldType: Sized {
 macro_rules! field_types {
     ($($type:ty: $kind:ident, $blank:expr, $to:expr, $from:pat => $made:expr;)*) => {$(
         impl $crate::storage::contract::field::FieldType for $type {
-            const KIND: Kind = Kind::$kind;
+            const KIND: $crate::storage::contract::field::Kind = $crate::storage::contract::field::Kind::$kind;
 
             fn blank() -> Self {
                 $blank
             }
 
-            fn value(&self) -> Value<'_> {
-                let to: for<'a> fn(&'a $type) -> Value<'a> = $to;
+            fn value(&self) -> $crate::storage::contract::field::Value<'_> {
+                let to: for<'a> fn(&'a $type) -> $crate::storage::contract::field::Value<'a> = $to;
                 to(self)
             }
 
-            fn from_value(value: Value<'_>) -> Option<Self> {
+            fn from_value(value: $crate::storage::contract::field::Value<'_>) -> Option<Self> {
                 match value {
                     $from => $made,
                     _ => None,
@@ -234,7 +234,7 @@ impl Field {
     }
 
     /// What this is of a field named so.
-    #[doc(hidden)] // for `model!`
+    #[doc(hidden)] // for `entities!`
     pub const fn named(self, name: &'static str, meaning: &'static str, kind: Kind, is_optional: bool) -> Self {
         Self { name, meaning, kind, is_optional, ..self }
     }
@@ -345,7 +345,7 @@ impl Index {
 }
 
 /// Gives fields their positions.
-#[doc(hidden)] // for `model!`
+#[doc(hidden)] // for `entities!`
 pub const fn numbered<const N: usize>(mut fields: [Field; N]) -> [Field; N] {
     let mut at = 0;
     while at < N {

@@ -1,8 +1,10 @@
-//! Records, each declared once: `model!` makes of a declaration the struct and all that generic code needs to know of it.
+//! Records, each declared once: `entities!` makes of the declarations the structs and all that generic code needs to know of
+//! them.
 //!
 //! ```text
-//!  model! { … }  models.rs     ──> struct, Model: fields, indexes, a walk over its values, and back
-//!  entities! { … }  models.rs  ──> Entity, Key, Row: one of all the kinds there are; Entity::with calls generic code
+//!  entities! { … }  models.rs  ─┬─> Entity, Key, Row: one of all the kinds there are; Entity::with calls generic code
+//!                  model! each ─┴─> struct, Model: fields, indexes, a walk over its values, and back
+//!                    ids! each ───> the type of its ids (id.rs)
 //! ```
 
 use std::{fmt::Debug, hash::Hash, sync::Arc};
@@ -21,7 +23,7 @@ pub enum Class {
     Transient,
 }
 
-/// A kind of record. Made by `model!`.
+/// A kind of record. Made by `entities!`.
 pub trait Model: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     /// Which kind.
     const ENTITY: Entity;
@@ -124,10 +126,11 @@ pub trait Each<M: Model, T> {
 /// indexes. The first field is the key.
 macro_rules! model {
     (
+        $entity:ident
         $(#[doc = $purpose:literal])+
         table $table:literal, $class:ident;
         $(#[doc = $about:literal])+
-        pub struct $name:ident is $entity:ident {
+        pub struct $name:ident {
             $(#[doc = $key_meaning:literal])+
             pub $key:ident: $key_type:ty = $key_is:expr,
             $(
@@ -140,7 +143,7 @@ macro_rules! model {
             $uniqueness:ident $index:ident($index_name:literal): $by:ident $(where $flag:ident = $set:literal)?;
         )*
     ) => {
-        model! { @struct $class
+        $crate::storage::contract::model::model! { @struct $class
             $(#[doc = $about])+
             #[derive(Clone, Debug, PartialEq, Eq)]
             pub struct $name {
@@ -159,9 +162,9 @@ macro_rules! model {
                 pub const $index: $crate::storage::contract::field::Index = $crate::storage::contract::field::Index {
                     name: $index_name,
                     purpose: concat!($($index_purpose),+),
-                    is_unique: model!(@is_unique $uniqueness),
+                    is_unique: $crate::storage::contract::model::model!(@is_unique $uniqueness),
                     field: stringify!($by),
-                    only: model!(@only $($flag = $set)?),
+                    only: $crate::storage::contract::model::model!(@only $($flag = $set)?),
                 };
             )*
             const COUNT: usize = [stringify!($key), $(stringify!($field)),*].len();
@@ -238,9 +241,19 @@ macro_rules! model {
 }
 pub(in crate::storage) use model;
 
-/// Lists the kinds of records, in the order in which they may refer to each other, with what people call one.
+/// Declares the kinds of records, in the order in which they may refer to each other. The head of each says what people call
+/// one and what finds it: `new UserId`, an id, whose type is made here; `key SessionDigest`, a type that there is. Its body is
+/// `model!`'s.
 macro_rules! entities {
-    ($($(#[$doc:meta])* $entity:ident($model:ident, $key:ty) = $name:literal;)+) => {
+    ($(
+        $(#[$doc:meta])*
+        $entity:ident($model:ident) = $name:literal, $new_or_key:ident $key:ident { $($declaration:tt)+ }
+    )+) => {
+        $(
+            entities! { @$new_or_key $key, $name }
+            $crate::storage::contract::model::model! { $entity $($declaration)+ }
+        )+
+
         /// The kinds of record the store holds; names what a [`StorageError`](super::StorageError) is about.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Entity {
@@ -367,6 +380,13 @@ macro_rules! entities {
                 }
             }
         )+
+    };
+    (@key $key:ident, $name:literal) => {};
+    (@new $id:ident, $name:literal) => {
+        $crate::storage::id::ids! {
+            #[doc = concat!("Names a ", $name, ".")]
+            $id
+        }
     };
 }
 pub(in crate::storage) use entities;
