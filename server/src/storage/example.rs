@@ -1,13 +1,16 @@
 //! A small store that is the same whenever it is made: its rows are the annotated ones of the pages in `schema-docs/`.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use ulid::Ulid;
 
 use super::{
-    AnsweredChallenge, Category, Challenge, Channel, Message, Row, SessionDigest, StorageError, StoredSession,
-    Timestamp, UsedChallenge, User,
-    contract::model::Model as _,
+    AnsweredChallenge, Category, Challenge, Channel, Entity, Key, Message, Row, SessionDigest, StorageError,
+    StoredSession, Timestamp, UsedChallenge, User,
+    contract::{
+        field::{Field, FieldType, Kind, Role, Value},
+        model::{ForModel, Model, Source},
+    },
     port::{Staged, Wants, Write, Writer},
 };
 
@@ -58,7 +61,7 @@ fn rows() -> (Vec<Write>, Ulid) {
         ..Channel::blank(id.into())
     };
     let answered = Challenge { slot: Challenge::slot_at(created_at), number: 3 };
-    let rows = [
+    let mut rows = vec![
         Row::User(Arc::new(User {
             id: user.into(),
             pubkey: "ada's key".into(),
@@ -84,6 +87,48 @@ fn rows() -> (Vec<Write>, Ulid) {
         })),
         Row::Challenge(Arc::new(AnsweredChallenge::of(UsedChallenge::of("ada's key", answered)))),
     ];
+    let mut newest = 7;
+    for entity in Entity::EVERY {
+        if rows.iter().all(|row| row.entity() != *entity) {
+            newest += 1;
+            rows.push(entity.with(Plain { id: id(newest), rows: &rows }));
+        }
+    }
     let writes = rows.into_iter().map(Write::Insert).chain([Write::BeginPurge(purged.into())]);
-    (writes.collect(), id(7))
+    (writes.collect(), id(newest))
+}
+
+/// A record of a kind of which nobody said what it shows: its values are what their types and names make of them. What it
+/// refers to is the first of these rows that it may be.
+struct Plain<'a> {
+    id: Ulid,
+    rows: &'a [Row],
+}
+
+impl ForModel for Plain<'_> {
+    type Answer = Row;
+
+    fn run<M: Model>(mut self) -> Row {
+        let Ok(record) = M::from_source(&mut self);
+        Arc::new(record).into_row()
+    }
+}
+
+impl Source for Plain<'_> {
+    type Error = Infallible;
+
+    fn take<T: FieldType>(&mut self, field: &'static Field) -> Result<T, Infallible> {
+        let named = self.rows.iter().find(|row| Some(row.entity()) == field.refers_to).map(Row::key);
+        let value = match T::KIND {
+            Kind::Flag => Value::Flag(false),
+            Kind::Number => Value::Number(1),
+            Kind::Time if field.role == Role::CreatedAt => Value::Time(time(CREATED_AT)),
+            Kind::Time => Value::Time(time(CHANGED_AT)),
+            Kind::Text => Value::Text(field.name.into()),
+            Kind::Id => named.as_ref().map_or(Value::Id(self.id), Key::value),
+            Kind::Digest => Value::Bytes(SessionDigest::of(field.name).as_bytes().to_vec().into()),
+            Kind::Challenge => Value::Nothing,
+        };
+        Ok(T::from_value(value).unwrap_or_else(T::blank))
+    }
 }

@@ -327,9 +327,11 @@ mod tests {
         let mut made = String::new();
         let mut rest = page.as_str();
         for entity in Entity::dumped() {
-            let (before, section) = rest.split_once(&format!("\n### `{}`", entity.table())).unwrap_or_else(|| {
-                panic!("schema-docs/dump-format.md needs a section `{}`, with an empty table of fields", entity.table())
-            });
+            let Some((before, section)) = rest.split_once(&format!("\n### `{}`", entity.table())) else {
+                let key = entity.fields()[0].name;
+                made.push_str(&format!("\n### `{}`, by `{key}`\n\n{}", entity.table(), described(entity)));
+                continue;
+            };
             let (title, table) = section.split_once("| field |").unwrap();
             let end = table.find("\n\n").unwrap() + 1;
             made.push_str(&format!("{before}\n### `{}`{title}{}", entity.table(), described(entity)));
