@@ -54,8 +54,9 @@ pub(crate) type Category = Shown<storage::Category, Nothing>;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Nothing {}
 
-impl From<storage::Category> for Category {
-    fn from(record: storage::Category) -> Self {
+/// A record that is shown as it is.
+impl<M: Model> From<M> for Shown<M, Nothing> {
+    fn from(record: M) -> Self {
         Self { record, beside: Nothing {} }
     }
 }
