@@ -11,7 +11,8 @@ use std::{
 };
 
 use decentcom_server::storage::{
-    Backend, ChannelEdit, RedbOptions, Storage, StorageError, StorageOptions, SystemClock, inspect, open,
+    Backend, ChannelEdit, RedbOptions, Storage, StorageError, StorageOptions, SystemClock, contract::model::Model as _,
+    inspect, open,
 };
 use tokio::task::JoinSet;
 
@@ -364,9 +365,8 @@ pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: u
                     channel_id: channel.into(),
                     author_id: user.into(),
                     content: format!("{number} {}", "lorem ipsum ".repeat(bytes / 12)).into(),
-                    edited_at: None,
-                    deleted: false,
                     created_at: time(millis),
+                    ..Message::blank(last.into())
                 }
                 .into(),
             ));
@@ -416,9 +416,8 @@ pub(crate) fn write_as_older_versions_did<'a>(backend: Backend, path: &Path, tex
                 channel_id: channel.into(),
                 author_id: user.into(),
                 content: text.into(),
-                edited_at: None,
-                deleted: false,
                 created_at,
+                ..Message::blank(message.into())
             })),
         ];
         import.append(rows.into()).unwrap();

@@ -132,8 +132,9 @@ async fn the_page_of_fields_is_what_the_descriptions_and_the_api_say() {
 async fn every_field_is_a_column_and_a_field_of_the_record() {
     let (records, tables) = (redb_tables(), tokio::task::spawn_blocking(sqlite_tables).await.unwrap().unwrap());
     for entity in Entity::EVERY {
-        let columns = &tables.iter().find(|table| table.name == entity.table()).unwrap().columns;
-        let columns: BTreeSet<_> = columns.iter().map(|column| column.name.as_str()).collect();
+        let table = tables.iter().find(|table| table.name == entity.table());
+        let table = table.unwrap_or_else(|| panic!("{entity}: its table needs a migration"));
+        let columns: BTreeSet<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
         let described = entity.fields().iter().map(Field::column).collect();
         assert_eq!(columns, described, "{entity}: on the left the columns; a field needs a migration");
         let record = records.iter().find(|table| table.name == entity.table()).unwrap();
