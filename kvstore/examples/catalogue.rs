@@ -33,7 +33,7 @@ fn book(title: &str, shelf: u64, signature: &str) -> Book {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
-    let schema = Schema { catalogue: catalogue![Books], format: 1, oldest_reader: 1, migrations: &[] };
+    let schema = Schema::new(catalogue![Books]);
     let store = Options::default().open(&directory.path().join("library.redb"), &schema)?;
 
     // A batch is one durable commit, stored as a whole or not at all.

@@ -26,7 +26,7 @@ table! {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("library.redb");
-    let schema = Schema { catalogue: catalogue![Books], format: 1, oldest_reader: 1, migrations: &[] };
+    let schema = Schema::new(catalogue![Books]);
     let store = Options::default().open(&path, &schema)?;
     store.write(|batch| batch.insert::<Books>(&1, &Book { title: "Dune".into(), shelf: 7 }))?;
     store.close()?;

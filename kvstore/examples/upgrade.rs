@@ -54,7 +54,7 @@ table! {
 }
 
 fn schema(catalogue: Catalogue) -> Schema {
-    Schema { catalogue, format: 1, oldest_reader: 1, migrations: &[] }
+    Schema::new(catalogue)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

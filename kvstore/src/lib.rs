@@ -28,7 +28,7 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let schema = Schema { catalogue: catalogue![Books], format: 1, oldest_reader: 1, migrations: &[] };
+//! let schema = Schema::new(catalogue![Books]);
 //! let store = Options::default().open_over(redb::backends::InMemoryBackend::new(), &schema)?;
 //!
 //! // A batch is one durable commit. One that fails, here by its second call, leaves no trace.
@@ -117,6 +117,7 @@ pub use {
         batch::WriteBatch,
         format::{Migration, Schema},
         indexes::{Mismatch, Problem, verify_table},
+        rewrite::{OlderShape, Rewriting},
         snapshot::{Keys, Rows, Scan, Snapshot},
         source::{RawRow, RawRows, RawSource, Tree},
     },

@@ -27,7 +27,7 @@ table! {
 const PAGES: u64 = 300;
 
 fn open(path: &Path) -> Result<Store, String> {
-    let schema = Schema { catalogue: catalogue![Pages], format: 1, oldest_reader: 1, migrations: &[] };
+    let schema = Schema::new(catalogue![Pages]);
     Options::default().open(path, &schema).map_err(|error| error.to_string())
 }
 

@@ -27,7 +27,8 @@ fn note(text: &str) -> Note {
 }
 
 fn open(path: &Path, format: u32, migrations: &'static [Migration]) -> Result<Store, CannotOpen> {
-    Options::default().open(path, &Schema { catalogue: catalogue![Notes], format, oldest_reader: format, migrations })
+    Options::default()
+        .open(path, &Schema { format, oldest_reader: format, migrations, ..Schema::new(catalogue![Notes]) })
 }
 
 fn text(path: &Path, format: u32) -> String {

@@ -25,7 +25,7 @@ table! {
 const COATS: u64 = 20_001;
 
 fn a_full_wardrobe() -> Store {
-    let schema = Schema { catalogue: catalogue![Coats], format: 1, oldest_reader: 1, migrations: &[] };
+    let schema = Schema::new(catalogue![Coats]);
     let store = Options::default().open_over(InMemoryBackend::new(), &schema).unwrap();
     let filled = store.write(|batch| (0..COATS).try_for_each(|key| batch.insert::<Coats>(&key, &Coat { hook: 1 })));
     filled.unwrap();

@@ -32,7 +32,7 @@ table! {
     table Hooks("hooks"): u64 => Hook;
 }
 
-const SCHEMA: Schema = Schema { catalogue: catalogue![Hooks], format: 1, oldest_reader: 1, migrations: &[] };
+const SCHEMA: Schema = Schema::new(catalogue![Hooks]);
 
 /// A file that cannot be changed while it is told so.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ table! {
 }
 
 fn a_store() -> Store {
-    let schema = Schema { catalogue: catalogue![AllSeries], format: 1, oldest_reader: 1, migrations: &[] };
+    let schema = Schema::new(catalogue![AllSeries]);
     Options::default().open_over(InMemoryBackend::new(), &schema).unwrap()
 }
 

@@ -58,7 +58,7 @@ fn largest_in_use(store: &mut dyn Inspection) -> Result<Option<Ulid>, Failure> {
     let mut largest = None;
     for table in Entity::with_ids().map(Entity::table).chain(["purges"]) {
         let last = store.read(table, &RawRange::ALL, Direction::Reverse, 1)?;
-        let key = last.first().and_then(|row| store.explain(table, row).key.into_iter().next());
+        let key = last.first().and_then(|row| store.explain(table, row).own_key().first().cloned());
         if let Some(CellValue::Text(id)) = key.map(|cell| cell.value) {
             largest = largest.max(Ulid::from_string(&id).ok());
         }

@@ -8,7 +8,7 @@ use crate::{
     names::Names,
     phrase::Phrase,
     safe::Results,
-    select::{Filter, Rows, key_range, table_named},
+    select::{Filter, key_range, rows, table_named},
     show::{self, View},
 };
 
@@ -24,7 +24,7 @@ pub(crate) fn run(options: &cli::Scan, session: &Session, out: &mut dyn Results)
     }
     let view = View { zone: options.tz.clone(), phrase: options.search.as_deref().map(Phrase::new) };
     let mut names = Names::default();
-    let mut rows = Rows::choose(options, table, range, &filter, store)?;
+    let mut rows = rows(options, table, &range, &filter, store);
     let progress = session.progress("reading", None);
     let (mut passed, mut shown, mut damaged) = (0, 0, 0_u64);
     let wanted = options.limit.unwrap_or(u64::MAX);

@@ -1,22 +1,12 @@
 //! Which rows a scan is about: its options as key ranges where keys can tell, as filters where only records can.
 
-use std::ops::Bound;
-
 use decentcom_server::storage::{
-    Backend, ChannelId, Entity, Message, Timestamp, UserId,
-    inspect::{ByteRange, CellValue, Direction, Explained, Inspection, RawRange, Row, Scan, Stored},
+    ChannelId, Entity, Message, Timestamp, UserId,
+    inspect::{ByteRange, CellValue, Direction, Explained, Inspection, RawRange, Row, Scan},
 };
 use ulid::Ulid;
 
 use crate::{Failure, cli, phrase::Phrase, show::Looked};
-
-/// A channel with more than this part of all messages is found by reading all of them: in order, that is quicker than one
-/// by one through the index.
-const SHARE_FOR_INDEX: u64 = 8;
-/// A channel with no more messages than this is always found by the index.
-const FEW: u64 = 1000;
-/// Index entries read at once.
-const PAGE: usize = 1000;
 
 /// The table or index with this name.
 pub(crate) fn table_named(store: &dyn Inspection, name: &str) -> Result<&'static str, Failure> {
@@ -196,110 +186,19 @@ fn author_named(name: &str, store: &mut dyn Inspection) -> Result<UserId, Failur
     UserId::parse(name).ok_or_else(|| Failure::usage(format!("no user has the id or public key `{name}`")))
 }
 
-/// The rows of a scan, in key order.
-pub(crate) enum Rows {
-    /// A range of the table.
-    Range(Scan),
-    /// The messages of a channel: its live and its soft-deleted ones, each by the index that has them.
-    OfChannel { entries: [Entries; 2], direction: Direction },
-}
-
-/// Entries of an index of messages by channel.
-pub(crate) struct Entries {
-    scan: Scan,
-    /// The key of the next message; `None` before the first was read.
-    next: Option<Option<Vec<u8>>>,
-}
-
-impl Entries {
-    /// The key of the message that is next.
-    fn peek(&mut self, store: &mut dyn Inspection) -> Result<Option<Vec<u8>>, Failure> {
-        if let Some(next) = &self.next {
-            return Ok(next.clone());
-        }
-        let entry = self.scan.next(store)?;
-        let key = entry.and_then(|entry| entry.key.last_chunk::<16>().map(|key| key.to_vec()));
-        Ok(self.next.insert(key).clone())
+/// The quickest way to the rows of a scan, in key order.
+pub(crate) fn rows(
+    options: &cli::Scan,
+    table: &'static str,
+    keys: &Keys,
+    filter: &Filter,
+    store: &dyn Inspection,
+) -> Scan {
+    let direction = if options.reverse { Direction::Reverse } else { Direction::Forward };
+    match filter.channel {
+        Some(channel) if store.has_channels_together() => Scan::of_channel(channel, keys.raw(), direction),
+        _ => Scan::new(table, keys.raw(), direction),
     }
-}
-
-impl Rows {
-    /// The quickest way to the rows.
-    pub(crate) fn choose(
-        options: &cli::Scan,
-        table: &'static str,
-        keys: Keys,
-        filter: &Filter,
-        store: &mut dyn Inspection,
-    ) -> Result<Self, Failure> {
-        let direction = if options.reverse { Direction::Reverse } else { Direction::Forward };
-        if let (Some(channel), Backend::Redb) = (filter.channel, store.backend()) {
-            let range = of_channel(channel, &keys);
-            if is_small(&range, store)? {
-                let entries = |index| Entries { scan: Scan::new(index, range.clone(), direction), next: None };
-                let entries = INDEXES.map(entries);
-                return Ok(Self::OfChannel { entries, direction });
-            }
-        }
-        Ok(Self::Range(Scan::new(table, keys.raw(), direction)))
-    }
-
-    pub(crate) fn next(&mut self, store: &mut dyn Inspection) -> Result<Option<Stored>, Failure> {
-        let (entries, direction) = match self {
-            Self::Range(scan) => return Ok(scan.next(store)?),
-            Self::OfChannel { entries, direction } => (entries, *direction),
-        };
-        loop {
-            let [live, deleted] = entries;
-            let (one, other) = (live.peek(store)?, deleted.peek(store)?);
-            let takes_one = match (&one, &other) {
-                (None, None) => return Ok(None),
-                (Some(one), Some(other)) => (one <= other) == (direction == Direction::Forward),
-                (one, _) => one.is_some(),
-            };
-            let (from, key) = if takes_one { (live, one) } else { (deleted, other) };
-            from.next = None;
-            let Some(key) = key else { continue };
-            let range = RawRange { start: Bound::Included(key.clone()), end: Bound::Included(key) };
-            // An entry without a message is for `verify` to name; beside a server, the message may just have gone.
-            if let Some(row) = store.read("messages", &range, Direction::Forward, 1)?.pop() {
-                return Ok(Some(row));
-            }
-        }
-    }
-}
-
-const INDEXES: [&str; 2] = ["messages_by_channel", "tombstones_by_channel"];
-
-/// The entries, in either index, of a channel's messages with these keys: the channel's id, then the message's.
-fn of_channel(channel: ChannelId, keys: &Keys) -> RawRange {
-    let channel = channel.ulid();
-    let prefix = channel.to_bytes();
-    let start = [prefix.as_slice(), &keys.start].concat();
-    let end = match (&keys.end, channel.0.checked_add(1)) {
-        (Some(end), _) => Some([prefix.as_slice(), end].concat()),
-        (None, next) => next.map(|next| Ulid(next).to_bytes().to_vec()),
-    };
-    ByteRange { start, end }.into()
-}
-
-/// Whether a channel has few enough messages for the index to be quicker. Looks at no more entries than that takes.
-fn is_small(range: &RawRange, store: &mut dyn Inspection) -> Result<bool, Failure> {
-    let few = (store.count("messages")? / SHARE_FOR_INDEX).max(FEW);
-    let mut seen = 0;
-    for index in INDEXES {
-        let mut range = range.clone();
-        loop {
-            let page = store.read(index, &range, Direction::Forward, PAGE)?;
-            seen += page.len() as u64;
-            if seen > few {
-                return Ok(false);
-            }
-            let Some(last) = page.last() else { break };
-            range = range.past(last.key.clone(), Direction::Forward);
-        }
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ fn value_text(value: &CellValue, view: &View) -> String {
 /// A key as people write it, with `/` between its parts.
 pub(crate) fn key_text(explained: &Explained, stored: &Stored) -> String {
     let parts: Option<Vec<_>> = explained
-        .key
+        .own_key()
         .iter()
         .map(|cell| match &cell.value {
             CellValue::Text(text) => Some(abbreviated(text)),
@@ -198,7 +198,8 @@ pub(crate) fn paragraph(looked: &Looked, stored: &Stored, out: &mut dyn Write) -
 
 /// The parts that are content, without a record's header, or the bytes of an older version.
 fn fields(explained: &Explained) -> impl Iterator<Item = &Cell> {
-    explained.value.iter().filter(|cell| !matches!(cell.name.as_str(), "version" | "checksum" | "payload"))
+    let cells = explained.cluster().iter().chain(&explained.value);
+    cells.filter(|cell| !matches!(cell.name.as_str(), "version" | "checksum" | "payload"))
 }
 
 /// A row, byte by byte.
@@ -210,7 +211,7 @@ pub(crate) fn annotated(
     out: &mut dyn Results,
 ) -> io::Result<()> {
     let key = key_text(&looked.explained, stored);
-    writeln!(out, "{table} {key}: key {} bytes, value {} bytes", stored.key.len(), stored.value_bytes)?;
+    writeln!(out, "{table} {key}: key {} bytes, value {} bytes", stored.place().len(), stored.value_bytes)?;
     for (part, cells) in [("key", &looked.explained.key), ("value", &looked.explained.value)] {
         let mut offset = 0;
         for cell in cells {
@@ -236,7 +237,7 @@ pub(crate) fn annotated(
 /// A row as an object: records with the fields of the contract, other rows with the parts of their bytes.
 pub(crate) fn json(table: &str, looked: &Looked, stored: &Stored, out: &mut dyn Write) -> io::Result<()> {
     if let Some(problem) = &looked.damage {
-        return json_line(&Damaged { table, key: hex(&stored.key), damaged: problem }, out);
+        return json_line(&Damaged { table, key: hex(stored.place()), damaged: problem }, out);
     }
     match &looked.record {
         Some(row) => json_line(&Record { table, row }, out),
@@ -255,7 +256,7 @@ pub(crate) fn raw_json(
     match backend {
         Backend::Redb => {
             let value = hex(stored.value().unwrap_or_default());
-            json_line(&RawRow { table, key: hex(&stored.key), value }, out)
+            json_line(&RawRow { table, key: hex(stored.place()), value }, out)
         }
         Backend::Sqlite => json_line(&RawColumns { table, columns: Columns(&looked.explained) }, out),
     }

@@ -194,7 +194,7 @@ impl Stats {
             while let Some(stored) = scan.next(store)? {
                 progress.step()?;
                 rows += 1;
-                keys.add(stored.key.len() as u64);
+                keys.add(stored.place().len() as u64);
                 values.add(stored.value_bytes as u64);
                 keep_largest(&mut largest, options.top, &stored, name, store);
                 match store.decode(name, &stored) {
@@ -282,7 +282,7 @@ fn keep_largest(
     table: &'static str,
     store: &dyn Inspection,
 ) {
-    let bytes = (stored.key.len() + stored.value_bytes) as u64;
+    let bytes = (stored.place().len() + stored.value_bytes) as u64;
     if largest.len() >= top && largest.peek().is_none_or(|Reverse(least)| least.bytes >= bytes) {
         return;
     }

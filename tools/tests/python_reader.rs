@@ -193,7 +193,7 @@ fn what_belongs_to_a_deleted_channel_is_left_out() {
     let mut rows = String::new();
     for table in ["purges", "messages"] {
         for row in example.read(table, &RawRange::ALL, Direction::Forward, 100).unwrap() {
-            let (key, value) = (hex(&row.key), hex(row.value().unwrap()));
+            let (key, value) = (hex(row.place()), hex(row.value().unwrap()));
             rows.push_str(&format!("{{\"table\":\"{table}\",\"key\":\"{key}\",\"value\":\"{value}\"}}\n"));
         }
     }

@@ -22,6 +22,13 @@ pub enum Progress {
     KeepingACopy,
     /// About to run the migration with this name.
     Migrating(&'static str),
+    /// Writing the file anew, as its tables were laid out otherwise: rows so far, and about how many there are.
+    Rewriting {
+        /// Rows and index entries that are written.
+        rows: u64,
+        /// Of about this many.
+        of: u64,
+    },
     /// Opening the file again after an input or output failed, while the store is in use.
     Recovering,
     /// Making indexes anew, because they were declared differently or a rebuild was cut short.

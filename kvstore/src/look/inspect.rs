@@ -21,13 +21,14 @@ impl Options {
         let medium = File::open(path).and_then(Overlay::over).and_then(Medium::over);
         let medium = medium.map_err(|source| CannotOpen::Io { path: path.into(), source })?;
         let engine = self.engine_over(medium, path)?;
-        if refuse_what_is_not_ours(&engine, schema, path, false)?.is_none() {
+        let Some(found) = refuse_what_is_not_ours(&engine, schema, path, false)? else {
             return Err(CannotOpen::Foreign { path: path.into() });
-        }
+        };
+        let catalogue = schema.catalogue_of(found);
         // What somebody removed from a file is not put back: reading it says that it is missing.
-        match lost(&engine, schema)? {
-            Some(_) => Ok(Store::as_it_is(engine, schema.catalogue)?),
-            None => Ok(Store::over(engine, schema.catalogue)?),
+        match lost(&engine, catalogue)? {
+            Some(_) => Ok(Store::as_it_is(engine, catalogue)?),
+            None => Ok(Store::over(engine, catalogue)?),
         }
     }
 }

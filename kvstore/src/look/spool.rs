@@ -289,7 +289,7 @@ mod tests {
         index _WordsByLength("words_by_length"): u64 = |_, word| Some(word.letters.len() as u64);
     }
 
-    const SCHEMA: Schema = Schema { catalogue: catalogue![Words], format: 1, oldest_reader: 1, migrations: &[] };
+    const SCHEMA: Schema = Schema::new(catalogue![Words]);
 
     fn a_store(words: u64) -> crate::Store {
         let store = Options::default().open_over(InMemoryBackend::new(), &SCHEMA).unwrap();

@@ -3,6 +3,7 @@
 //! ```text
 //!  u64          8 bytes, big-endian
 //!  u32          4 bytes, big-endian
+//!  bool         1 byte, 0 or 1
 //!  Ulid        16 bytes, big-endian
 //!  [u8; N]      N bytes
 //!  String       UTF-8, as long as it is; only alone or last
@@ -60,6 +61,35 @@ impl Key for u32 {
 
     fn range_of(text: &str) -> Option<ByteRange> {
         text.parse().ok().map(|number: Self| ByteRange::beginning_with(number.to_bytes()))
+    }
+}
+
+impl Key for bool {
+    const WIDTH: Option<usize> = Some(1);
+    const LAYOUT: &'static str = "bool, 1 byte";
+
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        bytes.push((*self).into());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        sole(self, Value::Bool(*self))
+    }
+
+    fn range_of(text: &str) -> Option<ByteRange> {
+        let all = [(Self::to_bytes(&false), "false"), (Self::to_bytes(&true), "true")];
+        let mut found = all.into_iter().filter(|(_, name)| name.starts_with(text)).map(|(bytes, _)| bytes);
+        let first = found.next()?;
+        let last = found.last().unwrap_or_else(|| first.clone());
+        Some(ByteRange { start: first, end: after_prefix(&last) })
     }
 }
 

@@ -157,6 +157,12 @@ impl WriteBatch {
         self.stage(I::NAME, entry, None)
     }
 
+    /// Stages the removal of what a unique index has for `fields`, whichever row that is.
+    pub fn discard_unique_entry<I: Index>(&mut self, fields: &I::Fields) -> Result<(), Error> {
+        const { assert!(I::UNIQUE, "the entry of an index that is not unique has the row's key, too") };
+        self.stage(I::NAME, fields.to_bytes(), None)
+    }
+
     /// Stages a fact about the store, by name, in its `meta` table.
     pub fn set_meta(&mut self, name: &str, value: &[u8]) -> Result<(), Error> {
         self.stage(META, name.as_bytes().to_vec(), Some(value.to_vec()))

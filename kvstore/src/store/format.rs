@@ -14,6 +14,7 @@ use super::{
     Store,
     meta::{FINGERPRINT, FORMAT, META, OLDEST_READER},
     numbers::TableNumbers,
+    rewrite::OlderShape,
 };
 
 /// A step towards a newer format. It must be idempotent: a crash may run it twice. It never runs again once it is done,
@@ -37,6 +38,25 @@ pub struct Schema {
     pub oldest_reader: u32,
     /// The steps from every older format, in order.
     pub migrations: &'static [Migration],
+    /// How tables were laid out before, the oldest first.
+    pub older: &'static [OlderShape],
+}
+
+impl Schema {
+    /// Tables in their first format.
+    pub const fn new(catalogue: Catalogue) -> Self {
+        Self { catalogue, format: 1, oldest_reader: 1, migrations: &[], older: &[] }
+    }
+
+    /// How the tables of a file of this format are laid out, if it is otherwise than today.
+    pub(crate) fn older_shape(&self, format: u32) -> Option<&'static OlderShape> {
+        self.older.iter().find(|shape| format <= shape.newest_format)
+    }
+
+    /// The tables that a file of this format has.
+    pub(crate) fn catalogue_of(&self, format: u32) -> Catalogue {
+        self.older_shape(format).map_or(self.catalogue, |shape| shape.catalogue)
+    }
 }
 
 /// The format of a file that this program may use; `None` where nothing was ever set up.
@@ -94,13 +114,13 @@ fn has_rows_of(transaction: &ReadTransaction, schema: &Schema) -> Result<bool, E
 }
 
 /// A table that a file made for this very catalogue had at its first start and that is gone, or is none of ours, by now.
-pub(crate) fn lost(engine: &Engine, schema: &Schema) -> Result<Option<&'static str>, Error> {
+pub(crate) fn lost(engine: &Engine, catalogue: Catalogue) -> Result<Option<&'static str>, Error> {
     engine.reading(|transaction| {
         let made_for = transaction.open_table(definition(META))?.get(FINGERPRINT.as_bytes())?;
-        if made_for.is_none_or(|it| it.value() != fingerprint(schema.catalogue).as_bytes()) {
+        if made_for.is_none_or(|it| it.value() != fingerprint(catalogue).as_bytes()) {
             return Ok(None); // it may be older than some of them
         }
-        for name in TableNumbers::of(schema.catalogue).names() {
+        for name in TableNumbers::of(catalogue).names() {
             match transaction.open_table(definition(name)) {
                 Ok(_) => {}
                 Err(TableError::Storage(error)) => return Err(error.into()),

@@ -66,21 +66,26 @@ pub(super) fn note_format(batch: &mut WriteBatch, format: u32, schema: &Schema) 
     batch.set_meta(FORMAT, format.to_string().as_bytes())
 }
 
-/// Keeps the file as it was before its first migration, beside it, under a name that is still free.
+/// A file's name with something after it.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// A name that is still free for the file as it was before it got another format. A copy from an earlier upgrade, since gone
+/// back on, is somebody's backup.
+pub(super) fn free_name(path: &Path, format: u32) -> PathBuf {
+    let suffix = format!(".before-format-{}", format.saturating_add(1));
+    let numbered = (2..).map(|number| beside(path, &format!("{suffix}-{number}")));
+    let mut names = [beside(path, &suffix)].into_iter().chain(numbered);
+    names.find(|name| !name.exists()).unwrap_or_else(|| beside(path, &suffix))
+}
+
+/// Keeps the file as it was before its first migration, beside it.
 fn keep_copy(path: &Path, format: u32) -> Result<PathBuf, CannotOpen> {
-    let beside = |suffix: String| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".before-format-{}{suffix}", format.saturating_add(1)));
-        PathBuf::from(name)
-    };
-    // A copy from an earlier upgrade, since gone back on, is somebody's backup.
-    let mut copy = beside(String::new());
-    let mut number = 2;
-    while copy.exists() {
-        copy = beside(format!("-{number}"));
-        number += 1;
-    }
-    let partial = beside(".partial".into());
+    let copy = free_name(path, format);
+    let partial = beside(path, &format!(".before-format-{}.partial", format.saturating_add(1)));
     let written = std::fs::copy(path, &partial)
         .and_then(|_| File::open(&partial)?.sync_all())
         .and_then(|()| std::fs::rename(&partial, &copy))

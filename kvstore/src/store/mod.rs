@@ -1,7 +1,7 @@
 //! An open store: the newest commit for readers, one batch at a time for the writer.
 //!
 //! ```text
-//!  open ──> format, migrate, indexes ──> Store ──> batch ──> snapshot ──> source, numbers ──> meta
+//!  open ──> format, migrate, rewrite, indexes ──> Store ──> batch ──> snapshot ──> source, numbers ──> meta
 //! ```
 
 pub(crate) mod batch;
@@ -11,6 +11,7 @@ mod meta;
 mod migrate;
 pub(crate) mod numbers;
 pub(crate) mod open;
+pub(crate) mod rewrite;
 pub(crate) mod snapshot;
 pub(crate) mod source;
 
@@ -106,7 +107,8 @@ impl Store {
         Ok(answer)
     }
 
-    pub(crate) fn catalogue(&self) -> Catalogue {
+    /// The tables it has: this program's, or, of a file of an older format that is only looked at, that format's.
+    pub fn catalogue(&self) -> Catalogue {
         self.catalogue
     }
 

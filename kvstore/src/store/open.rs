@@ -21,6 +21,7 @@ use super::{
     format::{Schema, lost, lost_table, refuse_what_is_not_ours},
     meta::{CREATED_AT, FINGERPRINT, mark, now},
     migrate::{migrate, note_format, sync_directory},
+    rewrite::rewrite,
 };
 
 impl Options {
@@ -51,10 +52,16 @@ impl Options {
         // Refusals come before the first write: a file of others stays as it is.
         let found = refuse_what_is_not_ours(&engine, schema, path, is_new)?;
         let Some(found) = found else { return Ok(set_up(Store::over(engine, schema.catalogue)?, schema)?) };
-        if let Some(table) = lost(&engine, schema)? {
+        let catalogue = schema.catalogue_of(found);
+        if let Some(table) = lost(&engine, catalogue)? {
             return Err(lost_table(path, table));
         }
-        let store = Store::over(engine, schema.catalogue)?;
+        let store = Store::over(engine, catalogue)?;
+        if let Some(shape) = schema.older_shape(found) {
+            rewrite(self, &store, shape, schema, path, found)?;
+            drop(store);
+            return self.open(path, schema);
+        }
         // A newer program's file which it lets us use keeps its format.
         if found <= schema.format {
             migrate(&store, schema, path, found, self.progress)?;

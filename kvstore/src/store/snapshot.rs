@@ -118,6 +118,24 @@ impl Snapshot {
         Ok(Rows { raw: self.scan(T::NAME, range, direction)?, table: PhantomData })
     }
 
+    /// The rows of a table whose keys, as they lie in the file, are in a range.
+    pub fn rows_in<T: Table>(&self, range: RawRange, direction: Direction) -> Result<Rows<T>, Error> {
+        Ok(Rows { raw: self.scan(T::NAME, range, direction)?, table: PhantomData })
+    }
+
+    /// The keys of a table that are in a range, as they lie in the file; what lies under them is not read. One that does not
+    /// decode is an item that is an error, and the next one follows.
+    pub fn keys_in<T: Table>(
+        &self,
+        range: RawRange,
+        direction: Direction,
+    ) -> Result<impl Iterator<Item = Result<T::Key, Error>>, Error> {
+        let mut raw = self.scan(T::NAME, range, direction)?;
+        let undecodable = |key: &[u8]| Error::corrupt(T::NAME, key, "the key does not decode");
+        let keys = std::iter::from_fn(move || raw.next_with(|key, _| Ok(key.to_vec())));
+        Ok(keys.map(move |key| key.and_then(|key| T::Key::decode(&key).ok_or_else(|| undecodable(&key)))))
+    }
+
     /// The largest key of a table.
     pub fn last_key<T: Table>(&self) -> Result<Option<T::Key>, Error> {
         match self.scan(T::NAME, RawRange::ALL, Direction::Reverse)?.next() {

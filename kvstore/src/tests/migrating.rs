@@ -12,13 +12,13 @@ fn migrations_run_once_in_order_after_a_copy_is_kept() {
         insert(store, key, &animal(name, 1))
     }
     const LATER: Schema = Schema {
-        catalogue: SCHEMA.catalogue,
         format: 3,
         oldest_reader: 3,
         migrations: &[
             Migration { name: "second", to_format: 2, run: |store| note(store, "second") },
             Migration { name: "third", to_format: 3, run: |store| note(store, "third") },
         ],
+        ..Schema::new(SCHEMA.catalogue)
     };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("zoo");
@@ -41,7 +41,7 @@ fn migrations_run_once_in_order_after_a_copy_is_kept() {
 #[test]
 fn a_second_upgrade_keeps_a_copy_of_its_own_and_runs_what_is_new() {
     const fn upgrade(format: u32, migrations: &'static [Migration]) -> Schema {
-        Schema { catalogue: SCHEMA.catalogue, format, oldest_reader: format, migrations }
+        Schema { format, oldest_reader: format, migrations, ..Schema::new(SCHEMA.catalogue) }
     }
     fn note(store: &Store, key: u64) -> Result<(), Error> {
         insert(store, key, &animal(&format!("migration {key}"), 1)) // fails where it has run before
@@ -77,10 +77,10 @@ fn an_upgrade_that_failed_is_taken_up_again_with_the_copy_it_kept() {
         if attempt < 2 { Err(Error::Refused("planned".into())) } else { Ok(()) }
     }
     const LATER: Schema = Schema {
-        catalogue: SCHEMA.catalogue,
         format: 2,
         oldest_reader: 2,
         migrations: &[Migration { name: "second", to_format: 2, run }],
+        ..Schema::new(SCHEMA.catalogue)
     };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("zoo");
@@ -100,10 +100,10 @@ fn an_upgrade_that_failed_is_taken_up_again_with_the_copy_it_kept() {
 #[test]
 fn a_copy_that_could_not_be_finished_is_not_there_and_nothing_is_migrated() {
     const LATER: Schema = Schema {
-        catalogue: SCHEMA.catalogue,
         format: 2,
         oldest_reader: 2,
         migrations: &[Migration { name: "second", to_format: 2, run: |_| panic!("it runs without a copy") }],
+        ..Schema::new(SCHEMA.catalogue)
     };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("zoo");

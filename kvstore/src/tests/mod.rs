@@ -32,7 +32,7 @@ table! {
     unique AnimalsByName("animals_by_name"): String = |_, animal| Some(animal.name.clone());
 }
 
-const SCHEMA: Schema = Schema { catalogue: catalogue![Animals], format: 1, oldest_reader: 1, migrations: &[] };
+const SCHEMA: Schema = Schema::new(catalogue![Animals]);
 
 fn a_store() -> Store {
     Options::default().open_over(InMemoryBackend::new(), &SCHEMA).unwrap()

@@ -46,7 +46,7 @@ fn newer_formats_are_refused_unless_they_allow_older_readers() {
     let directory = tempfile::tempdir().unwrap();
     for (oldest_reader, is_readable) in [(1, true), (2, false)] {
         let path = directory.path().join(format!("{oldest_reader}"));
-        let newer = Schema { catalogue: SCHEMA.catalogue, format: 2, oldest_reader, migrations: &[] };
+        let newer = Schema { format: 2, oldest_reader, ..Schema::new(SCHEMA.catalogue) };
         Options::default().open(&path, &newer).unwrap().close().unwrap();
         match Options::default().open(&path, &SCHEMA) {
             Ok(_) => assert!(is_readable),
@@ -71,8 +71,7 @@ mod without_index {
 #[test]
 fn what_an_older_program_writes_into_a_newer_store_is_in_the_newer_ones_indexes() {
     for newer_format in [1, 2] {
-        let older =
-            Schema { catalogue: catalogue![without_index::Animals], format: 1, oldest_reader: 1, migrations: &[] };
+        let older = Schema::new(catalogue![without_index::Animals]);
         let newer = Schema { format: newer_format, ..SCHEMA };
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("zoo");
@@ -108,8 +107,7 @@ fn what_an_older_program_writes_into_a_newer_store_is_in_the_newer_ones_indexes(
 
 #[test]
 fn a_new_index_is_made_from_the_records_when_the_store_is_opened() {
-    const BEFORE: Schema =
-        Schema { catalogue: catalogue![without_index::Animals], format: 1, oldest_reader: 1, migrations: &[] };
+    const BEFORE: Schema = Schema::new(catalogue![without_index::Animals]);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("zoo");
     let store = Options::default().open(&path, &BEFORE).unwrap();

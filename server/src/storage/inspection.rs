@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use decentcom_kvstore::{ByteRange, Direction, RawRange, Tree};
 use ulid::Ulid;
 
-use super::{Backend, Row, StorageError, Timestamp, finding::Finding};
+use super::{Backend, ChannelId, Row, StorageError, Timestamp, finding::Finding};
 
 /// What is shown in place of a secret that no tool needs.
 pub(super) const HIDDEN: &str = "(secret)";
@@ -54,6 +54,22 @@ pub trait Inspection {
         limit: usize,
     ) -> Result<Vec<Stored>, StorageError>;
 
+    /// Whether the messages of a channel lie together, so that they are read without all others.
+    fn has_channels_together(&self) -> bool {
+        false
+    }
+
+    /// What [`read`](Self::read) answers, of one channel's messages. For stores that have them together.
+    fn read_of_channel(
+        &mut self,
+        _channel: ChannelId,
+        _range: &RawRange,
+        _direction: Direction,
+        _limit: usize,
+    ) -> Result<Vec<Stored>, StorageError> {
+        Ok(Vec::new())
+    }
+
     /// How many rows a table has.
     fn count(&mut self, table: &str) -> Result<u64, StorageError>;
 
@@ -81,7 +97,7 @@ pub trait Inspection {
 
 /// A row as the engine has it.
 pub struct Stored {
-    /// The bytes of its key, by which tables are ordered.
+    /// The bytes of its key, by which tables are read.
     pub key: Vec<u8>,
     /// Bytes of everything else.
     pub value_bytes: usize,
@@ -89,10 +105,18 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// The bytes it lies under: its key, and before that what it lies together with others by.
+    pub fn place(&self) -> &[u8] {
+        match &self.content {
+            Content::KeyValue { place, .. } => place,
+            Content::Sql(_) => &self.key,
+        }
+    }
+
     /// The bytes under the key, where the engine keeps keys and values.
     pub fn value(&self) -> Option<&[u8]> {
         match &self.content {
-            Content::KeyValue(value) => Some(value),
+            Content::KeyValue { value, .. } => Some(value),
             Content::Sql(_) => None,
         }
     }
@@ -100,8 +124,13 @@ impl Stored {
 
 /// What a backend keeps of a row that was read.
 pub(in crate::storage) enum Content {
-    /// The value under the key.
-    KeyValue(Vec<u8>),
+    /// Where it lies, which is its key but for rows that lie together with others, and the value there.
+    KeyValue {
+        /// The bytes of the place.
+        place: Vec<u8>,
+        /// What lies there.
+        value: Vec<u8>,
+    },
     /// The columns.
     Sql(sqlx::sqlite::SqliteRow),
 }
@@ -113,6 +142,19 @@ pub struct Explained {
     pub key: Vec<Cell>,
     /// What is stored under it, in the same way.
     pub value: Vec<Cell>,
+}
+
+impl Explained {
+    /// What of the key the row lies together with others by, before what finds it.
+    pub fn cluster(&self) -> &[Cell] {
+        let own = self.key.iter().position(|cell| matches!(cell.name.as_str(), "key" | "field"));
+        self.key.get(..own.unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// What of the key finds the row.
+    pub fn own_key(&self) -> &[Cell] {
+        self.key.get(self.cluster().len()..).unwrap_or_default()
+    }
 }
 
 /// Some bytes that mean one thing.

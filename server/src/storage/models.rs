@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     SessionDigest, Timestamp, UsedChallenge,
     contract::{
-        field::{Field, FieldType, Index, Kind, Value},
+        field::{Cluster, Field, FieldType, Index, Kind, Value},
         model::{Class, Each, ForModel, Model, entities},
     },
     limits::{MAX_CONTENT_BYTES, MAX_PUBKEY_BYTES, MAX_TEXT_BYTES},
@@ -91,7 +91,7 @@ entities! {
     /// One posted text.
     Message(Message) = "message", new MessageId {
         /// The messages, live and soft-deleted.
-        table "messages", Kept;
+        table "messages", Kept, clustered by channel_id, deleted (since 2, by key "messages_by_id");
         /// One posted text. The key is the id, whose time is when the message was posted.
         pub struct Message {
             /// The id; its time is `created_at`.

@@ -138,7 +138,7 @@ mod tests {
                 let numbered =
                     lines.lines().filter(|line| line.get(..4).is_some_and(|at| at.trim().parse::<u32>().is_ok()));
                 let shown: String = numbered.flat_map(|line| line.chars().skip(6).take(47)).collect();
-                let stored = [row.key.as_slice(), row.value().unwrap()].concat();
+                let stored = [row.place(), row.value().unwrap()].concat();
                 assert_eq!(shown.replace(' ', ""), decentcom_kvstore::hex(&stored), "{}", table.name);
                 assert!(!lines.contains("unreadable"), "{lines}");
             }

@@ -97,7 +97,7 @@ pub(crate) fn high_water(store: &mut Store) -> Result<Option<Ulid>, Failure> {
     for entity in Entity::with_ids() {
         let table = entity.table();
         let last = store.read(table, &RawRange::ALL, Direction::Reverse, 1)?;
-        let key = last.first().and_then(|row| store.explain(table, row).key.into_iter().next());
+        let key = last.first().and_then(|row| store.explain(table, row).own_key().first().cloned());
         if let Some(CellValue::Text(id)) = key.map(|cell| cell.value) {
             let id = decentcom_server::storage::MessageId::parse(&id); // ids of all kinds look alike
             highest = highest.max(id.map(|id| id.ulid()));

@@ -16,7 +16,7 @@ table! {
     table Words("words"): u64 => Word;
 }
 
-const SCHEMA: Schema = Schema { catalogue: catalogue![Words], format: 1, oldest_reader: 1, migrations: &[] };
+const SCHEMA: Schema = Schema::new(catalogue![Words]);
 
 fn add(store: &Store, keys: std::ops::Range<u64>) {
     add_long(store, keys, 600);

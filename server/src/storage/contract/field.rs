@@ -212,6 +212,8 @@ pub struct Field {
     pub order: Order,
     /// The name of its column, where that is another.
     pub other_column: Option<&'static str>,
+    /// The first version of the record that is [clustered](Cluster) by it, if one is.
+    pub clustered_since: Option<u8>,
 }
 
 impl Field {
@@ -289,6 +291,7 @@ pub const fn plain() -> Field {
         is_fixed: false,
         order: Order::Any,
         other_column: None,
+        clustered_since: None,
     }
 }
 
@@ -344,16 +347,72 @@ impl Index {
     }
 }
 
-/// Gives fields their positions.
-#[doc(hidden)] // for `entities!`
-pub const fn numbered<const N: usize>(mut fields: [Field; N]) -> [Field; N] {
+/// How records lie together where a backend keeps them in the order of their keys: by these fields, then by their own key. So
+/// those that are read together are neighbours. A backend with other means may do without.
+#[derive(Clone, Copy, Debug)]
+pub struct Cluster {
+    /// The fields, of a fixed width each. No record has them twice: they are in its key instead.
+    pub by: &'static [&'static str],
+    /// The name of the index that finds a record by its own key.
+    pub by_key: &'static str,
+    /// The first version of the record that lies so.
+    pub since: u8,
+}
+
+impl Cluster {
+    /// Whether the order of the records serves an index, which then need not be kept.
+    pub const fn serves(&self, index: &Index) -> bool {
+        let [field, rest @ ..] = self.by else { return false };
+        if !is_same(field, index.field) {
+            return false;
+        }
+        match (index.only, rest) {
+            (None, _) => true,
+            (Some((flag, _)), [next, ..]) => is_same(flag, next),
+            (Some(_), []) => false,
+        }
+    }
+}
+
+/// The position of the field with this name.
+#[allow(clippy::panic, clippy::indexing_slicing)] // while compiling
+pub const fn position_of(fields: &[Field], name: &str) -> usize {
     let mut at = 0;
-    while at < N {
-        #[allow(clippy::indexing_slicing)] // in a constant: it would not compile
-        {
-            fields[at].position = at;
+    while at < fields.len() {
+        if is_same(fields[at].name, name) {
+            return at;
         }
         at += 1;
+    }
+    panic!("there is no field of this name")
+}
+
+const fn is_same(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
+    while let ([a, one_rest @ ..], [b, other_rest @ ..]) = (one, other) {
+        if *a != *b {
+            return false;
+        }
+        (one, other) = (one_rest, other_rest);
+    }
+    one.is_empty() && other.is_empty()
+}
+
+/// Gives fields their positions, and says which of them their records are clustered by.
+#[doc(hidden)] // for `model!`
+#[allow(clippy::indexing_slicing)] // in a constant: it would not compile
+pub const fn numbered<const N: usize>(mut fields: [Field; N], cluster: Option<&Cluster>) -> [Field; N] {
+    let mut at = 0;
+    while at < N {
+        fields[at].position = at;
+        at += 1;
+    }
+    if let Some(Cluster { by, since, .. }) = cluster {
+        let mut rest = *by;
+        while let [name, others @ ..] = rest {
+            fields[position_of(&fields, name)].clustered_since = Some(*since);
+            rest = others;
+        }
     }
     fields
 }

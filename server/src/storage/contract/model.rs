@@ -9,7 +9,7 @@
 
 use std::{fmt::Debug, hash::Hash, sync::Arc};
 
-use super::field::{Field, FieldType, Index, Value};
+use super::field::{Cluster, Field, FieldType, Index, Value};
 use crate::storage::{Entity, Key, Row};
 
 /// Who may see records of a kind.
@@ -39,8 +39,10 @@ pub trait Model: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     const FIELDS: &'static [Field];
     /// Its indexes.
     const INDEXES: &'static [Index];
+    /// How they lie together, if otherwise than by their keys.
+    const CLUSTER: Option<&'static Cluster>;
     /// The version in which it is written by backends that have versions of records.
-    const VERSION: u8 = newest(Self::FIELDS);
+    const VERSION: u8 = newest(Self::FIELDS, Self::CLUSTER);
     /// The field that names what it goes with, if it goes with anything.
     const GOES_WITH: Option<&'static Field> = goes_with(Self::FIELDS);
     /// What finds one.
@@ -76,9 +78,12 @@ pub trait Model: Clone + Debug + PartialEq + Send + Sync + Sized + 'static {
     }
 }
 
-/// The newest version that any field is of.
-const fn newest(mut fields: &[Field]) -> u8 {
-    let mut version = 1;
+/// The newest version that any field is of, or the order in which records lie.
+const fn newest(mut fields: &[Field], cluster: Option<&Cluster>) -> u8 {
+    let mut version = match cluster {
+        Some(cluster) => cluster.since,
+        None => 1,
+    };
     while let [field, rest @ ..] = fields {
         if field.since > version {
             version = field.since;
@@ -123,12 +128,13 @@ pub trait Each<M: Model, T> {
 }
 
 /// Declares a kind of record: its table and class, the struct, with what each field means and [is](super::field), its
-/// indexes. The first field is the key.
+/// indexes. The first field is the key. `clustered by` says how records [lie together](super::field::Cluster).
 macro_rules! model {
     (
         $entity:ident
         $(#[doc = $purpose:literal])+
-        table $table:literal, $class:ident;
+        table $table:literal, $class:ident
+            $(, clustered by $($cluster_by:ident),+ (since $since:literal, by key $by_key:literal))?;
         $(#[doc = $about:literal])+
         pub struct $name:ident {
             $(#[doc = $key_meaning:literal])+
@@ -167,10 +173,17 @@ macro_rules! model {
                     only: $crate::storage::contract::model::model!(@only $($flag = $set)?),
                 };
             )*
+            const CLUSTERED: Option<&'static $crate::storage::contract::field::Cluster> =
+                model!(@cluster $(&$crate::storage::contract::field::Cluster {
+                    by: &[$(stringify!($cluster_by)),+],
+                    by_key: $by_key,
+                    since: $since,
+                })?);
             const COUNT: usize = [stringify!($key), $(stringify!($field)),*].len();
             const ALL_FIELDS: &'static [$crate::storage::contract::field::Field; Self::COUNT] = {
                 use $crate::storage::contract::field::*;
-                &numbered([
+                &numbered(
+                [
                     $key_is.named(
                         stringify!($key), concat!($($key_meaning),+), <$key_type as FieldType>::KIND, false,
                     ),
@@ -178,7 +191,9 @@ macro_rules! model {
                         stringify!($field), concat!($($meaning),+), <$type as FieldType>::KIND,
                         <$type as FieldType>::IS_OPTIONAL,
                     ),)*
-                ])
+                ],
+                Self::CLUSTERED,
+                )
             };
         }
 
@@ -190,6 +205,7 @@ macro_rules! model {
             const ABOUT: &'static str = concat!($($about),+);
             const FIELDS: &'static [$crate::storage::contract::field::Field] = Self::ALL_FIELDS;
             const INDEXES: &'static [$crate::storage::contract::field::Index] = &[$(Self::$index),*];
+            const CLUSTER: Option<&'static $crate::storage::contract::field::Cluster> = Self::CLUSTERED;
             type Key = $key_type;
 
             fn key(&self) -> $key_type {
@@ -234,6 +250,8 @@ macro_rules! model {
         $item
     };
     (@struct $class:ident $item:item) => { $item };
+    (@cluster) => { None };
+    (@cluster $cluster:expr) => { Some($cluster) };
     (@is_unique unique) => { true };
     (@is_unique index) => { false };
     (@only) => { None };
@@ -303,6 +321,13 @@ macro_rules! entities {
             pub const fn version(self) -> u8 {
                 match self {
                     $(Self::$entity => <$model as Model>::VERSION,)+
+                }
+            }
+
+            /// How they lie together, if they do.
+            pub const fn cluster(self) -> Option<&'static Cluster> {
+                match self {
+                    $(Self::$entity => <$model as Model>::CLUSTER,)+
                 }
             }
 

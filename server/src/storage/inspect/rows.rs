@@ -11,6 +11,8 @@ const PAGE: usize = 1000;
 /// The rows of a table as they lie, in key order. An error is the last item.
 pub struct Scan {
     table: &'static str,
+    /// Of messages, only this channel's.
+    channel: Option<ChannelId>,
     range: Option<RawRange>,
     direction: Direction,
     page: vec::IntoIter<Stored>,
@@ -19,7 +21,12 @@ pub struct Scan {
 impl Scan {
     /// Reads a range of a table.
     pub fn new(table: &'static str, range: RawRange, direction: Direction) -> Self {
-        Self { table, range: Some(range), direction, page: Vec::new().into_iter() }
+        Self { table, channel: None, range: Some(range), direction, page: Vec::new().into_iter() }
+    }
+
+    /// Reads the messages of a channel whose ids are in a range, of a store that has them together.
+    pub fn of_channel(channel: ChannelId, range: RawRange, direction: Direction) -> Self {
+        Self { channel: Some(channel), ..Self::new(Entity::Message.table(), range, direction) }
     }
 
     /// The next row.
@@ -28,7 +35,10 @@ impl Scan {
             return Ok(Some(row));
         }
         let Some(range) = self.range.take() else { return Ok(None) };
-        let page = store.read(self.table, &range, self.direction, PAGE)?;
+        let page = match self.channel {
+            Some(channel) => store.read_of_channel(channel, &range, self.direction, PAGE)?,
+            None => store.read(self.table, &range, self.direction, PAGE)?,
+        };
         let follows = |one: &Stored, next: &Stored| match self.direction {
             Direction::Forward => one.key < next.key,
             Direction::Reverse => one.key > next.key,

@@ -130,8 +130,8 @@ fn verify_high_water(
 
 /// A row's key as people write it.
 pub(super) fn key_of(table: &str, store: &dyn Inspection, stored: &Stored) -> String {
-    let cell = store.explain(table, stored).key.into_iter().next();
-    match cell.as_ref().map(|cell| &cell.value) {
+    let explained = store.explain(table, stored);
+    match explained.own_key().first().map(|cell| &cell.value) {
         Some(CellValue::Text(text)) => text.clone(),
         _ => decentcom_kvstore::hex(&stored.key),
     }

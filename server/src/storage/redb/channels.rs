@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use decentcom_kvstore::{Direction, Error, Key as _, KeyRange, RawRange, Snapshot, Table as _, WriteBatch, hex};
+use decentcom_kvstore::{Direction, Error, Key as _, RawRange, Snapshot, Table as _, WriteBatch, hex};
 
 use super::{
     error::{corrupt, storage_error},
-    record::{KeyOf, Of},
+    messages,
+    place::Place,
+    record::KeyOf,
     rows,
-    schema::{MessagesByChannel, PurgeRecord, Purges, TombstonesByChannel},
+    schema::{PurgeRecord, Purges},
+    table::Of,
 };
 use crate::storage::{
-    Category, Channel, ChannelId, StorageError,
+    Category, Channel, ChannelId, Message, StorageError,
     port::{ReclaimSlice, ReclaimStep, Rows, Wants},
 };
 
@@ -57,10 +60,13 @@ fn load_reclaim(snapshot: &Snapshot, step: ReclaimStep, rows: &mut Rows) -> Resu
     let no_id = || corrupt(Purges::NAME, &hex(&key), "the key is no channel's id");
     let channel = KeyOf::<ChannelId>::decode(&key).ok_or_else(no_id)?;
     let find = || -> Result<ReclaimSlice, Error> {
-        let live = snapshot.keys_of::<MessagesByChannel>(&channel, KeyRange::ALL, Direction::Forward)?;
-        let deleted = snapshot.keys_of::<TombstonesByChannel>(&channel, KeyRange::ALL, Direction::Forward)?;
-        let messages = live.chain(deleted).take(step.at_most).map(|entry| entry.map(|(_, KeyOf(id))| id));
-        let messages = messages.collect::<Result<_, _>>()?;
+        let places = snapshot.keys_in::<Of<Message>>(messages::of_channel(channel.0), Direction::Forward)?;
+        // A key that does not decode stays: `verify` names it.
+        let ids = places.filter_map(|place| match place {
+            Err(Error::Corrupt { .. }) => None,
+            place => place.map(|place| place.key()).transpose(),
+        });
+        let messages = ids.take(step.at_most).collect::<Result<_, _>>()?;
         Ok(ReclaimSlice { channel_id: channel.0, messages, channels: snapshot.len::<Purges>()? })
     };
     rows.reclaim = Some(find().map_err(storage_error(attempt))?);
@@ -68,9 +74,10 @@ fn load_reclaim(snapshot: &Snapshot, step: ReclaimStep, rows: &mut Rows) -> Resu
 }
 
 pub(super) fn begin_purge(batch: &mut WriteBatch, id: ChannelId) -> Result<(), Error> {
-    let channel = batch.get::<Of<Channel>>(&KeyOf(id))?;
+    let place = Place::with(&[], id);
+    let channel = batch.get::<Of<Channel>>(&place)?;
     let name = channel.map(|channel| channel.0.name).unwrap_or_default();
-    batch.remove::<Of<Channel>>(&KeyOf(id))?;
+    batch.remove::<Of<Channel>>(&place)?;
     batch.insert::<Purges>(&id.ulid(), &PurgeRecord { name })
 }
 

@@ -7,14 +7,15 @@ use std::{
 };
 
 use decentcom_kvstore::{
-    ByteRange, CannotOpen, Direction, Error, Explanation, Options, Part, RawRange, RawRows, RawSource, Snapshot, Store,
-    Tree, Value, fingerprint, live::Live, redb::backends::InMemoryBackend, spool::Spool, verify_table, was_closed,
+    ByteRange, CannotOpen, Catalogue, Direction, Error, Explanation, Options, Part, RawRange, RawRows, RawSource,
+    Snapshot, Store, TableInfo, Tree, Value, fingerprint, live::Live, redb::backends::InMemoryBackend, spool::Spool,
+    verify_table, was_closed,
 };
 use ulid::Ulid;
 
 use super::{
     error::{open_error, storage_error},
-    log_progress,
+    log_progress, messages,
     opening::{OPEN_SINCE, STORE_ID},
     published::Published,
     rows,
@@ -22,7 +23,7 @@ use super::{
     writer::RedbWriter,
 };
 use crate::storage::{
-    Backend, Entity, OpenError, Row, StorageError, Timestamp,
+    Backend, ChannelId, Entity, OpenError, Row, StorageError, Timestamp,
     example::fill,
     files,
     finding::{Finding, Level},
@@ -40,6 +41,8 @@ const META: &str = "meta";
 
 struct RedbInspection {
     source: Source,
+    /// The tables that are there: of a file of an older format, that format's.
+    catalogue: Catalogue,
     path: PathBuf,
     state: State,
     holder: Option<String>,
@@ -91,7 +94,7 @@ pub(in crate::storage) fn open(
         Moment::Steps => Source::Live(live),
         Moment::One => Source::Spool(spool(live, path, progress)?),
     };
-    Ok(Box::new(RedbInspection { source, path: path.into(), state: State::Open, holder }))
+    Ok(Box::new(RedbInspection { source, catalogue: CATALOGUE, path: path.into(), state: State::Open, holder }))
 }
 
 /// How a file was met.
@@ -109,8 +112,9 @@ fn look(path: &Path) -> Result<Looked, OpenError> {
         Ok(store) => {
             let snapshot = store.snapshot().map_err(storage_error("begin to read"))?;
             let state = if was_closed == Some(true) { State::Closed } else { State::Crashed };
+            let catalogue = store.catalogue();
             let source = Source::File { snapshot, _store: Arc::new(store) };
-            let inspection = RedbInspection { source, path: path.into(), state, holder: None };
+            let inspection = RedbInspection { source, catalogue, path: path.into(), state, holder: None };
             return Ok(Looked::Alone(Box::new(inspection)));
         }
         Err(error @ CannotOpen::InUse { .. }) => error,
@@ -147,7 +151,8 @@ pub(in crate::storage) fn example() -> Result<Box<dyn Inspection>, OpenError> {
     dated.map_err(storage_error(attempt))?;
     let snapshot = store.snapshot().map_err(storage_error(attempt))?;
     let source = Source::File { snapshot, _store: store };
-    Ok(Box::new(RedbInspection { source, path: path.into(), state: State::Closed, holder: None }))
+    let (catalogue, state) = (CATALOGUE, State::Closed);
+    Ok(Box::new(RedbInspection { source, catalogue, path: path.into(), state, holder: None }))
 }
 
 /// Copies what a server has to a file without a name, beside the store if that is possible.
@@ -176,7 +181,8 @@ fn spool(
 pub(super) fn check(store: &Store, report: &mut dyn FnMut(Finding)) -> Result<(), StorageError> {
     let snapshot = store.snapshot().map_err(storage_error("begin to read"))?;
     let source = Source::Snapshot(snapshot);
-    let mut inspection = RedbInspection { source, path: PathBuf::new(), state: State::Open, holder: None };
+    let (catalogue, path) = (CATALOGUE, PathBuf::new());
+    let mut inspection = RedbInspection { source, catalogue, path, state: State::Open, holder: None };
     crate::storage::inspect::verify(&mut inspection, report, &mut |_| Ok(()))
 }
 
@@ -210,6 +216,76 @@ impl RedbInspection {
             Err(error) => found(error.to_string()),
         }
         Ok(())
+    }
+
+    /// The index that has the keys of a table whose rows lie in another order.
+    fn index_by_key(&self, table: &str) -> Option<&'static str> {
+        let entity = Entity::of_table(table)?;
+        let index = entity.cluster()?.by_key;
+        let is_there = |it: &TableInfo| it.name == table && it.indexes.iter().any(|its| its.name == index);
+        self.catalogue.iter().any(|it| is_there(&it.describe())).then_some(index)
+    }
+
+    /// Rows of a clustered table in the order of their keys. An entry without a row is for `verify` to name.
+    fn read_by_key(
+        &self,
+        table: &str,
+        index: &str,
+        range: &RawRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Stored>, Error> {
+        let source = self.source.raw();
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        for entry in source.scan(index, range.clone(), direction)? {
+            if page.len() == limit || bytes >= PAGE_BYTES {
+                break;
+            }
+            let (key, mut place) = entry?;
+            let mut value = source.raw(table, &place)?;
+            // Beside a server it may lie elsewhere by now.
+            if value.is_none()
+                && let Some(moved) = source.raw(index, &key)?
+            {
+                value = source.raw(table, &moved)?;
+                place = moved;
+            }
+            let Some(value) = value else { continue };
+            bytes += value.len();
+            page.push(stored(key, place, value));
+        }
+        Ok(page)
+    }
+
+    /// The messages of a channel with ids in a range: the live and the deleted, each in their order, made one.
+    fn read_channel(
+        &self,
+        channel: ChannelId,
+        range: &RawRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Stored>, Error> {
+        let is_before = |one: &Stored, other: &Stored| match direction {
+            Direction::Forward => one.key < other.key,
+            Direction::Reverse => one.key > other.key,
+        };
+        let mut parts = Vec::new();
+        for deleted in [false, true] {
+            let (within, key_at) = messages::within(channel, deleted, range);
+            let rows = self.source.raw().scan(Entity::Message.table(), within, direction)?.take(limit);
+            let rows = rows.map(|row| {
+                row.map(|(place, value)| stored(place.get(key_at..).unwrap_or_default().into(), place, value))
+            });
+            parts.push(rows.collect::<Result<Vec<_>, _>>()?.into_iter().peekable());
+        }
+        let [Some(mut live), Some(mut deleted)] = [parts.pop(), parts.pop()] else { return Ok(Vec::new()) };
+        let merged = std::iter::from_fn(|| match (live.peek(), deleted.peek()) {
+            (Some(one), Some(other)) if is_before(other, one) => deleted.next(),
+            (Some(_), _) => live.next(),
+            (None, _) => deleted.next(),
+        });
+        Ok(within_a_page(merged.take(limit)).collect())
     }
 
     /// Bytes of the pages that hold something.
@@ -274,7 +350,7 @@ impl Inspection for RedbInspection {
 
     fn tables(&self) -> Vec<TableFacts> {
         let mut tables = Vec::new();
-        for table in CATALOGUE.iter().map(|table| table.describe()) {
+        for table in self.catalogue.iter().map(|table| table.describe()) {
             tables.push(TableFacts { name: table.name, index_of: None, purpose: table.purpose.into() });
             for index in table.indexes {
                 let index_of = Some(table.name);
@@ -301,21 +377,38 @@ impl Inspection for RedbInspection {
         limit: usize,
     ) -> Result<Vec<Stored>, StorageError> {
         let attempt = "read rows";
+        if let Some(index) = self.index_by_key(table) {
+            return self.read_by_key(table, index, range, direction, limit).map_err(storage_error(attempt));
+        }
+        let rows = self.source.raw().scan(table, range.clone(), direction).map_err(storage_error(attempt))?;
         let mut page = Vec::new();
         let mut bytes = 0;
-        let rows = self.source.raw().scan(table, range.clone(), direction).map_err(storage_error(attempt))?;
         for row in rows.take(limit) {
             let (key, mut value) = row.map_err(storage_error(attempt))?;
             if table == META && key == LOGIN_KEY.as_bytes() {
                 value = HIDDEN.as_bytes().to_vec();
             }
             bytes += key.len() + value.len();
-            page.push(Stored { key, value_bytes: value.len(), content: Content::KeyValue(value) });
+            page.push(stored(key.clone(), key, value));
             if bytes >= PAGE_BYTES {
                 break;
             }
         }
         Ok(page)
+    }
+
+    fn has_channels_together(&self) -> bool {
+        self.index_by_key(Entity::Message.table()).is_some()
+    }
+
+    fn read_of_channel(
+        &mut self,
+        channel: ChannelId,
+        range: &RawRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StorageError> {
+        self.read_channel(channel, range, direction, limit).map_err(storage_error("read the messages of a channel"))
     }
 
     fn count(&mut self, table: &str) -> Result<u64, StorageError> {
@@ -330,24 +423,25 @@ impl Inspection for RedbInspection {
         if table == META {
             return <String as decentcom_kvstore::Key>::range_of(text);
         }
-        CATALOGUE.iter().find_map(|it| it.range_of(table, text))
+        let by_key = self.index_by_key(table).unwrap_or(table);
+        self.catalogue.iter().find_map(|it| it.range_of(by_key, text))
     }
 
     fn decode(&self, table: &str, stored: &Stored) -> Result<Option<Row>, StorageError> {
-        let (Some(entity), Content::KeyValue(value)) = (Entity::of_table(table), &stored.content) else {
+        let (Some(entity), Content::KeyValue { place, value }) = (Entity::of_table(table), &stored.content) else {
             return Ok(None);
         };
-        rows::from_raw(entity, &stored.key, value).map(Some)
+        rows::from_raw(entity, place, value).map(Some)
     }
 
     fn explain(&self, table: &str, stored: &Stored) -> Explained {
-        let Content::KeyValue(value) = &stored.content else { return Explained::default() };
+        let Content::KeyValue { place, value } = &stored.content else { return Explained::default() };
         let Explanation { key: key_parts, value: value_parts } =
-            match CATALOGUE.iter().find_map(|it| it.explain(table, &stored.key, value)) {
+            match self.catalogue.iter().find_map(|it| it.explain(table, place, value)) {
                 Some(explanation) => explanation,
-                None => explain_fact(&stored.key, value),
+                None => explain_fact(place, value),
             };
-        Explained { key: cells(&stored.key, key_parts), value: cells(value, value_parts) }
+        Explained { key: cells(place, key_parts), value: cells(value, value_parts) }
     }
 
     fn verify_engine(
@@ -371,7 +465,7 @@ impl Inspection for RedbInspection {
             rows: cell::Cell::new(0),
             stopped: RefCell::new(None),
         };
-        for table in CATALOGUE {
+        for table in self.catalogue {
             let found = verify_table(*table, &watched, &mut |found| {
                 let is_index = table.describe().indexes.iter().any(|index| index.name == found.table);
                 // Records of the contract are decoded by the check that both backends share.
@@ -388,6 +482,21 @@ impl Inspection for RedbInspection {
         }
         Ok(())
     }
+}
+
+/// A row that lies under `place` and is found by `key`.
+fn stored(key: Vec<u8>, place: Vec<u8>, value: Vec<u8>) -> Stored {
+    Stored { key, value_bytes: value.len(), content: Content::KeyValue { place, value } }
+}
+
+/// The first rows, until a page is full.
+fn within_a_page(rows: impl Iterator<Item = Stored>) -> impl Iterator<Item = Stored> {
+    let mut before = 0;
+    rows.take_while(move |row| {
+        let has_room = before < PAGE_BYTES;
+        before += row.value_bytes;
+        has_room
+    })
 }
 
 /// A source of rows that tells how many were read, and ends when it is told to.

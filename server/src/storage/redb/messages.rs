@@ -1,56 +1,73 @@
-//! Messages: the queries that are this backend's own.
+//! Messages: the queries that are this backend's own. They lie channel by channel, the live apart from the deleted, by id.
 
-use decentcom_kvstore::{Direction, Error, KeyRange, Snapshot, WriteBatch};
+use std::ops::Bound;
+
+use decentcom_kvstore::{Direction, Error, Key as _, RawRange, Snapshot, WriteBatch};
 
 use super::{
-    error::{corrupt, storage_error},
-    record::{KeyOf, Of},
+    error::storage_error,
+    place::{ByKey, Place, prefix},
+    record::{KeyOf, Stored},
     rows::is_purged,
-    schema::{MessagesByChannel, TombstonesByChannel},
+    table::Of,
 };
 use crate::storage::{
     ChannelId, Message, MessageId, MessagePage, StorageError,
+    contract::field::Value,
     port::{Bounds, Page},
 };
 
-/// One walk along the index and a look-up per message. It ends with the first message beyond the bounds.
+/// Where a message of a channel lies.
+fn place(channel_id: ChannelId, deleted: bool, id: MessageId) -> Place<Message> {
+    Place::with(&[Value::Id(channel_id.ulid()), Value::Flag(deleted)], id)
+}
+
+/// Where all messages of a channel lie.
+pub(super) fn of_channel(channel_id: ChannelId) -> RawRange {
+    RawRange::beginning_with(prefix(&[Value::Id(channel_id.ulid())]))
+}
+
+/// Where those of a channel lie, live or deleted, whose ids are in a range; and at which byte of a place the id begins.
+pub(super) fn within(channel_id: ChannelId, deleted: bool, ids: &RawRange) -> (RawRange, usize) {
+    let before = prefix(&[Value::Id(channel_id.ulid()), Value::Flag(deleted)]);
+    let all = RawRange::beginning_with(before.clone());
+    let with = |id: &Vec<u8>| [before.as_slice(), id].concat();
+    let or = |bound: &Bound<Vec<u8>>, all: Bound<Vec<u8>>| match bound {
+        Bound::Unbounded => all,
+        bound => bound.as_ref().map(with),
+    };
+    (RawRange { start: or(&ids.start, all.start), end: or(&ids.end, all.end) }, before.len())
+}
+
+/// One walk along neighbouring rows, which ends with the first message beyond the bounds. Deleted ones lie elsewhere.
 pub(super) fn page(
     snapshot: &Snapshot,
     channel_id: ChannelId,
     page: Page,
     bounds: Bounds,
 ) -> Result<MessagePage, StorageError> {
-    let attempt = "read a page of messages";
-    if is_purged(snapshot, channel_id).map_err(storage_error(attempt))? {
+    read_page(snapshot, channel_id, page, bounds).map_err(storage_error("read a page of messages"))
+}
+
+fn read_page(snapshot: &Snapshot, channel_id: ChannelId, page: Page, bounds: Bounds) -> Result<MessagePage, Error> {
+    if is_purged(snapshot, channel_id)? {
         return Ok(MessagePage::default());
     }
-    let cursor = match page {
-        Page::Newest => None,
-        Page::Before(id) | Page::After(id) => Some(KeyOf(id)),
-    };
+    let live = RawRange::beginning_with(prefix(&[Value::Id(channel_id.ulid()), Value::Flag(false)]));
     let (range, direction) = match page {
-        Page::Newest => (KeyRange::ALL, Direction::Reverse),
-        Page::Before(_) => (KeyRange { above: None, below: cursor.as_ref() }, Direction::Reverse),
-        Page::After(_) => (KeyRange { above: cursor.as_ref(), below: None }, Direction::Forward),
+        Page::Newest => (live, Direction::Reverse),
+        Page::Before(id) => {
+            (live.past(place(channel_id, false, id).to_bytes(), Direction::Reverse), Direction::Reverse)
+        }
+        Page::After(id) => (live.past(place(channel_id, false, id).to_bytes(), Direction::Forward), Direction::Forward),
     };
-    let entries =
-        snapshot.keys_of::<MessagesByChannel>(&KeyOf(channel_id), range, direction).map_err(storage_error(attempt))?;
     let mut messages = Vec::new();
     let mut bytes = 0_usize;
-    for entry in entries {
-        let (_, key) = entry.map_err(storage_error(attempt))?;
-        if messages.len() == bounds.messages as usize {
-            return Ok(MessagePage { messages, has_more: true });
-        }
-        let stored = snapshot.get::<Of<Message>>(&key).map_err(storage_error(attempt))?;
-        let wrong = |problem| corrupt(Message::LIVE_BY_CHANNEL.name, &key.0.text(), problem);
-        let message = stored.ok_or_else(|| wrong("the entry belongs to no message"))?.0;
-        // Entries have no checksum, records have.
-        if message.channel_id != channel_id || message.deleted {
-            return Err(wrong("the entry is not what its message makes of it"));
-        }
+    for row in snapshot.rows_in::<Of<Message>>(range, direction)? {
+        let (_, Stored(message)) = row?;
         bytes = bytes.saturating_add(message.content.len());
-        if bytes > bounds.bytes && !messages.is_empty() {
+        let is_full = messages.len() == bounds.messages as usize;
+        if is_full || (bytes > bounds.bytes && !messages.is_empty()) {
             return Ok(MessagePage { messages, has_more: true });
         }
         messages.push(message);
@@ -58,19 +75,19 @@ pub(super) fn page(
     Ok(MessagePage { messages, has_more: false })
 }
 
-/// Removes what an index names as a message of a channel that is no more. Nothing that is wrong with it may keep it there,
-/// as everything behind it would stay, too: neither that its record does not decode, nor that there is none.
+/// Removes what there is of a message of a channel that is no more. Nothing that is wrong with it may keep it there: neither
+/// that its record does not decode, nor that there is none.
 pub(super) fn reclaim(batch: &mut WriteBatch, channel_id: ChannelId, id: MessageId) -> Result<(), Error> {
-    let (channel, key) = (KeyOf(channel_id), KeyOf(id));
-    match batch.get::<Of<Message>>(&key) {
-        Ok(Some(stored)) if stored.0.channel_id == channel_id => return batch.remove::<Of<Message>>(&key),
-        Ok(Some(_)) => tracing::warn!(%id, "an index names a message of another channel; the entry is removed"),
-        Ok(None) | Err(Error::Corrupt { .. }) => {
-            tracing::warn!(%id, "a message of a deleted channel is damaged or missing; what there is of it is removed");
-            batch.discard::<Of<Message>>(&key)?;
-        }
-        Err(error) => return Err(error),
+    let places = [place(channel_id, false, id), place(channel_id, true, id)];
+    for place in &places {
+        batch.discard::<Of<Message>>(place)?;
     }
-    batch.discard_entry::<MessagesByChannel>(&channel, &key)?;
-    batch.discard_entry::<TombstonesByChannel>(&channel, &key)
+    match batch.find::<ByKey<Message>>(&KeyOf(id)) {
+        Ok(Some(found)) if !places.contains(&found) => {
+            tracing::warn!(%id, "a message of a deleted channel lies in another one as well; that one stays");
+            Ok(())
+        }
+        Ok(_) | Err(Error::Corrupt { .. }) => batch.discard_unique_entry::<ByKey<Message>>(&KeyOf(id)),
+        Err(error) => Err(error),
+    }
 }

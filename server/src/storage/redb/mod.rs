@@ -8,7 +8,9 @@ mod error;
 pub(super) mod inspect;
 pub(super) mod maintain;
 mod messages;
+mod older;
 mod opening;
+mod place;
 mod published;
 mod reader;
 mod record;
@@ -16,6 +18,7 @@ mod rows;
 mod schema;
 mod sessions;
 mod shipped;
+mod table;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -172,6 +175,10 @@ fn log_progress(progress: Progress) {
         Progress::KeepingACopy => tracing::info!("the store gets another format; a copy of the file is kept beside it"),
         Progress::Migrating(name) => tracing::info!(name, "migrating the store"),
         Progress::Recovering => tracing::warn!("the disk failed; opening the store's file again"),
+        Progress::Rewriting { rows, of } => {
+            let done = 100 * rows / of.max(1);
+            tracing::info!("writing the store anew in another format: {done} %, {rows} rows");
+        }
         Progress::RebuildingIndexes => tracing::info!("making the indexes anew from the records"),
         other => tracing::info!(?other, "opening the store"),
     }

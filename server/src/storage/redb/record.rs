@@ -1,18 +1,19 @@
 //! The contract's records as records of the key-value store: one way for all of them.
 //!
-//! A payload has the fields of a record but its key and the time within that; those of the first version first, in the order
-//! in which they are declared, then those that the second added, and so on. So a payload of an old version is the beginning
-//! of one of the newest, and the declaration says what is in place of the rest. How each kind is written is the `write` and
+//! A payload has the fields of a record but its key, the time within that, and those that it is clustered by, which are in the
+//! key it lies under (`place.rs`); those of the first version first, in the order in which they are declared, then those that
+//! the second added, and so on. So a payload of an old version is the beginning of one of the newest, but for what has moved
+//! to the key, and the declaration says what is in place of the rest. How each kind is written is the `write` and
 //! `read` below; `shipped.txt` holds every version to its bytes.
 
 use std::{borrow::Cow, marker::PhantomData};
 
 use decentcom_kvstore::{
-    DecodeError, EncodeError, IndexDefinition, Key as KvKey, KeyKind, Part, Record, Table, decode_field, encode_field,
-    end_of_payload, take_field,
+    DecodeError, EncodeError, Key as KvKey, Part, Record, decode_field, encode_field, end_of_payload, take_field,
 };
 use ulid::Ulid;
 
+use super::place::{key_in, value_in};
 use crate::storage::{
     Timestamp,
     contract::{
@@ -35,9 +36,14 @@ fn added<M: Model>(since: u8) -> impl Iterator<Item = &'static Field> {
     M::FIELDS.iter().filter(move |it| it.role == Role::Content && it.since == since)
 }
 
-/// The fields in a payload, in order.
+/// The fields in a payload of the newest version, in order.
 fn written<M: Model>() -> impl Iterator<Item = &'static Field> {
-    (1..=M::VERSION).flat_map(added::<M>)
+    (1..=M::VERSION).flat_map(added::<M>).filter(|field| !is_in_key(field, M::VERSION))
+}
+
+/// Whether records of this version have a field in the key they lie under, not in the payload.
+fn is_in_key(field: &Field, version: u8) -> bool {
+    field.clustered_since.is_some_and(|since| since <= version)
 }
 
 impl<M: Model> Record for Stored<M> {
@@ -57,7 +63,8 @@ impl<M: Model> Record for Stored<M> {
         let mut result = Ok(());
         for since in 1..=M::VERSION {
             self.0.visit(&mut |field, value| {
-                if field.role == Role::Content && field.since == since && result.is_ok() {
+                let is_written = field.role == Role::Content && field.since == since && !is_in_key(field, M::VERSION);
+                if is_written && result.is_ok() {
                     result = write(field, &value, payload);
                 }
             });
@@ -106,7 +113,8 @@ impl<'a, M: Model> Values<'a, M> {
             for (part, since) in values.parts.iter_mut().zip(1..=version) {
                 *part = rest;
                 if since < version {
-                    added::<M>(since).try_for_each(|field| read(field.kind, field.is_optional, &mut rest).map(drop))?;
+                    let mut fields = added::<M>(since).filter(|field| !is_in_key(field, version));
+                    fields.try_for_each(|field| read(field.kind, field.is_optional, &mut rest).map(drop))?;
                 }
             }
         }
@@ -129,8 +137,9 @@ impl<M: Model> Source for Values<'_, M> {
 
     fn take<T: FieldType>(&mut self, field: &'static Field) -> Result<T, DecodeError> {
         let value = match field.role {
-            Role::Key => key_value(T::KIND, self.key),
-            Role::CreatedAt => Some(Value::Time(time_of(self.key)?)),
+            Role::Key => key_value(T::KIND, key_in::<M>(self.key)),
+            Role::CreatedAt => Some(Value::Time(time_of(key_in::<M>(self.key))?)),
+            Role::Content if is_in_key(field, self.version) => value_in::<M>(self.key, field),
             Role::Content if field.since > self.version => Some(field.before.value()),
             Role::Content => self.part(field.since).map(|part| read(T::KIND, T::IS_OPTIONAL, part)).transpose()?,
         };
@@ -154,11 +163,12 @@ const fn is_in_order(mut fields: &[Field]) -> bool {
     true
 }
 
-/// The value that a key is.
-fn key_value(kind: Kind, key: &[u8]) -> Option<Value<'_>> {
+/// The value that a key is, or a part of one.
+pub(super) fn key_value(kind: Kind, key: &[u8]) -> Option<Value<'_>> {
     match kind {
         Kind::Id => Ulid::decode(key).map(Value::Id),
         Kind::Digest | Kind::Challenge => Some(Value::Bytes(key.into())),
+        Kind::Flag => bool::decode(key).map(Value::Flag),
         _ => None,
     }
 }
@@ -266,15 +276,15 @@ macro_rules! by_kind {
     ($kind:expr, $key:ident => $call:expr) => {
         match $kind {
             Kind::Id => {
-                type $key = Ulid;
+                type $key = ::ulid::Ulid;
                 $call
             }
             Kind::Digest => {
-                type $key = Digest;
+                type $key = $crate::storage::redb::record::Digest;
                 $call
             }
             Kind::Challenge => {
-                type $key = ChallengeKey;
+                type $key = $crate::storage::redb::record::ChallengeKey;
                 $call
             }
             Kind::Text => {
@@ -285,10 +295,15 @@ macro_rules! by_kind {
                 type $key = u64;
                 $call
             }
-            Kind::Flag | Kind::Number => panic!("no key and no index is of this kind"),
+            Kind::Flag => {
+                type $key = bool;
+                $call
+            }
+            Kind::Number => panic!("no key and no index is of this kind"),
         }
     };
 }
+pub(super) use by_kind;
 
 #[allow(clippy::panic)] // in constants, and by a kind that they let through
 impl<K: FieldType + Copy + Ord + std::fmt::Debug + Send + Sync + 'static> KvKey for KeyOf<K> {
@@ -315,13 +330,14 @@ impl<K: FieldType + Copy + Ord + std::fmt::Debug + Send + Sync + 'static> KvKey 
 }
 
 /// Appends a value as keys and index entries have it.
-fn append_value(value: &Value<'_>, bytes: &mut Vec<u8>) {
+pub(super) fn append_value(value: &Value<'_>, bytes: &mut Vec<u8>) {
     match value {
         Value::Id(id) => id.append_to(bytes),
         Value::Time(time) => time.as_millis().append_to(bytes),
         Value::Text(text) => bytes.extend_from_slice(text.as_bytes()),
         Value::Bytes(value) => bytes.extend_from_slice(value),
-        Value::Nothing | Value::Flag(_) | Value::Number(_) => {} // no key and no index is of these kinds
+        Value::Flag(flag) => flag.append_to(bytes),
+        Value::Nothing | Value::Number(_) => {} // no key and no index is of these kinds
     }
 }
 
@@ -330,91 +346,4 @@ pub(super) fn value_bytes(value: &Value<'_>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(32);
     append_value(value, &mut bytes);
     bytes
-}
-
-/// The table of a kind of record.
-pub(super) struct Of<M>(PhantomData<fn() -> M>);
-
-impl<M: Model> Table for Of<M> {
-    type Key = KeyOf<M::Key>;
-    type Record = Stored<M>;
-    const NAME: &'static str = M::TABLE;
-    const PURPOSE: &'static str = M::PURPOSE;
-    #[allow(clippy::panic)] // while compiling
-    const INDEXES: &'static [IndexDefinition<Self>] = match M::INDEXES.len() {
-        0 => &[],
-        1 => &[index::<M, 0>()],
-        2 => &[index::<M, 0>(), index::<M, 1>()],
-        3 => &[index::<M, 0>(), index::<M, 1>(), index::<M, 2>()],
-        4 => &[index::<M, 0>(), index::<M, 1>(), index::<M, 2>(), index::<M, 3>()],
-        _ => panic!("more indexes than there is a line for here"),
-    };
-}
-
-/// How the nth index of a kind of record follows it.
-#[allow(clippy::indexing_slicing, clippy::panic)] // while compiling
-const fn index<M: Model, const N: usize>() -> IndexDefinition<Of<M>> {
-    let index = &M::INDEXES[N];
-    let kind = by_kind!(M::FIELDS[position_of(M::FIELDS, index.field)].kind, K => KeyKind::of::<K>());
-    assert!(index.is_unique || kind.width.is_some(), "the field of an index that is not unique needs a fixed width");
-    IndexDefinition {
-        name: index.name,
-        purpose: index.purpose,
-        unique: index.is_unique,
-        fields_kind: kind,
-        fields: |_, record| entry::<M, N>(&record.0),
-    }
-}
-
-/// What the nth index has of a record.
-fn entry<M: Model, const N: usize>(record: &M) -> Option<Vec<u8>> {
-    let (field, only) = const { Positions::of::<M>(N) }.0;
-    let mut is_in = true;
-    let mut entry = None;
-    record.visit(&mut |it, value| {
-        if only.is_some_and(|(flag, set)| it.position == flag && value != Value::Flag(set)) {
-            is_in = false;
-        }
-        if it.position == field {
-            entry = Some(value_bytes(&value));
-        }
-    });
-    entry.filter(|_| is_in)
-}
-
-/// Where the field of an index is, and its condition.
-struct Positions((usize, Option<(usize, bool)>));
-
-impl Positions {
-    #[allow(clippy::indexing_slicing)] // while compiling
-    const fn of<M: Model>(index: usize) -> Self {
-        let index = &M::INDEXES[index];
-        let only = match index.only {
-            Some((flag, set)) => Some((position_of(M::FIELDS, flag), set)),
-            None => None,
-        };
-        Self((position_of(M::FIELDS, index.field), only))
-    }
-}
-
-#[allow(clippy::panic, clippy::indexing_slicing)] // while compiling
-const fn position_of(fields: &[Field], name: &str) -> usize {
-    let mut at = 0;
-    while at < fields.len() {
-        if is_same(fields[at].name.as_bytes(), name.as_bytes()) {
-            return at;
-        }
-        at += 1;
-    }
-    panic!("an index is over a field that is not there")
-}
-
-const fn is_same(mut one: &[u8], mut other: &[u8]) -> bool {
-    while let ([a, one_rest @ ..], [b, other_rest @ ..]) = (one, other) {
-        if *a != *b {
-            return false;
-        }
-        (one, other) = (one_rest, other_rest);
-    }
-    one.is_empty() && other.is_empty()
 }

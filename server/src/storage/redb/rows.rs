@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use decentcom_kvstore::{Direction, Error, Key as _, RawRange, Snapshot, Table as _, WriteBatch, decode_row};
+use decentcom_kvstore::{
+    DecodedRow, Direction, Error, Index as _, Key as _, RawRange, Record as _, Snapshot, Table as _, WriteBatch,
+};
 use ulid::Ulid;
 
 use super::{
     error::{corrupt, storage_error},
-    record::{KeyOf, Of, Stored, value_bytes},
+    place::{ByKey, Place, served},
+    record::{KeyOf, Stored, value_bytes},
     schema::Purges,
+    table::Of,
 };
 use crate::storage::{
     ChannelId, Entity, Key, Row, StorageError,
@@ -19,12 +23,39 @@ use crate::storage::{
     port::{Rows, Wants},
 };
 
+/// Where the record with this key lies, as `find` says of a kind whose places an index knows.
+fn place_of<M: Model>(
+    key: M::Key,
+    find: impl FnOnce(&KeyOf<M::Key>) -> Result<Option<Place<M>>, Error>,
+) -> Result<Option<Place<M>>, Error> {
+    if M::CLUSTER.is_none() {
+        return Ok(Some(Place::with(&[], key)));
+    }
+    match find(&KeyOf(key))? {
+        // Entries have no checksum, records have: nothing is taken for something else.
+        Some(place) if place.key() != Some(key) => Err(wrong_entry(ByKey::<M>::NAME, &KeyOf(key).to_bytes())),
+        place => Ok(place),
+    }
+}
+
+fn wrong_entry(index: &'static str, key: &[u8]) -> Error {
+    let (key, problem) = (decentcom_kvstore::hex(key), "the entry is not what its record makes of it".into());
+    Error::Corrupt { table: index, key, problem }
+}
+
 /// The record with this key, unless it went with a channel that is being purged.
 pub(super) fn get<M: Model>(snapshot: &Snapshot, key: M::Key) -> Result<Option<M>, StorageError> {
-    let attempt = "read a record";
-    let stored = snapshot.get::<Of<M>>(&KeyOf(key)).map_err(storage_error(attempt))?;
+    stored(snapshot, key).map_err(storage_error("read a record"))
+}
+
+fn stored<M: Model>(snapshot: &Snapshot, key: M::Key) -> Result<Option<M>, Error> {
+    let Some(place) = place_of(key, |key| snapshot.find::<ByKey<M>>(key))? else { return Ok(None) };
+    let stored = snapshot.get::<Of<M>>(&place)?;
+    if stored.is_none() && M::CLUSTER.is_some() {
+        return Err(wrong_entry(ByKey::<M>::NAME, &KeyOf(key).to_bytes()));
+    }
     let Some(Stored(record)) = stored else { return Ok(None) };
-    Ok((!is_gone(snapshot, &record).map_err(storage_error(attempt))?).then_some(record))
+    Ok((!is_gone(snapshot, &record)?).then_some(record))
 }
 
 /// Whether a record went with a channel that is being purged. Nearly always none is, which costs less to know.
@@ -50,17 +81,30 @@ pub(super) fn list<M: Model>(
     after: Option<M::Key>,
     limit: Option<u32>,
 ) -> Result<Vec<M>, StorageError> {
-    let attempt = "list records";
-    let after = after.map(KeyOf);
-    let rows = snapshot.rows::<Of<M>>(after.as_ref(), Direction::Forward).map_err(storage_error(attempt))?;
+    let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+    listed(snapshot, after, limit).map_err(storage_error("list records"))
+}
+
+fn listed<M: Model>(snapshot: &Snapshot, after: Option<M::Key>, limit: usize) -> Result<Vec<M>, Error> {
+    let range = after.map_or(RawRange::ALL, |key| RawRange::above(KeyOf(key).to_bytes()));
     let mut listed = Vec::new();
-    for row in rows {
-        if limit.is_some_and(|limit| listed.len() >= limit as usize) {
+    if M::CLUSTER.is_some() {
+        for entry in snapshot.entries::<ByKey<M>>(range, Direction::Forward)? {
+            if listed.len() >= limit {
+                break;
+            }
+            let (KeyOf(key), _) = entry?;
+            listed.extend(stored(snapshot, key)?);
+        }
+        return Ok(listed);
+    }
+    for row in snapshot.rows_in::<Of<M>>(range, Direction::Forward)? {
+        if listed.len() >= limit {
             break;
         }
-        let (_, stored) = row.map_err(storage_error(attempt))?;
-        if !is_gone(snapshot, &stored.0).map_err(storage_error(attempt))? {
-            listed.push(stored.0);
+        let (_, Stored(record)) = row?;
+        if !is_gone(snapshot, &record)? {
+            listed.push(record);
         }
     }
     Ok(listed)
@@ -74,6 +118,18 @@ pub(super) fn find<M: Model>(
     limit: u32,
 ) -> Result<Vec<M>, StorageError> {
     let attempt = "find records by an index";
+    if let Some(range) = served::<M>(index, value) {
+        let together = || -> Result<Vec<M>, Error> {
+            let rows = snapshot.rows_in::<Of<M>>(range, Direction::Forward)?;
+            let rows = rows.map(|row: DecodedRow<Of<M>>| row.map(|(_, Stored(record))| record));
+            let visible = rows.filter_map(|row| match row.and_then(|it| Ok((!is_gone(snapshot, &it)?, it))) {
+                Ok((is_there, record)) => is_there.then_some(Ok(record)),
+                Err(error) => Some(Err(error)),
+            });
+            visible.take(limit as usize).collect()
+        };
+        return together().map_err(storage_error(attempt));
+    }
     let fields = value_bytes(value);
     let range = match index.is_unique {
         true => RawRange::exactly(fields.clone()),
@@ -100,7 +156,7 @@ pub(super) fn find<M: Model>(
     Ok(found)
 }
 
-/// The record that a raw row is.
+/// The record that a raw row is, of any format.
 pub(super) fn from_raw(entity: Entity, key: &[u8], value: &[u8]) -> Result<Row, StorageError> {
     entity.with(FromRaw { key, value })
 }
@@ -114,8 +170,10 @@ impl ForModel for FromRaw<'_> {
     type Answer = Result<Row, StorageError>;
 
     fn run<M: Model>(self) -> Self::Answer {
-        let (_, Stored(record)) = decode_row::<Of<M>>(self.key, self.value).map_err(storage_error("decode a row"))?;
-        Ok(Arc::new(record).into_row())
+        match Stored::<M>::from_bytes(self.key, self.value) {
+            Ok(Stored(record)) => Ok(Arc::new(record).into_row()),
+            Err(error) => Err(corrupt(M::TABLE, &decentcom_kvstore::hex(self.key), &error.to_string())),
+        }
     }
 }
 
@@ -133,8 +191,14 @@ impl ForModel for NewestId<'_> {
         if M::Key::KIND != crate::storage::contract::field::Kind::Id {
             return Ok(None);
         }
-        let last = self.0.last_key::<Of<M>>()?;
-        Ok(last.and_then(|KeyOf(key)| if let Value::Id(id) = key.value() { Some(id) } else { None }))
+        let last = match M::CLUSTER {
+            Some(_) => {
+                let newest = self.0.entries::<ByKey<M>>(RawRange::ALL, Direction::Reverse)?.next().transpose()?;
+                newest.map(|(KeyOf(key), _)| key)
+            }
+            None => self.0.last_key::<Of<M>>()?.and_then(|place| place.key()),
+        };
+        Ok(last.and_then(|key| if let Value::Id(id) = key.value() { Some(id) } else { None }))
     }
 }
 
@@ -171,7 +235,7 @@ impl ForModel for Exists<'_> {
         if M::GOES_WITH.is_some() {
             return Ok(get::<M>(self.snapshot, key)?.is_some());
         }
-        self.snapshot.contains::<Of<M>>(&KeyOf(key)).map_err(storage_error("look for a record"))
+        self.snapshot.contains::<Of<M>>(&Place::with(&[], key)).map_err(storage_error("look for a record"))
     }
 }
 
@@ -212,10 +276,17 @@ impl ForModel for Put<'_> {
 
     fn run<M: Model>(self) -> Self::Answer {
         let Some(record) = M::of_row(self.row) else { return Ok(()) };
-        let (key, stored) = (KeyOf(record.key()), Stored(M::clone(record)));
-        match self.fate {
-            Fate::Insert => self.batch.insert::<Of<M>>(&key, &stored),
-            Fate::Replace => self.batch.replace::<Of<M>>(&key, &stored),
+        let (place, stored) = (Place::of(&**record), Stored(M::clone(record)));
+        if let Fate::Insert = self.fate {
+            return self.batch.insert::<Of<M>>(&place, &stored);
+        }
+        match place_of(record.key(), |key| self.batch.find::<ByKey<M>>(key))? {
+            // It lies elsewhere from now on.
+            Some(old) if old != place => {
+                self.batch.remove::<Of<M>>(&old)?;
+                self.batch.insert::<Of<M>>(&place, &stored)
+            }
+            _ => self.batch.replace::<Of<M>>(&place, &stored),
         }
     }
 }
@@ -235,9 +306,12 @@ impl ForModel for Remove<'_> {
 
     fn run<M: Model>(self) -> Self::Answer {
         let Some(key) = typed::<M>(self.key) else { return Ok(()) };
+        let Some(place) = place_of(key, |key| self.batch.find::<ByKey<M>>(key))? else {
+            return Err(Error::Missing { table: M::TABLE, key: decentcom_kvstore::hex(&KeyOf(key).to_bytes()) });
+        };
         match Of::<M>::INDEXES {
-            [] => self.batch.discard::<Of<M>>(&KeyOf(key)),
-            _ => self.batch.remove::<Of<M>>(&KeyOf(key)),
+            [] => self.batch.discard::<Of<M>>(&place),
+            _ => self.batch.remove::<Of<M>>(&place),
         }
     }
 }

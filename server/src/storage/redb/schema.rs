@@ -6,15 +6,15 @@
 use decentcom_kvstore::{AnyTable, Catalogue, Declared, Index, Record as _, Schema, record, table};
 use ulid::Ulid;
 
-use super::record::{KeyOf, Of};
+use super::{older, record::KeyOf, table::Of};
 use crate::storage::{
-    ChannelId, Entity, Message, StoredSession, User, UserId,
+    Entity, Message, StoredSession, User, UserId,
     contract::model::{Each, Model},
 };
 
 /// What this program writes, and what older ones wrote that it can read.
 pub(super) const SCHEMA: Schema =
-    Schema { catalogue: CATALOGUE, format: FORMAT, oldest_reader: FORMAT, migrations: &[] };
+    Schema { format: FORMAT, oldest_reader: FORMAT, older: &[older::SHAPE], ..Schema::new(CATALOGUE) };
 
 /// The number of the format. Each new version of a record makes another, as programs that do not know it cannot read it.
 const FORMAT: u32 = 1 + newer(PurgeRecord::VERSION) + newer_of(Entity::EVERY);
@@ -97,10 +97,6 @@ macro_rules! indexes {
 indexes! {
     /// Members, by id.
     MembersById: KeyOf<UserId> = User::MEMBERS;
-    /// The live messages of a channel.
-    MessagesByChannel: KeyOf<ChannelId> = Message::LIVE_BY_CHANNEL;
-    /// The soft-deleted messages of a channel.
-    TombstonesByChannel: KeyOf<ChannelId> = Message::DELETED_BY_CHANNEL;
     /// The sessions of a user.
     SessionsByUser: KeyOf<UserId> = StoredSession::BY_USER;
     /// Sessions in the order in which they expire, in milliseconds since 1970.

@@ -4,8 +4,10 @@ use decentcom_kvstore::{Direction, Error, Key as _, KeyRange, RawRange, Snapshot
 
 use super::{
     error::{corrupt, storage_error},
-    record::{KeyOf, Of},
+    place::Place,
+    record::KeyOf,
     schema::{SessionsByExpiry, SessionsByUser},
+    table::Of,
 };
 use crate::storage::{
     AnsweredChallenge, Challenge, SessionDigest, StorageError, StoredSession, Timestamp, UsedChallenge,
@@ -18,7 +20,7 @@ pub(super) fn load(snapshot: &Snapshot, wants: &Wants, rows: &mut Rows) -> Resul
     for (user, at_most) in &wants.sessions_of {
         let entries = snapshot.keys_of::<SessionsByUser>(&KeyOf(*user), KeyRange::ALL, Direction::Forward);
         let digests = entries.map_err(storage_error(attempt))?.take(*at_most);
-        let digests = digests.map(|entry| entry.map(|(_, KeyOf(digest))| digest));
+        let digests = digests.filter_map(|entry| entry.map(|(_, place)| place.key()).transpose());
         rows.sessions_of.insert(*user, digests.collect::<Result<_, _>>().map_err(storage_error(attempt))?);
     }
     if let Some((expired_at, at_most)) = wants.expired {
@@ -41,7 +43,8 @@ fn load_expired(
     let entries =
         snapshot.entries_up_to::<SessionsByExpiry>(&expired_at.as_millis()).map_err(storage_error(attempt))?;
     for entry in entries.take(at_most) {
-        let (expires_at, KeyOf(digest)) = entry.map_err(storage_error(attempt))?;
+        let (expires_at, place) = entry.map_err(storage_error(attempt))?;
+        let Some(digest) = place.key() else { continue };
         rows.expired.push((Timestamp::from_millis(expires_at).unwrap_or(Timestamp::MAX), digest));
     }
     Ok(())
@@ -91,7 +94,7 @@ pub(super) fn newest_challenges(
 /// Removes what an index names as a session that expired. Nothing that is wrong with it may keep it there: the sweep begins
 /// with the earliest, so all that expire later would stay, too.
 pub(super) fn sweep(batch: &mut WriteBatch, digest: SessionDigest, expires_at: Timestamp) -> Result<(), Error> {
-    let key = KeyOf(digest);
+    let key = Place::with(&[], digest);
     match batch.get::<Of<StoredSession>>(&key) {
         Ok(Some(stored)) if stored.0.expires_at == expires_at => return batch.remove::<Of<StoredSession>>(&key),
         Ok(Some(_)) => tracing::warn!("an index has another end of a session than its record; the entry is removed"),

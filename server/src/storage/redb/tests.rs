@@ -11,16 +11,12 @@ mod workload;
 use std::{fs, ops::Bound, path::Path};
 
 use decentcom_kvstore::{
-    Record, Schema,
+    Key as _, Record, Schema,
     redb::{StorageBackend as _, backends::FileBackend},
 };
 
 use self::disk::Disk;
-use super::{
-    record::{Of, Stored},
-    schema::PurgeRecord,
-    *,
-};
+use super::{older, place::Place, record::Stored, schema::PurgeRecord, table::Of, *};
 use crate::storage::{
     self, AnsweredChallenge, Category, Channel, Clock, Message, SessionDigest, Storage, StoredSession, SystemClock,
     UsedChallenge, User, UserId, contract::model::Model, front::Room,
@@ -44,7 +40,8 @@ fn start(store: Store, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenEr
 
 /// The bytes of a record; its key is part of their checksum.
 fn bytes_of<M: Model>(record: M) -> Vec<u8> {
-    Stored(record).to_bytes(&KEY).unwrap()
+    let key = if M::CLUSTER.is_some() { Place::of(&record).to_bytes() } else { KEY.to_vec() };
+    Stored(record).to_bytes(&key).unwrap()
 }
 
 /// The bytes of every record version. If this fails, files in the field can no longer be read: a new field says since which
@@ -95,7 +92,7 @@ fn golden_bytes_of_every_record_version() {
     for (name, bytes, golden) in [
         ("channels", bytes_of(channel), GOLDEN[1]),
         ("categories", bytes_of(category), GOLDEN[2]),
-        ("messages", bytes_of(message), GOLDEN[3]),
+        ("messages", bytes_of(message.clone()), GOLDEN[8]),
         ("purges", PurgeRecord { name: "room".into() }.to_bytes(&KEY).unwrap(), GOLDEN[4]),
         ("sessions", bytes_of(session), GOLDEN[5]),
         ("users", bytes_of(user), GOLDEN[6]),
@@ -103,16 +100,19 @@ fn golden_bytes_of_every_record_version() {
     ] {
         assert_eq!(hex(&bytes), golden, "a shipped record version of {name} changed: see redb/shipped.txt");
     }
-    // And the one that is only read.
-    let bytes: Vec<u8> =
-        (0..GOLDEN[0].len()).step_by(2).map(|at| u8::from_str_radix(&GOLDEN[0][at..at + 2], 16).unwrap()).collect();
-    let old = Stored::<User>::from_bytes(&KEY, &bytes).unwrap().0;
+    // And those that are only read.
+    let bytes = |golden: &str| -> Vec<u8> {
+        (0..golden.len()).step_by(2).map(|at| u8::from_str_radix(&golden[at..at + 2], 16).unwrap()).collect()
+    };
+    let read = Stored::<Message>::from_bytes(&KEY, &bytes(GOLDEN[3])).unwrap().0;
+    assert_eq!(read, Message { created_at: read.created_at, ..message });
+    let old = Stored::<User>::from_bytes(&KEY, &bytes(GOLDEN[0])).unwrap().0;
     assert_eq!((old.pubkey.as_str(), old.display_name.as_deref(), old.updated_at), ("key", Some("Ada"), at(300)));
     assert!(!old.is_bot && old.is_member && old.id == UserId::from(id));
 }
 
 /// Computed from the description in `kvstore/src/schema/codec.rs` by another program.
-const GOLDEN: [&str; 8] = [
+const GOLDEN: [&str; 9] = [
     "010b37067f036b6579010341646100fb2c01",
     "01eab8ae9204726f6f6d0001016305fd00f451c28c010000",
     "0194d61b87056d75736963fce0220200",
@@ -121,6 +121,7 @@ const GOLDEN: [&str; 8] = [
     "01c39e617933333333333333333333333333333333fd00f451c28c010000fdfaf451c28c010000",
     "022bb6e1bc036b6579010341646100fb2c010100",
     "016172026afb2c01",
+    "02ab9f4fa5333333333333333333333333333333330368c3a901fd00f451c28c010000",
 ];
 
 /// A file that the first release wrote: two users, two channels, a category, four messages of which one was edited and
@@ -158,10 +159,10 @@ async fn a_file_of_format_1_opens_and_says_what_it_said() {
     assert_eq!(findings, []);
 
     // Programs of format 1 say why they cannot, and have the file as it was.
-    let old = Schema { format: 1, oldest_reader: 1, catalogue: SCHEMA.catalogue, migrations: &[] };
+    let old = Schema::new(older::SHAPE.catalogue);
     let refused = Options::default().open(&path, &old).err().unwrap();
     assert!(
-        matches!(refused, decentcom_kvstore::CannotOpen::NewerFormat { found: 2, supported: 1, .. }),
+        matches!(refused, decentcom_kvstore::CannotOpen::NewerFormat { found: 3, supported: 1, .. }),
         "{refused:?}"
     );
     let copy = Options::default().open(&directory.path().join("store.before-format-2"), &old).unwrap();
@@ -233,7 +234,7 @@ async fn files_that_cannot_be_used_are_refused_with_their_name_and_what_to_do() 
     fs::write(place("sqlite"), b"SQLite format 3\0 and so on").unwrap();
     fs::create_dir(place("folder")).unwrap();
     let held = open(&place("held"), RedbOptions::default(), Arc::new(SystemClock)).unwrap();
-    let newer = Schema { format: 3, oldest_reader: 3, catalogue: SCHEMA.catalogue, migrations: &[] };
+    let newer = Schema { format: 4, oldest_reader: 4, ..Schema::new(SCHEMA.catalogue) };
     Options::default().open(&place("newer"), &newer).unwrap().close().unwrap();
     for (name, expected) in [
         ("truncated", "backup"),
@@ -241,7 +242,7 @@ async fn files_that_cannot_be_used_are_refused_with_their_name_and_what_to_do() 
         ("sqlite", "backend = \"sqlite\""),
         ("folder", "is a directory"),
         ("held", "is in use by "),
-        ("newer", "newer decentcom (format 3; this program knows up to format 2)"),
+        ("newer", "newer decentcom (format 4; this program knows up to format 3)"),
     ] {
         let refused = open(&place(name), RedbOptions::default(), Arc::new(SystemClock));
         let error = refused.err().unwrap_or_else(|| panic!("{name} was opened")).to_string();

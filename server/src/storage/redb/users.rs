@@ -24,7 +24,7 @@ pub(super) fn members(snapshot: &Snapshot, after: Option<UserId>, limit: u32) ->
     entries
         .take(limit as usize)
         .map(|entry| {
-            let (_, KeyOf(id)) = entry.map_err(storage_error(attempt))?;
+            let (KeyOf(id), _) = entry.map_err(storage_error(attempt))?;
             // Entries have no checksum, records have.
             match rows::get::<User>(snapshot, id)? {
                 Some(user) if user.is_member => Ok(user),
