@@ -169,11 +169,25 @@ def category(key, it):
     return {"id": ulid(key), "name": name, "position": position, "created_at": created(key)}
 
 
-def message(key, it):
+def message_1(key, it):
     channel_id, author_id, content = it.id(), it.id(), it.text()
     edited, deleted = it.option(it.time), it.bool()
     return {"id": ulid(key), "channel_id": channel_id, "author_id": author_id, "content": content,
             "edited_at": edited, "deleted": deleted, "created_at": created(key)}
+
+
+def message(key, it):
+    channel_id, deleted, own = place(key)
+    author_id, content, edited = it.id(), it.text(), it.option(it.time)
+    return {"id": ulid(own), "channel_id": channel_id, "author_id": author_id, "content": content,
+            "edited_at": edited, "deleted": deleted, "created_at": created(own)}
+
+
+def place(key):
+    """The channel of a message, whether it is deleted, and the bytes of its id."""
+    if len(key) != 33 or key[16] > 1:
+        raise Damaged(f"{key.hex()} is no channel, flag and id")
+    return ulid(key[:16]), key[16] == 1, key[17:]
 
 
 def purge(key, it):
@@ -198,7 +212,8 @@ TABLES = {
     ("users", 2): user,
     ("channels", 1): channel,
     ("categories", 1): category,
-    ("messages", 1): message,
+    ("messages", 1): message_1,  # in files of formats 1 and 2, by id
+    ("messages", 2): message,
     ("purges", 1): purge,
     ("sessions", 1): session,
     ("used_challenges", 1): used_challenge,
@@ -211,10 +226,15 @@ def millis(data):
     return timestamp(int.from_bytes(data, "big"))
 
 
-UNIQUE = {"users_by_pubkey": (utf8, ulid), "members_by_id": (ulid, ulid)}
+def placed(key):
+    channel_id, deleted, own = place(key)
+    return f"{channel_id}/{str(deleted).lower()}/{ulid(own)}"
+
+
+UNIQUE = {"users_by_pubkey": (utf8, ulid), "members_by_id": (ulid, ulid), "messages_by_id": (ulid, placed)}
 INDEXES = {
-    "messages_by_channel": (16, ulid, ulid),
-    "tombstones_by_channel": (16, ulid, ulid),
+    "messages_by_channel": (16, ulid, ulid),  # in files of formats 1 and 2
+    "tombstones_by_channel": (16, ulid, ulid),  # likewise
     "sessions_by_user": (16, ulid, digest),
     "sessions_by_expiry": (8, millis, digest),
 }

@@ -19,7 +19,7 @@ use support::{
     Server, User,
     gateway::Socket,
     metrics::{METERED, Scrape},
-    rows::{bytes, change_redb, change_sqlite, database, sqlite},
+    rows::{change_redb, change_sqlite, database, message_place, sqlite},
 };
 
 const REQUESTS: &str = "decentcom_http_request_seconds";
@@ -176,7 +176,7 @@ async fn damage_is_an_outcome_of_its_own(backend: &str) {
     let id = user.post(&channel, "damaged").await;
     server.signal(rustix::process::Signal::TERM);
     tokio::task::spawn_blocking(|| server.wait()).await.unwrap();
-    damage_message(directory.path(), backend, &id).await;
+    damage_message(directory.path(), backend, &channel, &id).await;
     let server = Server::start_with(directory.path(), backend, &[METERED]);
     let path = format!("/channels/{channel}/messages/{id}");
     let (status, answer) = user.at(&server).call(Method::GET, &path, json!({})).await;
@@ -187,9 +187,10 @@ async fn damage_is_an_outcome_of_its_own(backend: &str) {
     assert_eq!(count(&scrape, REQUESTS, &[r#"status="500""#]), 1.0);
 }
 
-async fn damage_message(directory: &Path, backend: &str, id: &str) {
+async fn damage_message(directory: &Path, backend: &str, channel: &str, id: &str) {
     if backend == "redb" {
-        change_redb(directory, "messages", |it| drop(it.insert(&bytes(id)[..], &b"rubbish"[..]).unwrap()));
+        let place = message_place(channel, id);
+        change_redb(directory, "messages", |it| drop(it.insert(&place[..], &b"rubbish"[..]).unwrap()));
     } else {
         change_sqlite(directory, &format!("UPDATE messages SET edited_at = 'yesterday' WHERE id = '{id}'")).await;
     }

@@ -17,7 +17,7 @@ use support::{
     Server, User,
     disk::{Disk, Fault},
     metrics::METERED,
-    rows::{bytes, change_redb, change_sqlite, fill, findings, rows, store},
+    rows::{bytes, change_redb, change_sqlite, fill, findings, message_place, rows, store},
 };
 
 const WAITING: &str = "decentcom_storage_reclaim_channels";
@@ -148,15 +148,16 @@ async fn a_damaged_message_keeps_nothing_of_any_deleted_channel(backend: &str) {
     let [(one, in_one), (two, _)] = &rooms;
     if backend == "redb" {
         change_redb(place, "messages", |messages| {
-            let damaged = bytes(&in_one[2]);
+            let damaged = message_place(one, &in_one[2]);
             let mut value = messages.get(&damaged[..]).unwrap().unwrap().value().to_vec();
             *value.last_mut().unwrap() ^= 1;
             messages.insert(&damaged[..], &value[..]).unwrap();
-            messages.remove(&bytes(&in_one[4])[..]).unwrap().unwrap(); // its entry names nothing
         });
-        // An entry that names a message which is another channel's, and no deleted one's.
-        change_redb(place, "messages_by_channel", |index| {
-            index.insert(&[bytes(one), bytes(&general.1[3])].concat()[..], &[][..]).unwrap();
+        // An entry that leads to a message of another channel, and one that is missing.
+        change_redb(place, "messages_by_id", |index| {
+            let another = message_place(&general.0, &general.1[3]);
+            index.insert(&bytes(&in_one[4])[..], &another[..]).unwrap();
+            index.remove(&bytes(&in_one[6])[..]).unwrap().unwrap();
         });
     } else {
         let [lower, none, blob] = [&in_one[2], &in_one[4], &in_one[6]];

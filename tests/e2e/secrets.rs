@@ -15,7 +15,7 @@ use sqlx::Executor as _;
 use support::{
     Server, User,
     process::{end, exchange},
-    rows::{bytes, change_redb, change_sqlite, sqlite},
+    rows::{bytes, change_redb, change_sqlite, message_place, sqlite},
 };
 use tokio::io::AsyncWriteExt as _;
 
@@ -186,7 +186,8 @@ async fn damaged_records_are_told_to_the_operator_and_not_to_clients(backend: &s
         let (user, ids) = a_server(directory.path(), backend).await;
         let id = ids.get(which).unwrap_or(&user.id);
         if backend == "redb" {
-            change_redb(directory.path(), table, |it| drop(it.insert(&bytes(id)[..], &b"planted"[..]).unwrap()));
+            let key = if table == "messages" { message_place(&ids[0], id) } else { bytes(id).to_vec() };
+            change_redb(directory.path(), table, |it| drop(it.insert(&key[..], &b"planted"[..]).unwrap()));
         } else {
             change_sqlite(directory.path(), &format!("UPDATE {table} SET {change} WHERE id = '{id}'")).await;
         }

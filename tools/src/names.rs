@@ -28,7 +28,7 @@ impl Names {
     /// The names that go with the ids in a row, by field. Where nothing has the id, or it cannot be read, there is none.
     pub(crate) fn of(&mut self, row: &Explained, store: &mut dyn Inspection) -> HashMap<String, String> {
         let mut names = HashMap::new();
-        for cell in &row.value {
+        for cell in row.cluster().iter().chain(&row.value) {
             if let (Some(entity), CellValue::Text(id)) = (referred_to(&cell.name), &cell.value)
                 && let Some(name) = self.name(entity, id, store)
             {

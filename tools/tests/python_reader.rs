@@ -23,7 +23,7 @@ use decentcom_server::storage::{
 use tempfile::TempDir;
 
 /// Every table and index of a redb store; `purges` first, as the script asks.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 13] = [
     "purges",
     "meta",
     "users",
@@ -32,8 +32,7 @@ const TABLES: [&str; 14] = [
     "channels",
     "categories",
     "messages",
-    "messages_by_channel",
-    "tombstones_by_channel",
+    "messages_by_id",
     "sessions",
     "sessions_by_user",
     "sessions_by_expiry",

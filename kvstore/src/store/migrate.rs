@@ -1,10 +1,6 @@
 //! Bringing a file to the format of this program, after keeping a copy of it.
 
-use std::{
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use crate::{
     engine::options::Progress,
@@ -15,6 +11,7 @@ use super::{
     Store,
     batch::WriteBatch,
     format::Schema,
+    kept::keep_copy,
     meta::{FORMAT, MIGRATING, OLDEST_READER, mark, now},
 };
 
@@ -64,41 +61,4 @@ pub(super) fn migrate(
 pub(super) fn note_format(batch: &mut WriteBatch, format: u32, schema: &Schema) -> Result<(), Error> {
     batch.set_meta(OLDEST_READER, schema.oldest_reader.to_string().as_bytes())?;
     batch.set_meta(FORMAT, format.to_string().as_bytes())
-}
-
-/// A file's name with something after it.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// A name that is still free for the file as it was before it got another format. A copy from an earlier upgrade, since gone
-/// back on, is somebody's backup.
-pub(super) fn free_name(path: &Path, format: u32) -> PathBuf {
-    let suffix = format!(".before-format-{}", format.saturating_add(1));
-    let numbered = (2..).map(|number| beside(path, &format!("{suffix}-{number}")));
-    let mut names = [beside(path, &suffix)].into_iter().chain(numbered);
-    names.find(|name| !name.exists()).unwrap_or_else(|| beside(path, &suffix))
-}
-
-/// Keeps the file as it was before its first migration, beside it.
-fn keep_copy(path: &Path, format: u32) -> Result<PathBuf, CannotOpen> {
-    let copy = free_name(path, format);
-    let partial = beside(path, &format!(".before-format-{}.partial", format.saturating_add(1)));
-    let written = std::fs::copy(path, &partial)
-        .and_then(|_| File::open(&partial)?.sync_all())
-        .and_then(|()| std::fs::rename(&partial, &copy))
-        .and_then(|()| sync_directory(&copy));
-    written.map_err(|source| {
-        let _ = std::fs::remove_file(&partial); // half a copy is worth nothing, and takes space that may be what is missing
-        CannotOpen::Io { path: copy.clone(), source }
-    })?;
-    Ok(copy)
-}
-
-/// Puts the names in a file's directory on disk.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
 }

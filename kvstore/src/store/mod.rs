@@ -7,6 +7,7 @@
 pub(crate) mod batch;
 pub(crate) mod format;
 pub(crate) mod indexes;
+mod kept;
 mod meta;
 mod migrate;
 pub(crate) mod numbers;

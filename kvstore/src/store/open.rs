@@ -19,9 +19,10 @@ use crate::{
 use super::{
     Store,
     format::{Schema, lost, lost_table, refuse_what_is_not_ours},
+    kept::sync_directory,
     meta::{CREATED_AT, FINGERPRINT, mark, now},
-    migrate::{migrate, note_format, sync_directory},
-    rewrite::rewrite,
+    migrate::{migrate, note_format},
+    rewrite::{Target, rewrite},
 };
 
 impl Options {
@@ -58,7 +59,9 @@ impl Options {
         }
         let store = Store::over(engine, catalogue)?;
         if let Some(shape) = schema.older_shape(found) {
-            rewrite(self, &store, shape, schema, path, found)?;
+            let target =
+                Target { catalogue: schema.catalogue, format: schema.format, open: &|new| self.open(new, schema) };
+            rewrite(&store, found, shape, target, path, self.progress)?;
             drop(store);
             return self.open(path, schema);
         }

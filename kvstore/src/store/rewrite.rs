@@ -19,10 +19,7 @@ use std::{
 };
 
 use crate::{
-    engine::{
-        database::definition,
-        options::{Options, Progress},
-    },
+    engine::{database::definition, options::Progress},
     error::{CannotOpen, Error, is_full},
     schema::{
         catalogue::{AnyTable, Catalogue},
@@ -32,11 +29,10 @@ use crate::{
 
 use super::{
     Store,
-    format::Schema,
+    kept::{beside, free_name, sync_directory},
     meta::{CLOSED_AT, FINGERPRINT, FORMAT, META, MIGRATING, OLDEST_READER},
-    migrate::{beside, free_name, sync_directory},
     snapshot::Snapshot,
-    source::RawRow,
+    source::{RawRow, RawSource},
 };
 
 /// Rows after which a commit of a rewriting ends, and bytes; what a batch has is in memory.
@@ -153,22 +149,32 @@ impl Rewriting<'_> {
     }
 }
 
-/// Writes the file at `path`, which `old` has open, anew.
+/// What the file is to become.
+pub(super) struct Target<'a> {
+    /// The tables.
+    pub(super) catalogue: Catalogue,
+    /// The format.
+    pub(super) format: u32,
+    /// Makes a store of it in a new file.
+    pub(super) open: &'a dyn Fn(&Path) -> Result<Store, CannotOpen>,
+}
+
+/// Writes the file at `path` anew, which `old` has open, and whose format is `found`.
 pub(super) fn rewrite(
-    options: &Options,
     old: &Store,
-    shape: &OlderShape,
-    schema: &Schema,
-    path: &Path,
     found: u32,
+    shape: &OlderShape,
+    target: Target<'_>,
+    path: &Path,
+    progress: fn(Progress),
 ) -> Result<(), CannotOpen> {
     // What a symbolic link names is replaced, not the link.
     let path = &path.canonicalize().map_err(|source| CannotOpen::Io { path: path.into(), source })?;
-    let partial = beside(path, &format!(".format-{}.partial", schema.format));
+    let partial = beside(path, &format!(".format-{}.partial", target.format));
     let made = remove(&partial)
         .and_then(|()| enough_room(path))
         .map_err(|source| CannotOpen::Io { path: path.clone(), source })
-        .and_then(|()| fill_new(options, old, shape, schema, &partial));
+        .and_then(|()| fill_new(old, shape, &target, &partial, progress));
     if made.is_err() {
         let _ = remove(&partial); // it takes the room that may be what is missing
     }
@@ -178,17 +184,17 @@ pub(super) fn rewrite(
 }
 
 fn fill_new(
-    options: &Options,
     old: &Store,
     shape: &OlderShape,
-    schema: &Schema,
+    target: &Target<'_>,
     partial: &Path,
+    progress: fn(Progress),
 ) -> Result<(), CannotOpen> {
-    let new = options.open(partial, schema)?;
+    let new = (target.open)(partial)?;
     let of = row_count(old, shape.catalogue)?;
-    let mut rewriting = Rewriting { old, new: &new, progress: options.progress, rows: 0, of };
-    (options.progress)(Progress::Rewriting { rows: 0, of });
-    for table in schema.catalogue {
+    let mut rewriting = Rewriting { old, new: &new, progress, rows: 0, of };
+    progress(Progress::Rewriting { rows: 0, of });
+    for table in target.catalogue {
         if !shape.rewritten.contains(&table.describe().name) {
             rewriting.copy(*table)?;
         }
@@ -205,7 +211,7 @@ fn row_count(old: &Store, catalogue: Catalogue) -> Result<u64, Error> {
     let mut rows = 0;
     for table in catalogue {
         let info = table.describe();
-        let count = crate::RawSource::count(&*snapshot, info.name)?;
+        let count = RawSource::count(&*snapshot, info.name)?;
         rows += count * (1 + u64::from(!info.indexes.is_empty()));
     }
     Ok(rows)

@@ -16,6 +16,11 @@ pub fn redb_tables() -> Vec<decentcom_kvstore::TableInfo> {
     redb::CATALOGUE.iter().map(|table| table.describe()).collect()
 }
 
+/// The number of the format that the key-value layout has now.
+pub fn redb_format() -> u32 {
+    redb::FORMAT
+}
+
 /// Every record version of the key-value layout that was ever shipped.
 pub fn redb_versions() -> Vec<ShippedVersion> {
     redb::shipped().collect()

@@ -206,6 +206,26 @@ pub(super) fn is_limited() -> bool {
     rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some()
 }
 
+/// Refuses to begin what takes room for so many times what the file at `path` takes, where there is less.
+pub(super) fn require_room(path: &Path, times: u64) -> Result<(), OpenError> {
+    let taken = fs::metadata(path).map_or(0, |file| file.blocks() * 512);
+    let Some(room) = Space::below(path, MinFree::Auto).room() else { return Ok(()) };
+    let needed = taken.saturating_mul(times);
+    if room.free >= needed {
+        return Ok(());
+    }
+    Err(OpenError::Path {
+        path: path.into(),
+        problem: format!(
+            "this program lays it out anew, which takes room for {times} times as much: {} MiB, and {} MiB are free; nothing \
+             was changed",
+            needed.div_ceil(MIB),
+            room.free / MIB
+        ),
+        remedy: "Make room, or go on with the program that wrote it",
+    })
+}
+
 /// Why the system refuses to make or open a file, where that is for lack of room.
 pub(super) fn full_disk(path: &Path) -> Option<OpenError> {
     let room = Space::below(path, MinFree::Auto).room()?;

@@ -62,6 +62,11 @@ pub(crate) async fn fill(store: &Arc<dyn Storage>, channel: &str, author: &str, 
     ids
 }
 
+/// What a live message lies under in redb.
+pub(crate) fn message_place(channel: &str, id: &str) -> Vec<u8> {
+    [&bytes(channel)[..], &[0], &bytes(id)[..]].concat()
+}
+
 /// Changes a redb table or index.
 pub(crate) fn change_redb(directory: &Path, table: &str, change: impl FnOnce(&mut Table<&[u8], &[u8]>)) {
     let database = Database::open(database(directory, "redb")).unwrap();

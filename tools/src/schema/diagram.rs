@@ -3,7 +3,11 @@
 use std::fmt::Write as _;
 
 use decentcom_kvstore::TableInfo;
-use decentcom_server::storage::declared::{SqlTable, sqlite_tables};
+use decentcom_server::storage::{
+    self,
+    contract::field::Kind,
+    declared::{SqlTable, sqlite_tables},
+};
 
 use crate::Failure;
 
@@ -41,15 +45,21 @@ impl From<&TableInfo> for Entity {
         };
         let key = match table.key.split(',').next() {
             Some("32 bytes") => "bytes32",
+            Some("components") => "ULID",
             Some(kind) => kind,
             None => "key",
         };
         let key = (key.to_owned(), "key".to_owned(), "PK");
+        let declared = storage::Entity::of_table(table.name).map_or(&[][..], storage::Entity::fields);
+        let clustered = declared.iter().filter(|field| field.clustered_since.is_some()).map(|field| match field.kind {
+            Kind::Id => ("ULID".to_owned(), field.name.to_owned(), "FK"),
+            _ => ("bool".to_owned(), field.name.to_owned(), ""),
+        });
         let fields = table.fields.iter().map(|field| {
             let refers = field.kind == "[u8; 16]" && field.name.ends_with("_id");
             (plain(field.kind), field.name.to_owned(), if refers { "FK" } else { "" })
         });
-        Self { name: table.name.to_owned(), fields: [key].into_iter().chain(fields).collect() }
+        Self { name: table.name.to_owned(), fields: clustered.chain([key]).chain(fields).collect() }
     }
 }
 

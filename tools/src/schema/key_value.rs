@@ -60,7 +60,7 @@ fn head() -> String {
     let parts = parts.map(|(at, bytes, what)| [at, bytes, what].map(str::to_owned).to_vec());
     format!(
         "<!-- Made by `dcstore schema --markdown`. To make it anew: cargo xtask docs -->\n\
-         # The key-value layout (redb), format 1\n\n\
+         # The key-value layout (redb), format {}\n\n\
          One file of [redb](https://github.com/cberner/redb) 4.6 or later. In it, tables of bytes to bytes (`&[u8]` to \
          `&[u8]`\nin redb's words), each a B-tree of its own. Everything below is about these bytes. Keys sort as \
          bytes.\n\
@@ -72,7 +72,8 @@ fn head() -> String {
            `0123456789ABCDEFGHJKMNPQRSTVWXYZ`. For example `018cc251f40000000000000000000001` is \
            `01HK153X000000000000000001`,\n  \
            and `018cc251f400` is 1704067200000 ms, 2024-01-01T00:00:00.000Z.\n\
-         - u64: 8 bytes, big-endian; u32: 4. Text: UTF-8. A digest: 32 bytes. Components follow each other.\n\n\
+         - u64: 8 bytes, big-endian; u32: 4; bool: 1, `00` or `01`. Text: UTF-8. A digest: 32 bytes. Components follow each\n  \
+           other.\n\n\
          ## A record: the value in a table\n\n{}\n\
          CRC-32C is Castagnoli's (polynomial `1EDC6F41`, reflected `82F63B78`, start and final XOR `FFFFFFFF`); of \
          the text\n\
@@ -87,6 +88,7 @@ fn head() -> String {
          - any other index: the field ‖ the key of the row ↦ nothing. The field has a fixed width, so the rest is \
          the row's\n  \
            key; entries of one field are neighbours, sorted by the row's key.\n\n",
+        storage::declared::redb_format(),
         markdown::table(&["at", "bytes", "what"], parts),
         markdown::table(&["type", "bytes"], types),
     )
@@ -96,7 +98,7 @@ fn head() -> String {
 fn map(tables: &[TableInfo], example: &mut Example) -> Result<String, Failure> {
     let mut names: Vec<(&str, String)> = Vec::new();
     for table in tables {
-        names.push((table.name, order_of(table.key).to_owned()));
+        names.push((table.name, order_of_rows(table, example)?));
         for index in &table.indexes {
             let order = match index.unique {
                 true => order_of(index.fields).to_owned(),
@@ -128,6 +130,32 @@ fn map(tables: &[TableInfo], example: &mut Example) -> Result<String, Failure> {
     ))
 }
 
+/// What the rows of a table are sorted by: what they lie together by, then their keys.
+fn order_of_rows(table: &TableInfo, example: &mut Example) -> Result<String, Failure> {
+    let Some(row) = example.rows(table.name)?.into_iter().next() else { return Ok(order_of(table.key).to_owned()) };
+    let explained = example.0.explain(table.name, &row);
+    let key = match explained.own_key() {
+        [key] => order_of(&key.layout),
+        _ => order_of(table.key),
+    };
+    let together: String = explained.cluster().iter().map(|cell| format!("`{}`, ", cell.name)).collect();
+    Ok(if together.is_empty() { key.to_owned() } else { format!("{together}then {key}") })
+}
+
+/// What a key is made of.
+fn layout_of_key(table: &TableInfo, example: &mut Example) -> Result<String, Failure> {
+    let Some(row) = example.rows(table.name)?.into_iter().next() else { return Ok(table.key.to_owned()) };
+    let explained = example.0.explain(table.name, &row);
+    if explained.cluster().is_empty() {
+        return Ok(table.key.to_owned());
+    }
+    let parts = explained.key.iter().map(|cell| match cell.name.as_str() {
+        "key" => format!("the id ({})", cell.layout),
+        name => format!("`{name}` ({})", cell.layout),
+    });
+    Ok(parts.collect::<Vec<_>>().join(" ‖ "))
+}
+
 fn order_of(layout: &str) -> &'static str {
     match layout.split([',', ' ']).next() {
         Some("ULID") => "age",
@@ -148,6 +176,7 @@ fn width(layout: &str) -> &str {
         "u64" => "8",
         "u32" => "4",
         "32 bytes" => "32",
+        "bool" => "1",
         _ => "any",
     }
 }
@@ -166,7 +195,7 @@ fn subject(index: &str) -> &str {
 /// The section of one table.
 fn about(table: &TableInfo, versions: &[ShippedVersion], example: &mut Example) -> Result<String, Failure> {
     let about = markdown::wrapped(&format!("{} Each row: {}", table.purpose, lower_first(table.record)), "");
-    let mut text = format!("\n## `{}`\n\n{about}\n\nKey: {}.\n", table.name, table.key);
+    let mut text = format!("\n## `{}`\n\n{about}\n\nKey: {}.\n", table.name, layout_of_key(table, example)?);
     let fields = |fields: &mut dyn Iterator<Item = (&str, &str, &str)>| {
         let cells = fields.map(|(name, kind, meaning)| vec![format!("`{name}`"), format!("`{kind}`"), meaning.into()]);
         markdown::table(&["field", "type", "meaning"], cells.collect::<Vec<_>>())
@@ -180,11 +209,19 @@ fn about(table: &TableInfo, versions: &[ShippedVersion], example: &mut Example) 
     older.sort_by_key(|version| std::cmp::Reverse(version.version));
     for version in older {
         let mut old = version.fields.iter().map(|(name, kind)| (*name, *kind, ""));
+        let cluster = storage::Entity::of_table(table.name).and_then(storage::Entity::cluster);
+        let becomes = match cluster.filter(|cluster| version.version < cluster.since) {
+            Some(cluster) => format!(
+                "which lies in older files, under the id alone, with indexes by channel; a start writes such a file \
+                 anew, with version {} under the keys above",
+                cluster.since
+            ),
+            None => format!("which is read and becomes version {} when the row next changes", table.version),
+        };
         let _ = write!(
             text,
-            "\nRecord version {}, which is read and becomes version {} when the row next changes:\n\n{}",
-            version.version,
-            table.version,
+            "\n{}\n\n{}",
+            markdown::wrapped(&format!("Record version {}, {becomes}:", version.version), ""),
             fields(&mut old)
         );
         let row = raw_line(version.table, version.key, version.value);

@@ -37,9 +37,9 @@ pub(super) fn page() -> Result<String, Failure> {
          ## The map\n\n\
          A table is a B-tree in order of insertion (`rowid`), so in order of age; its primary key is an index \
          beside it. `meta`, \
-         `used_challenges`\nand `purges` are `WITHOUT ROWID`: trees in the order of their keys. An index is a tree of its columns, \
-         then the row's\n\
-         `rowid`. SQLite's own catalogue, `sqlite_master`, is the first tree of the file.\n",
+         `used_challenges`,\n`purges` and `messages` are `WITHOUT ROWID`: trees in the order of their keys; the messages \
+         of a channel lie together, the live\napart from the deleted. An index is a tree of its columns, then the row's \
+         `rowid` or key. SQLite's own catalogue, `sqlite_master`, is the first tree of the file.\n",
     );
     for table in &tables {
         page.push_str(&about(table, &mut example)?);

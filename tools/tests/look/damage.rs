@@ -3,7 +3,7 @@
 use decentcom_kvstore::redb::ReadableTable as _;
 use decentcom_server::storage::Backend;
 
-use crate::support::{BOTH, Place, Said, with_store};
+use crate::support::{BOTH, Place, Said, place_of, with_store};
 
 /// What verify says as JSON: level, table, key and problem of each finding.
 fn found(place: &Place) -> Vec<[String; 4]> {
@@ -77,7 +77,7 @@ fn a_record_that_does_not_decode_is_found_and_still_shown_raw() {
     let (place, content) = Place::filled(Backend::Redb);
     let id = &content.messages[1].id;
     place.redb("messages", |messages| {
-        let key = id.ulid().to_bytes();
+        let key = place_of(&content.messages[1]);
         let mut value = messages.get(&key[..]).unwrap().unwrap().value().to_vec();
         value[20] ^= 1;
         messages.insert(&key[..], value.as_slice()).unwrap();

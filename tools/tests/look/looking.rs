@@ -2,7 +2,7 @@
 
 use decentcom_server::storage::Backend;
 
-use crate::support::{BOTH, Place, dcstore, hex, without_ids};
+use crate::support::{BOTH, Place, dcstore, hex, place_of, without_ids};
 
 #[test]
 fn looking_changes_no_byte_of_a_store_however_it_was_left() {
@@ -68,7 +68,7 @@ fn info_says_how_a_store_was_left_and_what_the_next_start_does() {
 #[test]
 fn info_says_plainly_that_a_schema_is_not_that_of_this_program() {
     let (place, _) = Place::filled(Backend::Sqlite);
-    place.sql("DROP INDEX idx_messages_live");
+    place.sql("DROP INDEX idx_messages_id");
     let said = place.run("info", &[]);
     assert!(said.out.contains("; this program's is ") && said.out.contains("does not mend"), "{}", said.out);
 
@@ -137,10 +137,10 @@ fn raw_json_has_the_bytes_as_they_lie() {
     let said = place.run("scan", &["messages", "--raw", "--format", "json"]);
     let first = &said.json()[0];
     assert_eq!(first["table"], "messages");
-    assert_eq!(first["key"], hex(&content.messages[0].id.ulid().to_bytes()));
+    assert_eq!(first["key"], hex(&place_of(&content.messages[0])));
     let mut stored = String::new();
     place.redb("messages", |messages| {
-        let key = content.messages[0].id.ulid().to_bytes();
+        let key = place_of(&content.messages[0]);
         stored = hex(messages.remove(&key[..]).unwrap().unwrap().value());
     });
     assert_eq!(first["value"], stored);
@@ -173,7 +173,7 @@ fn raw_text_names_every_byte() {
     }
     let head = said.out.lines().next().unwrap();
     let bytes = format!("key {} bytes, value {} bytes", ends["key"], ends["value"]);
-    assert!(ends["key"] == 16 && head.ends_with(&bytes), "{}", said.out);
+    assert!(ends["key"] == 33 && head.ends_with(&bytes), "{}", said.out);
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn a_scan_for_people_is_as_committed() {
     let (place, _) = Place::filled(Backend::Sqlite);
     insta::assert_snapshot!(without_ids(&place.run("scan", &["messages"]).out));
     let (place, _) = Place::filled(Backend::Redb);
-    insta::assert_snapshot!(without_ids(&place.run("scan", &["messages_by_channel"]).out));
+    insta::assert_snapshot!(without_ids(&place.run("scan", &["messages_by_id"]).out));
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn stats_count_bytes_channels_and_days() {
         let stats = &place.run("stats", &["--format", "json", "--top", "2"]).json()[0];
         let messages = stats["tables"].as_array().unwrap().iter().find(|it| it["name"] == "messages").unwrap();
         assert_eq!(messages["rows"], 5);
-        assert_eq!(messages["key_bytes"]["total"], if backend == Backend::Redb { 5 * 16 } else { 5 * 26 });
+        assert_eq!(messages["key_bytes"]["total"], if backend == Backend::Redb { 5 * 33 } else { 5 * 26 });
         let spread = &messages["value_bytes"];
         assert!(spread["min"].as_u64() < spread["max"].as_u64() && spread["p50"].as_u64() <= spread["p99"].as_u64());
         assert_eq!(stats["channels"][0]["name"], "hall");

@@ -280,7 +280,7 @@ const FAULTS: [(&str, &str, &str, &str); 21] = [
         "meta",
         "nothing can ever be written",
     ),
-    ("DROP INDEX idx_messages_live", "file", "file", "idx_messages_live is missing"),
+    ("DROP INDEX idx_messages_id", "file", "file", "idx_messages_id is missing"),
 ];
 
 #[test]

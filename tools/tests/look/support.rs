@@ -234,6 +234,12 @@ pub(crate) fn without_ids(text: &str) -> String {
     out
 }
 
+/// The bytes that a message of a redb store lies under.
+pub(crate) fn place_of(message: &Message) -> Vec<u8> {
+    let (channel, id) = (message.channel_id.ulid().to_bytes(), message.id.ulid().to_bytes());
+    [channel.as_slice(), &[message.deleted.into()], &id].concat()
+}
+
 pub(crate) fn hex(bytes: &[u8]) -> String {
     decentcom_kvstore::hex(bytes)
 }

@@ -83,7 +83,7 @@ pub(super) fn reclaim(batch: &mut WriteBatch, channel_id: ChannelId, id: Message
         batch.discard::<Of<Message>>(place)?;
     }
     match batch.find::<ByKey<Message>>(&KeyOf(id)) {
-        Ok(Some(found)) if !places.contains(&found) => {
+        Ok(Some(found)) if found.key() == Some(id) && !places.contains(&found) => {
             tracing::warn!(%id, "a message of a deleted channel lies in another one as well; that one stays");
             Ok(())
         }

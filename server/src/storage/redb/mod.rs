@@ -41,7 +41,10 @@ use self::{
     schema::{HIGH_WATER, LOGIN_KEY, PROBED_AT, SCHEMA},
     writer::RedbWriter,
 };
-pub(super) use self::{schema::CATALOGUE, shipped::shipped};
+pub(super) use self::{
+    schema::{CATALOGUE, FORMAT},
+    shipped::shipped,
+};
 use super::{
     Backend, Entity, LoginKey, OpenError, RedbOptions, StorageError, Timestamp, files,
     port::{Opened, Past, Presence, Writer},

@@ -17,7 +17,7 @@ pub(super) const SCHEMA: Schema =
     Schema { format: FORMAT, oldest_reader: FORMAT, older: &[older::SHAPE], ..Schema::new(CATALOGUE) };
 
 /// The number of the format. Each new version of a record makes another, as programs that do not know it cannot read it.
-const FORMAT: u32 = 1 + newer(PurgeRecord::VERSION) + newer_of(Entity::EVERY);
+pub(in crate::storage) const FORMAT: u32 = 1 + newer(PurgeRecord::VERSION) + newer_of(Entity::EVERY);
 
 /// How many versions a record has had since the first.
 const fn newer(version: u8) -> u32 {

@@ -82,10 +82,7 @@ const MEANINGS: &[(&str, &[(&str, &str)])] = &[
 ];
 
 /// What each index is for that the contract's descriptions do not name.
-const INDEXES: &[(&str, &str)] = &[(
-    "idx_messages_channel_created",
-    "Of the specification. Serves no call: it knows no ids, so a page would be sorted.",
-)];
+const INDEXES: &[(&str, &str)] = &[("idx_messages_id", "Finds a message by its id; keeps ids unique.")];
 
 /// What an index is for, by what it is over.
 fn purpose_of(table: &str, name: &str, columns: &str, condition: Option<&str>) -> &'static str {
@@ -141,10 +138,14 @@ async fn columns(connection: &mut SqliteConnection, table: &str) -> Result<Vec<S
     let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(connection).await?;
     let meanings = MEANINGS.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, columns)| columns);
     let described = TABLES.iter().find(|known| known.name == table);
+    let parts_of_key = rows.iter().filter(|row| row.try_get::<i64, _>("pk").is_ok_and(|place| place > 0)).count();
     let column = |row: &sqlx::sqlite::SqliteRow| -> Result<SqlColumn, sqlx::Error> {
         let name: String = row.try_get("name")?;
         let mut declaration: String = row.try_get("type")?;
-        if row.try_get::<i64, _>("pk")? > 0 {
+        let place_in_key: i64 = row.try_get("pk")?;
+        if place_in_key > 0 && parts_of_key > 1 {
+            declaration.push_str(&format!(" NOT NULL, {place_in_key} of {parts_of_key} in PRIMARY KEY"));
+        } else if place_in_key > 0 {
             declaration.push_str(" PRIMARY KEY");
         } else if row.try_get::<i64, _>("required")? > 0 {
             declaration.push_str(" NOT NULL");

@@ -22,9 +22,8 @@ use crate::storage::{
     port::{Bounds, Page, View},
 };
 
-/// A page is one seek in `idx_messages_live` and a walk along it. `deleted = 0` is literal, because a bound value could
-/// not use the partial index; each direction has a statement of its own, because `(?4 IS NULL OR id < ?4)` would walk
-/// from the channel's end. The plans are asserted below. `?2` is one more row than the page may have: whether there are
+/// A page is one seek in the table, where the live messages of a channel are neighbours, and a walk along it. Each direction
+/// has a statement of its own, because `(?4 IS NULL OR id < ?4)` would walk from the channel's end. The plans are asserted below. `?2` is one more row than the page may have: whether there are
 /// others.
 ///
 /// Each row that a statement answers is a message between threads, which costs more than SQLite's work for it. So a page
@@ -230,9 +229,9 @@ mod tests {
     #[tokio::test]
     async fn the_cursor_is_part_of_the_seek_and_nothing_is_sorted() {
         for (statement, seek) in [
-            (&NEWEST, "USING INDEX idx_messages_live (channel_id=?)"),
-            (&BEFORE, "USING INDEX idx_messages_live (channel_id=? AND id<?)"),
-            (&AFTER, "USING INDEX idx_messages_live (channel_id=? AND id>?)"),
+            (&NEWEST, "USING PRIMARY KEY (channel_id=? AND deleted=?)"),
+            (&BEFORE, "USING PRIMARY KEY (channel_id=? AND deleted=? AND id<?)"),
+            (&AFTER, "USING PRIMARY KEY (channel_id=? AND deleted=? AND id>?)"),
         ] {
             let packed = plan_of(statement.packed).await;
             assert!(!packed.iter().any(|step| step.contains("TEMP B-TREE")), "{packed:?}");

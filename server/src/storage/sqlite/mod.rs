@@ -56,6 +56,7 @@ use super::{
     },
     id::parse_ulid,
     port::{Opened, Past, Writer},
+    space,
 };
 
 /// The name in `meta` of the largest id ever given out.
@@ -127,12 +128,12 @@ async fn open_own_writer(path: &Path) -> Result<(SqliteWriter, Past), OpenError>
         connection.close().await.map_err(|error| open_error(path, error))?;
     }
     // SQLite gives the log and its index the mode of the database file, which is there by now.
-    let writing = options(&own)
-        .pragma("wal_autocheckpoint", checkpoint::FALLBACK_PAGES.to_string())
-        // The journal that undoes half a statement stays in memory: it has some pages per row of an INSERT.
-        .pragma("temp_store", "memory");
+    let writing = options(&own).pragma("wal_autocheckpoint", checkpoint::FALLBACK_PAGES.to_string());
     let mut connection = writing.connect().await.map_err(|error| open_error(path, error))?;
-    migrate(path, &mut connection).await?;
+    bring_up_to_date(path, &mut connection).await?;
+    // The journal that undoes half a statement stays in memory: it has some pages per row of an INSERT.
+    let writing = writing.pragma("temp_store", "memory");
+    pragma(path, &mut connection, "PRAGMA temp_store = memory").await?;
     let past = Past {
         high_water: high_water(&mut connection).await?,
         last_seen: last_seen(&mut connection).await?,
@@ -226,6 +227,31 @@ fn newer(path: &Path, found: i64) -> OpenError {
         found: format!("migration {found}"),
         supported: format!("migration {}", MIGRATIONS.iter().map(|it| it.version).max().unwrap_or(0)),
     }
+}
+
+/// The migration that lays the messages out anew, all of them.
+const TOGETHER: i64 = 4;
+
+/// Runs the migrations that a file has not had.
+async fn bring_up_to_date(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let had: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap_or_default(); // a new file has none
+    if had.is_none_or(|had| had >= TOGETHER) {
+        return migrate(path, connection).await;
+    }
+    // What it has, once more in the log, and once more in the file.
+    space::require_room(path, 2)?;
+    tracing::info!("laying the store's messages out anew, once; that takes about a minute per million of them");
+    // Rows that refer to nothing, which `verify` names, keep nobody from starting.
+    pragma(path, connection, "PRAGMA foreign_keys = OFF").await?;
+    migrate(path, connection).await?;
+    pragma(path, connection, "PRAGMA foreign_keys = ON").await
+}
+
+async fn pragma(path: &Path, connection: &mut SqliteConnection, statement: &'static str) -> Result<(), OpenError> {
+    sqlx::query(statement).execute(connection).await.map(drop).map_err(|error| open_error(path, error))
 }
 
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
