@@ -277,10 +277,12 @@ pub(crate) fn tamper(backend: Backend, path: &Path, damaged_message: Option<&str
             let database = Database::open(path).unwrap();
             let transaction = database.begin_write().unwrap();
             if let Some(id) = damaged_message {
+                let by_id = transaction.open_table(table("messages_by_id")).unwrap();
+                let place = by_id.get(key(id).as_slice()).unwrap().unwrap().value().to_vec();
                 let mut messages = transaction.open_table(table("messages")).unwrap();
-                let mut value = messages.get(key(id).as_slice()).unwrap().unwrap().value().to_vec();
+                let mut value = messages.get(place.as_slice()).unwrap().unwrap().value().to_vec();
                 *value.last_mut().unwrap() ^= 1;
-                messages.insert(key(id).as_slice(), value.as_slice()).unwrap();
+                messages.insert(place.as_slice(), value.as_slice()).unwrap();
             }
             if let Some(id) = purged_channel {
                 let mut purges = transaction.open_table(table("purges")).unwrap();
