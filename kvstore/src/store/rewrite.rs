@@ -30,7 +30,7 @@ use crate::{
 use super::{
     Store,
     kept::{beside, free_name, sync_directory},
-    meta::{CLOSED_AT, FINGERPRINT, FORMAT, META, MIGRATING, OLDEST_READER},
+    meta::{FINGERPRINT, FORMAT, META, MIGRATING, OLDEST_READER},
     snapshot::Snapshot,
     source::{RawRow, RawSource},
 };
@@ -139,7 +139,7 @@ impl Rewriting<'_> {
 
     /// Copies what is known of the store, but for what says how its file is laid out.
     fn copy_facts(&mut self) -> Result<(), Error> {
-        const OF_THE_FILE: [&str; 5] = [FORMAT, OLDEST_READER, FINGERPRINT, MIGRATING, CLOSED_AT];
+        const OF_THE_FILE: [&str; 4] = [FORMAT, OLDEST_READER, FINGERPRINT, MIGRATING];
         let facts = self.old()?.scan(META, RawRange::ALL, Direction::Forward)?;
         let facts = facts.filter(|fact| match fact {
             Ok((name, _)) => !OF_THE_FILE.iter().any(|it| it.as_bytes() == name),
@@ -194,14 +194,16 @@ fn fill_new(
     let of = row_count(old, shape.catalogue)?;
     let mut rewriting = Rewriting { old, new: &new, progress, rows: 0, of };
     progress(Progress::Rewriting { rows: 0, of });
+    let had = |name| shape.catalogue.iter().any(|table| table.describe().name == name);
     for table in target.catalogue {
-        if !shape.rewritten.contains(&table.describe().name) {
+        let name = table.describe().name;
+        if had(name) && !shape.rewritten.contains(&name) {
             rewriting.copy(*table)?;
         }
     }
     (shape.rewrite)(&mut rewriting)?;
     rewriting.copy_facts()?;
-    new.close()?;
+    drop(new); // which ends it in good order, and leaves when it was last closed as it was
     Ok(())
 }
 

@@ -174,7 +174,7 @@ macro_rules! model {
                 };
             )*
             const CLUSTERED: Option<&'static $crate::storage::contract::field::Cluster> =
-                model!(@cluster $(&$crate::storage::contract::field::Cluster {
+                $crate::storage::contract::model::model!(@cluster $(&$crate::storage::contract::field::Cluster {
                     by: &[$(stringify!($cluster_by)),+],
                     by_key: $by_key,
                     since: $since,

@@ -8,7 +8,7 @@ use ulid::Ulid;
 
 use super::{older, record::KeyOf, table::Of};
 use crate::storage::{
-    Entity, Message, StoredSession, User, UserId,
+    Entity, StoredSession, User, UserId,
     contract::model::{Each, Model},
 };
 
