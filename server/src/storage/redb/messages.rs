@@ -2,13 +2,13 @@
 
 use std::ops::Bound;
 
-use decentcom_kvstore::{Direction, Error, Key as _, RawRange, Snapshot, WriteBatch};
+use decentcom_kvstore::{Direction, Error, Key as _, RawRange, Snapshot, Table as _, WriteBatch};
 
 use super::{
     error::storage_error,
     place::{ByKey, Place, prefix},
     record::{KeyOf, Stored},
-    rows::is_purged,
+    rows::{is_purged, wrong_entry},
     table::Of,
 };
 use crate::storage::{
@@ -61,10 +61,23 @@ fn read_page(snapshot: &Snapshot, channel_id: ChannelId, page: Page, bounds: Bou
         }
         Page::After(id) => (live.past(place(channel_id, false, id).to_bytes(), Direction::Forward), Direction::Forward),
     };
+    let mut last = match page {
+        Page::Newest => None,
+        Page::Before(id) | Page::After(id) => Some(id),
+    };
     let mut messages = Vec::new();
     let mut bytes = 0_usize;
     for row in snapshot.rows_in::<Of<Message>>(range, direction)? {
         let (_, Stored(message)) = row?;
+        // A record is what was stored under its key; that it belongs here, the engine only says: its pages have no checksum.
+        let follows = last.is_none_or(|last| match direction {
+            Direction::Forward => message.id > last,
+            Direction::Reverse => message.id < last,
+        });
+        if message.channel_id != channel_id || message.deleted || !follows {
+            return Err(wrong_entry(Of::<Message>::NAME, &Place::of(&message).to_bytes()));
+        }
+        last = Some(message.id);
         bytes = bytes.saturating_add(message.content.len());
         let is_full = messages.len() == bounds.messages as usize;
         if is_full || (bytes > bounds.bytes && !messages.is_empty()) {

@@ -38,9 +38,10 @@ fn place_of<M: Model>(
     }
 }
 
-fn wrong_entry(index: &'static str, key: &[u8]) -> Error {
+/// What lies in the wrong place, or leads there.
+pub(super) fn wrong_entry(table: &'static str, key: &[u8]) -> Error {
     let (key, problem) = (decentcom_kvstore::hex(key), "the entry is not what its record makes of it".into());
-    Error::Corrupt { table: index, key, problem }
+    Error::Corrupt { table, key, problem }
 }
 
 /// The record with this key, unless it went with a channel that is being purged.
@@ -121,7 +122,13 @@ pub(super) fn find<M: Model>(
     if let Some(range) = served::<M>(index, value) {
         let together = || -> Result<Vec<M>, Error> {
             let rows = snapshot.rows_in::<Of<M>>(range, Direction::Forward)?;
-            let rows = rows.map(|row: DecodedRow<Of<M>>| row.map(|(_, Stored(record))| record));
+            let rows = rows.map(|row: DecodedRow<Of<M>>| {
+                let (place, Stored(record)) = row?;
+                match has(&record, index, value) {
+                    true => Ok(record),
+                    false => Err(wrong_entry(M::TABLE, &place.to_bytes())),
+                }
+            });
             let visible = rows.filter_map(|row| match row.and_then(|it| Ok((!is_gone(snapshot, &it)?, it))) {
                 Ok((is_there, record)) => is_there.then_some(Ok(record)),
                 Err(error) => Some(Err(error)),
@@ -147,13 +154,16 @@ pub(super) fn find<M: Model>(
             || corrupt(index.name, &decentcom_kvstore::hex(&entry), "the entry is not what its record makes of it");
         let key = KeyOf::<M::Key>::decode(key).ok_or_else(wrong)?.0;
         // Entries have no checksum, records have: nothing is taken for something else.
-        let record = get::<M>(snapshot, key)?.filter(|record| {
-            let is = |name, expected: &Value<'_>| record.value_of(name).as_ref() == Some(expected);
-            is(index.field, value) && index.only.is_none_or(|(flag, set)| is(flag, &Value::Flag(set)))
-        });
+        let record = get::<M>(snapshot, key)?.filter(|record| has(record, index, value));
         found.push(record.ok_or_else(wrong)?);
     }
     Ok(found)
+}
+
+/// Whether an index has a record for this value.
+fn has<M: Model>(record: &M, index: &Index, value: &Value<'_>) -> bool {
+    let is = |name, expected: &Value<'_>| record.value_of(name).as_ref() == Some(expected);
+    is(index.field, value) && index.only.is_none_or(|(flag, set)| is(flag, &Value::Flag(set)))
 }
 
 /// The record that a raw row is, of any format.
