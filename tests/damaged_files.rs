@@ -9,7 +9,9 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::process::ExitStatusExt as _,
     path::Path,
+    process::Command,
     sync::{Arc, Mutex, Once, mpsc},
     time::Duration,
 };
@@ -28,6 +30,11 @@ const SEED: u64 = 1;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Most address space that reading a damaged file may take beyond what sound ones took, threads' included.
 const MAX_GROWTH_KIB: u64 = 512 * 1024;
+
+/// The signal of a process that ended itself.
+const SIGABRT: i32 = 6;
+/// Most cases of a test that may end their process.
+const MOST_ENDS: u64 = 5;
 
 /// The files of a store, by name.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -366,7 +373,43 @@ fn watch_for_panics() {
     });
 }
 
-fn damage_everything(backend: Backend, is_closed: bool) {
+/// Names the test and the case to go on from, in a process of its own.
+const FROM: &str = "DAMAGE_FROM";
+/// What such a process says when a case begins.
+const CASE: &str = "case ";
+/// What the store says before it ends the process, where its engine leaves it no other way (`kvstore/src/engine/contained.rs`).
+const LAST_WORDS: &str = "the store's file is damaged";
+
+/// Runs the cases in a process of its own, and in another from the next case on, where one ended its process and said why.
+fn in_processes_of_their_own(test: &str, cases: impl FnOnce(u64)) {
+    if let Some(from) =
+        std::env::var(FROM).ok().and_then(|text| text.strip_prefix(test)?.strip_prefix(' ')?.parse().ok())
+    {
+        return cases(from);
+    }
+    let mut from = 0;
+    let mut ends = 0;
+    loop {
+        let mut process = Command::new(std::env::current_exe().unwrap());
+        process.args(["--exact", "--nocapture", "--test-threads=1", test]).env(FROM, format!("{test} {from}"));
+        let ended = process.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        if ended.status.success() {
+            eprintln!("{test}: {ends} cases ended their process\n{}", said.lines().last().unwrap_or_default());
+            return;
+        }
+        let last = said.lines().rev().find_map(|line| line.strip_prefix(CASE)?.parse::<u64>().ok());
+        let is_told = ended.status.signal() == Some(SIGABRT) && said.contains(LAST_WORDS);
+        assert!(is_told && ends < MOST_ENDS, "{test}: {} after {last:?}\n{said}", ended.status);
+        (from, ends) = (last.unwrap() + 1, ends + 1);
+    }
+}
+
+fn damage_everything(backend: Backend, is_closed: bool, test: &str) {
+    in_processes_of_their_own(test, |from| damage_from(backend, is_closed, from));
+}
+
+fn damage_from(backend: Backend, is_closed: bool, from: u64) {
     watch_for_panics();
     let (damages, seed) = (setting("DAMAGES", DAMAGES), setting("DAMAGE_SEED", SEED));
     let (files, original) = within_patience("making a store", a_store(backend, is_closed));
@@ -376,7 +419,8 @@ fn damage_everything(backend: Backend, is_closed: bool) {
     assert_eq!(refusals, 0, "a sound store refuses");
     let before = peak_kib();
     let mut noticed = 0;
-    for number in 0..damages {
+    for number in from..damages {
+        eprintln!("{CASE}{number}");
         let mut files = Files::clone(&files);
         let what = damage(&mut files, &mut Random(seed.wrapping_mul(1 << 32) + number));
         let what = format!("{what}, number {number} of DAMAGE_SEED={seed}");
@@ -386,75 +430,90 @@ fn damage_everything(backend: Backend, is_closed: bool) {
         let growth = peak_kib().saturating_sub(before);
         assert!(growth < MAX_GROWTH_KIB, "{what}: took {growth} KiB");
     }
-    eprintln!("{backend:?}, closed: {is_closed}: {damages} damaged files, {noticed} noticed, DAMAGE_SEED={seed}");
+    eprintln!("{backend:?}, closed: {is_closed}: damages {from} to {damages}, {noticed} noticed, DAMAGE_SEED={seed}");
     assert_eq!(*SEEN.lock().unwrap(), Vec::<String>::new());
-    assert!(noticed > damages / 10, "only {noticed} of {damages} damages were noticed: do they hit anything?");
+    let tried = damages - from;
+    assert!(noticed >= tried / 10, "only {noticed} of {tried} damages were noticed: do they hit anything?");
 }
 
 #[test]
 fn a_damaged_redb_file_answers_what_is_sound_and_refuses_the_rest() {
-    damage_everything(Backend::Redb, true);
+    damage_everything(Backend::Redb, true, "a_damaged_redb_file_answers_what_is_sound_and_refuses_the_rest");
 }
 
 #[test]
 fn a_damaged_redb_file_after_a_crash_answers_what_is_sound_and_refuses_the_rest() {
-    damage_everything(Backend::Redb, false);
+    damage_everything(
+        Backend::Redb,
+        false,
+        "a_damaged_redb_file_after_a_crash_answers_what_is_sound_and_refuses_the_rest",
+    );
 }
 
 #[test]
 fn a_damaged_sqlite_file_answers_or_refuses() {
-    damage_everything(Backend::Sqlite, true);
+    damage_everything(Backend::Sqlite, true, "a_damaged_sqlite_file_answers_or_refuses");
 }
 
 #[test]
 fn a_damaged_sqlite_file_or_log_after_a_crash_answers_or_refuses() {
-    damage_everything(Backend::Sqlite, false);
+    damage_everything(Backend::Sqlite, false, "a_damaged_sqlite_file_or_log_after_a_crash_answers_or_refuses");
 }
 
 /// Which byte, and what it becomes.
 type Change = (usize, u8);
 
 /// Damages one byte after the other of a closed file.
-async fn damage_bytes(whole: bool, changes: impl Fn(&[u8]) -> Vec<Change>) {
-    watch_for_panics();
-    let (files, original) = a_store(Backend::Redb, true).await;
-    let original = Arc::new(original);
-    let changes = changes(&files["store"]);
-    let count = changes.len();
-    let mut noticed = 0;
-    for (at, value) in changes {
-        let mut files = files.clone();
-        files.get_mut("store").unwrap()[at] = value;
-        let (what, original) = (format!("byte {at} is {value}"), original.clone());
-        noticed += within_patience(&what, async move {
-            match whole {
-                true => use_everything(Backend::Redb, &files, &original).await,
-                false => open_and_end(Backend::Redb, &files).await,
-            }
-        });
-        assert_eq!(*SEEN.lock().unwrap(), Vec::<String>::new(), "{what}");
-    }
-    eprintln!("{count} bytes, {noticed} refusals");
+fn damage_bytes(whole: bool, test: &str, changes: impl Fn(&[u8]) -> Vec<Change>) {
+    in_processes_of_their_own(test, |from| {
+        watch_for_panics();
+        let (files, original) = within_patience("making a store", a_store(Backend::Redb, true));
+        let original = Arc::new(original);
+        let changes = changes(&files["store"]);
+        let count = changes.len();
+        let mut noticed = 0;
+        for (number, (at, value)) in changes.into_iter().enumerate().skip(from as usize) {
+            eprintln!("{CASE}{number}");
+            let mut files = files.clone();
+            files.get_mut("store").unwrap()[at] = value;
+            let (what, original) = (format!("byte {at} is {value}"), original.clone());
+            noticed += within_patience(&what, async move {
+                match whole {
+                    true => use_everything(Backend::Redb, &files, &original).await,
+                    false => open_and_end(Backend::Redb, &files).await,
+                }
+            });
+            assert_eq!(*SEEN.lock().unwrap(), Vec::<String>::new(), "{what}");
+        }
+        eprintln!("{count} bytes, {noticed} refusals");
+    });
 }
 
 /// redb's header: what it is, how it is laid out, and two commits.
 const HEADER: usize = 320;
 
-#[tokio::test]
-async fn any_byte_of_a_closed_redb_files_header_may_be_wrong() {
-    damage_bytes(true, |file| (0..HEADER).map(|at| (at, file[at] ^ [0xFF, 0x01, 0x80][at % 3])).collect()).await;
-    damage_bytes(false, |file| (0..HEADER).map(|at| (at, file[at] ^ [0x02, 0x10, 0xFF][at % 3])).collect()).await;
+#[test]
+fn any_byte_of_a_closed_redb_files_header_may_be_wrong() {
+    damage_bytes(true, "any_byte_of_a_closed_redb_files_header_may_be_wrong", |file| {
+        (0..HEADER).map(|at| (at, file[at] ^ [0xFF, 0x01, 0x80][at % 3])).collect()
+    });
+}
+
+#[test]
+fn a_redb_file_with_any_wrong_byte_in_its_header_ends_or_is_refused() {
+    damage_bytes(false, "a_redb_file_with_any_wrong_byte_in_its_header_ends_or_is_refused", |file| {
+        (0..HEADER).map(|at| (at, file[at] ^ [0x02, 0x10, 0xFF][at % 3])).collect()
+    });
 }
 
 /// The end of a store reads and writes pages, too: those that say what is free.
-#[tokio::test]
-async fn a_redb_file_with_a_wrong_byte_in_any_page_opens_and_ends_or_is_refused() {
-    damage_bytes(false, |file| {
+#[test]
+fn a_redb_file_with_a_wrong_byte_in_any_page_opens_and_ends_or_is_refused() {
+    damage_bytes(false, "a_redb_file_with_a_wrong_byte_in_any_page_opens_and_ends_or_is_refused", |file| {
         let pages = file.chunks(4096).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0));
         pages
             .flat_map(|(number, _)| [0, 2, 4, 9, 17].map(|at| number * 4096 + at))
             .map(|at| (at, file[at] ^ 0xFF))
             .collect()
-    })
-    .await;
+    });
 }

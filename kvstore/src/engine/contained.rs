@@ -3,9 +3,13 @@
 //! redb does not check the pages it reads: in release builds too, a flipped bit in one can make it index out of bounds,
 //! while it opens, reads, commits, and also while a database or a transaction of it *ends*. So every call goes through
 //! [`guarded`], and everything whose end is more than giving back memory lies in a [`Contained`].
+//!
+//! One thing cannot be kept inside. Where a panic makes redb end something of its own that panics in turn, Rust ends the process
+//! (seen in `extract_freed_pages` of redb 4.6, when a commit meets a damaged list of free pages). Then it is said why.
 
 use std::{
     cell::Cell,
+    io::Write as _,
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
     sync::Once,
 };
@@ -15,10 +19,16 @@ use crate::error::Error;
 thread_local! {
     /// Calls into redb that this thread is in; what panics within them is answered as an error.
     static CALLS: Cell<usize> = const { Cell::new(0) };
+    /// Panics in the innermost of them. The second ends the process, as the first is being dealt with.
+    static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// One more call, for as long as it lives.
-struct InCall;
+/// What is said before the process ends.
+const LAST_WORDS: &str = "the store's file is damaged: the engine could not make sense of a page, nor end what it had begun, \
+                          so this process ends. Keep a copy of the file, see what `dcstore verify` says, and restore from a backup";
+
+/// One more call, for as long as it lives; and how many panics there were in the one around it.
+struct InCall(usize);
 
 impl InCall {
     fn begin() -> Self {
@@ -29,17 +39,20 @@ impl InCall {
             set_hook(Box::new(move |panic| {
                 if !CALLS.try_with(|calls| calls.get() > 0).unwrap_or_default() {
                     hook(panic);
+                } else if PANICS.try_with(|panics| panics.replace(panics.get() + 1)).unwrap_or_default() > 0 {
+                    let _ = writeln!(std::io::stderr(), "{LAST_WORDS}");
                 }
             }));
         });
         let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-        Self
+        Self(PANICS.try_with(|panics| panics.replace(0)).unwrap_or_default())
     }
 }
 
 impl Drop for InCall {
     fn drop(&mut self) {
         let _ = CALLS.try_with(|calls| calls.set(calls.get().saturating_sub(1)));
+        let _ = PANICS.try_with(|panics| panics.set(self.0));
     }
 }
 
