@@ -361,6 +361,11 @@ fn within_patience<T: Send + 'static>(what: &str, case: impl Future<Output = T> 
 /// Panics that somebody would see on a terminal, or that end a process.
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+/// Those so far. (An assertion must not hold the lock: its own panic is taken note of.)
+fn seen() -> Vec<String> {
+    SEEN.lock().unwrap().clone()
+}
+
 /// Takes note of every panic from now on; those that the stores make errors of are none.
 fn watch_for_panics() {
     static WATCHING: Once = Once::new();
@@ -431,7 +436,7 @@ fn damage_from(backend: Backend, is_closed: bool, from: u64) {
         assert!(growth < MAX_GROWTH_KIB, "{what}: took {growth} KiB");
     }
     eprintln!("{backend:?}, closed: {is_closed}: damages {from} to {damages}, {noticed} noticed, DAMAGE_SEED={seed}");
-    assert_eq!(*SEEN.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(seen(), Vec::<String>::new());
     let tried = damages - from;
     assert!(noticed >= tried / 10, "only {noticed} of {tried} damages were noticed: do they hit anything?");
 }
@@ -483,7 +488,7 @@ fn damage_bytes(whole: bool, test: &str, changes: impl Fn(&[u8]) -> Vec<Change>)
                     false => open_and_end(Backend::Redb, &files).await,
                 }
             });
-            assert_eq!(*SEEN.lock().unwrap(), Vec::<String>::new(), "{what}");
+            assert_eq!(seen(), Vec::<String>::new(), "{what}");
         }
         eprintln!("{count} bytes, {noticed} refusals");
     });
