@@ -253,3 +253,30 @@ async fn a_closed_store_is_503_with_retry_after_and_without_its_words() {
     let reason = "changes cannot be stored at the moment: the store is busy, closed, or has no room";
     assert_eq!((&ready.body["reasons"], &ready.body["error"]), (&json!([reason]), &json!(reason)));
 }
+
+#[tokio::test]
+async fn calls_that_answer_lists_count_as_reads_and_no_others_do() {
+    let server = Server::start_with(|config| (config.limits.reads, config.limits.reads_burst) = (1, 1)).await;
+    let ada = server.log_in(1).await;
+    let general = server.general(&ada).await;
+    let messages = format!("/channels/{general}/messages");
+    let message = server.post(&general, &ada, "hello").await["id"].as_str().unwrap().to_owned();
+    let lists = [messages.clone(), "/channels".into(), "/members".into()];
+    let others = [
+        format!("{messages}/{message}"),
+        format!("/channels/{general}"),
+        format!("/members/{}", ada.pubkey),
+        "/roles".into(),
+        "/auth/me".into(),
+    ];
+    // One of three is enough: on a slow machine, a second may pass between two.
+    for path in lists {
+        let answers = [server.get(&path, &ada).await, server.get(&path, &ada).await, server.get(&path, &ada).await];
+        assert!(answers.iter().any(|answer| answer.status == 429), "{path}");
+    }
+    for path in others {
+        for _ in 0..3 {
+            server.get(&path, &ada).await.is(200);
+        }
+    }
+}
