@@ -153,14 +153,14 @@ pub(crate) async fn with_deleted(path: &Path, backend: &str, messages: u64, dele
     });
     let made = Made { messages: messages.collect(), channels };
     match backend {
-        "redb" => made.into_redb(path, author),
-        _ => made.into_sqlite(path, author).await,
+        "redb" => made.write_redb(path, author),
+        _ => made.write_sqlite(path, author).await,
     }
     made
 }
 
 impl Made {
-    fn into_redb(&self, path: &Path, author: UserId) {
+    fn write_redb(&self, path: &Path, author: UserId) {
         let store = Options::default().open(path, &FORMAT_2).unwrap();
         let user = UserV1 {
             pubkey: "key".into(),
@@ -203,7 +203,7 @@ impl Made {
         store.close().unwrap();
     }
 
-    async fn into_sqlite(&self, path: &Path, author: UserId) {
+    async fn write_sqlite(&self, path: &Path, author: UserId) {
         let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
         let options = options.journal_mode(SqliteJournalMode::Wal);
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();

@@ -127,10 +127,16 @@ const GOLDEN: [&str; 9] = [
 /// A file that the first release wrote: two users, two channels, a category, four messages of which one was edited and
 /// one deleted, a session.
 #[tokio::test]
-async fn a_file_of_format_1_opens_and_says_what_it_said() {
+async fn a_file_of_an_older_format_opens_and_says_what_it_said() {
+    for format in [1, 2] {
+        opens_and_says_what_it_said(format).await;
+    }
+}
+
+async fn opens_and_says_what_it_said(format: u32) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/format-1.redb");
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/data/format-{format}.redb"));
     fs::copy(&kept, &path).unwrap();
     let store = open(&path, RedbOptions::default(), Arc::new(SystemClock)).unwrap();
     let users = store.list_users().await.unwrap();
@@ -158,15 +164,16 @@ async fn a_file_of_format_1_opens_and_says_what_it_said() {
         .unwrap();
     assert_eq!(findings, []);
 
-    // Programs of format 1 say why they cannot, and have the file as it was.
-    let old = Schema::new(older::SHAPE.catalogue);
+    // Programs of that format say why they cannot, and have the file as it was.
+    let old = Schema { format, oldest_reader: format, ..Schema::new(older::SHAPE.catalogue) };
     let refused = Options::default().open(&path, &old).err().unwrap();
     assert!(
-        matches!(refused, decentcom_kvstore::CannotOpen::NewerFormat { found: 3, supported: 1, .. }),
+        matches!(refused, decentcom_kvstore::CannotOpen::NewerFormat { found: 3, supported, .. } if supported == format),
         "{refused:?}"
     );
-    let copy = Options::default().open(&directory.path().join("store.before-format-2"), &old).unwrap();
-    assert_eq!(copy.meta("format").unwrap().as_deref(), Some(b"1".as_slice()));
+    let copy =
+        Options::default().open(&directory.path().join(format!("store.before-format-{}", format + 1)), &old).unwrap();
+    assert_eq!(copy.meta("format").unwrap(), Some(format.to_string().into_bytes()));
     assert_eq!(copy.snapshot().unwrap().len::<Of<User>>().unwrap(), 2);
 }
 
