@@ -88,7 +88,7 @@ impl Key for bool {
         let all = [(Self::to_bytes(&false), "false"), (Self::to_bytes(&true), "true")];
         let mut found = all.into_iter().filter(|(_, name)| name.starts_with(text)).map(|(bytes, _)| bytes);
         let first = found.next()?;
-        let last = found.last().unwrap_or_else(|| first.clone());
+        let last = found.next_back().unwrap_or_else(|| first.clone());
         Some(ByteRange { start: first, end: after_prefix(&last) })
     }
 }
