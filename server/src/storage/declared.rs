@@ -21,6 +21,11 @@ pub fn redb_format() -> u32 {
     redb::FORMAT
 }
 
+/// The number of the migration that an SQLite file has had last.
+pub fn sqlite_format() -> u64 {
+    sqlite::inspect::newest_migration()
+}
+
 /// Every record version of the key-value layout that was ever shipped.
 pub fn redb_versions() -> Vec<ShippedVersion> {
     redb::shipped().collect()

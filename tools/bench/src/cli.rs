@@ -18,8 +18,8 @@ use crate::results::Workload;
     max_term_width = 110,
     after_help = "\
 Examples:
-  dcbench --quick                            less than two minutes, about the order of magnitude
-  dcbench -o bench-results                   half an hour; writes results.json and report.html there
+  dcbench --quick                            about four minutes, and the order of magnitude
+  dcbench -o bench-results --keep stores     an hour; writes results.json and report.html there
   dcbench --only post,scroll -d /srv/data    two workloads, on the disk that the server will use
   dcbench --compare before after             what changed, beyond the noise (exit code 1 if something did)
   dcbench --from after -o after              the table and the page of an earlier run again"
@@ -40,13 +40,20 @@ pub(crate) struct Cli {
     /// Where results.json and report.html are written.
     #[arg(long, short, value_name = "DIRECTORY")]
     pub(crate) output: Option<PathBuf>,
+    /// Where the stores of several sizes are, or are made and left, for the next run: some 10 GB. Without it they are made anew
+    /// each time.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) keep: Option<PathBuf>,
+    /// How many messages these stores hold, instead of ten thousand, a million and ten million.
+    #[arg(long, value_delimiter = ',', value_name = "MESSAGES", value_parser = clap::value_parser!(u64).range(1_000..))]
+    pub(crate) stored: Vec<u64>,
     /// How often each line is measured.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
     /// How long, each time.
     #[arg(long, value_parser = seconds)]
     pub(crate) seconds: Option<f64>,
-    /// Messages in the largest channel of the store that is read, and sessions that are swept.
+    /// Messages in the largest channel of the community that other lines are measured on, and sessions that are swept.
     #[arg(long, value_parser = clap::value_parser!(u64).range(10_000..))]
     pub(crate) messages: Option<u64>,
     /// Measure nothing: show what changed between two earlier runs.

@@ -5,6 +5,7 @@
 //!     │
 //!  plan.rs ──> run.rs: for every round, for every line of a workload ──> results.rs ──> table, page, comparison
 //!  (which lines)        │  a process of its own: `dcbench --measure TASK`                  (report/)
+//!           stores.rs   │  (stores of several sizes, and working copies)
 //!                       └─> measure/: opens its store, warms up, measures, says a Sample
 //!                             │    pace.rs: who calls when
 //!                             └─> subject/: the stores, raw engines, a transaction per call
@@ -22,6 +23,7 @@ mod plan;
 mod report;
 mod results;
 mod run;
+mod stores;
 mod subject;
 mod targets;
 mod watch;

@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use super::measure::MESSAGE_BYTES;
+
 /// The layout of [`Results`] that this program writes and reads.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +41,9 @@ pub(crate) struct Settings {
     pub(crate) measured_seconds: f64,
     /// Seconds before it that are thrown away.
     pub(crate) warm_up_seconds: f64,
-    /// Messages in the prepared store that reading is measured on.
+    /// How many messages are stored where that is what lines differ in.
+    pub(crate) stored: Vec<u64>,
+    /// Messages in the prepared community that the other lines are measured on.
     pub(crate) messages: u64,
     /// Bytes of text in a message.
     pub(crate) message_bytes: u64,
@@ -108,13 +112,16 @@ pub(crate) struct What {
 /// The circumstances; what does not apply is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Case {
-    /// How the workload varies: `newest`, `deep`, `random`, `recent`, `clean`, `killed`, …
+    /// How the workload varies: `newest`, `deep`, `clean`, `killed`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) variant: Option<Variant>,
+    /// Messages in the store when the run began; posts of the run come on top.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stored: Option<u64>,
     /// Calls under way at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) callers: Option<u32>,
-    /// Channels that are posted to, evenly.
+    /// Channels that are posted to: a thousand evenly, fewer by Zipf's law.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) channels: Option<u32>,
     /// Messages in the channel that is read, or rows that are worked on.
@@ -138,6 +145,9 @@ pub(crate) struct Sample {
     pub(crate) refused: u64,
     /// How long one took.
     pub(crate) latency: Latency,
+    /// F right before: synced 4 KiB overwrites per second, where the disk bounds what is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) disk_rate: Option<f64>,
     /// Operations per commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) per_commit: Option<f64>,
@@ -150,6 +160,9 @@ pub(crate) struct Sample {
     /// Bytes that the store's files take on disk at the end (allocated, not their length).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) file_bytes: Option<u64>,
+    /// Messages in the store at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) messages: Option<u64>,
     /// Most memory that the measuring process had.
     pub(crate) peak_memory_bytes: u64,
     /// Memory over time, in bytes, at even distances; only where that is what is measured.
@@ -209,15 +222,15 @@ named! {
     Workload {
         /// 4 KiB over old data, synced: the disk's own limit, F.
         Disk = "disk",
-        /// Post durable messages.
+        /// Post durable messages into stores of several sizes.
         Post = "post",
         /// Get messages by id.
         Read = "read",
-        /// Read pages of 50 messages of a channel's history.
+        /// Read pages of 50 messages of channels' histories, while nobody posts.
         Scroll = "scroll",
         /// 95 % newest pages, 5 % posts, in channels of very different popularity (Zipf).
         Mixed = "mixed",
-        /// Read pages of 50 alone, and while 64 callers post.
+        /// Read pages of 50 while 64 callers post.
         Beside = "beside",
         /// Create a session, check it ten times, delete it.
         Login = "login",
@@ -229,7 +242,7 @@ named! {
         Reclaim = "reclaim",
         /// Post and read history through the server, over loopback, in channels of very different popularity (Zipf).
         Http = "http",
-        /// Import a million messages in bulk.
+        /// Import messages in bulk, which makes the stores of several sizes.
         Load = "load",
         /// Open a store that was closed, and one whose process was killed.
         Open = "open",
@@ -265,22 +278,14 @@ named! {
 named! {
     /// How a workload varies.
     Variant {
-        /// Any message.
-        Random = "random",
-        /// One of the newest thousand messages.
-        Recent = "recent",
         /// The newest page, which decentcom's stores hold in memory once it was read.
         Newest = "newest",
-        /// A page from anywhere in the channel.
+        /// A page from anywhere in a channel.
         Deep = "deep",
         /// Without the other work.
         Alone = "alone",
         /// With the other work beside it.
         Together = "together",
-        /// Older pages than those that are held in memory, without the other work.
-        OlderAlone = "older-alone",
-        /// Older pages than those that are held in memory, with the other work beside it.
-        OlderTogether = "older-together",
         /// Posts.
         Posts = "posts",
         /// Pages of history.
@@ -291,6 +296,17 @@ named! {
         Killed = "killed",
         /// Sessions that have expired.
         Sessions = "sessions",
+    }
+}
+
+impl What {
+    /// Whether each operation ends when it is on disk, so that F bounds it.
+    pub(crate) fn is_durable(&self) -> bool {
+        match self.workload {
+            Workload::Post | Workload::Login | Workload::Sweep | Workload::Reclaim => true,
+            Workload::Http => self.case.variant == Some(Variant::Posts),
+            _ => false,
+        }
     }
 }
 
@@ -310,6 +326,11 @@ impl Line {
         median(&self.rounds.iter().map(of).collect::<Vec<_>>())
     }
 
+    /// The median over the rounds of something that each may have; `None` where one has it not.
+    pub(crate) fn median_if_any(&self, of: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
+        median(&self.rounds.iter().map(of).collect::<Option<Vec<_>>>()?)
+    }
+
     /// The largest over the rounds of something each has.
     pub(crate) fn worst_of(&self, of: impl Fn(&Sample) -> f64) -> Option<f64> {
         self.rounds.iter().map(of).max_by(f64::total_cmp)
@@ -322,9 +343,20 @@ impl Sample {
         self.operations as f64 / self.seconds
     }
 
-    /// Bytes written to the device for each byte stored.
-    pub(crate) fn write_amplification(&self) -> Option<f64> {
-        Some(self.device_bytes? as f64 / self.payload_bytes.filter(|bytes| *bytes > 0)? as f64)
+    /// Operations per second, in those of the disk right before.
+    pub(crate) fn in_f(&self) -> Option<f64> {
+        Some(self.rate() / self.disk_rate?)
+    }
+
+    /// Bytes written to the device for each message posted.
+    pub(crate) fn written_per_post(&self) -> Option<f64> {
+        let posts = self.payload_bytes.filter(|bytes| *bytes > 0)? as f64 / MESSAGE_BYTES as f64;
+        Some(self.device_bytes? as f64 / posts)
+    }
+
+    /// Bytes that the files take for each message in them.
+    pub(crate) fn bytes_per_message(&self) -> Option<f64> {
+        Some(self.file_bytes? as f64 / self.messages.filter(|messages| *messages > 0)? as f64)
     }
 }
 

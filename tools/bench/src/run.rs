@@ -1,6 +1,7 @@
 //! A run: every line of a plan in every round, each in a process of its own; and what is shown of it.
 
 use std::{
+    cmp::Ordering,
     fs,
     io::Write,
     path::Path,
@@ -10,7 +11,7 @@ use std::{
 
 use clap::ValueEnum as _;
 use dcstore::{Code, Outcome, Session};
-use decentcom_server::storage::{Backend, Clock as _, SystemClock};
+use decentcom_server::storage::{Clock as _, SystemClock};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tempfile::TempDir;
 
@@ -21,6 +22,7 @@ use crate::{
     plan::{self, Planned, Scale},
     report,
     results::{Case, FORMAT, Line, Results, Sample, Settings, Subject, SyncCount, Variant, What, Workload},
+    stores::{Stores, maker_of},
     watch::{
         machine,
         syncs::{NotCounted, count_syncs},
@@ -31,6 +33,8 @@ use crate::{
 const COUNTED_CHANGES: u64 = 100;
 /// How long that may take.
 const COUNTING_LIMIT: Duration = Duration::from_secs(60);
+/// About as many messages as somebody posts who is killed.
+const KILLED_POSTS: u64 = 20_000;
 /// The files of `--output`.
 const RESULTS_FILE: &str = "results.json";
 const PAGE_FILE: &str = "report.html";
@@ -69,12 +73,29 @@ fn read(path: &Path) -> Result<Results, Failure> {
     let file = if path.is_dir() { path.join(RESULTS_FILE) } else { path.into() };
     let text = fs::read_to_string(&file)
         .map_err(|error| Failure::new(Code::Io, format!("cannot read {}: {error}", file.display())))?;
-    let results: Results = serde_json::from_str(&text)
-        .map_err(|error| Failure::new(Code::Corrupt, format!("{} holds no results: {error}", file.display())))?;
-    if results.format > FORMAT {
-        return Err(Failure::new(Code::Newer, format!("a newer dcbench wrote {}", file.display())));
+    let no_results = |error| Failure::new(Code::Corrupt, format!("{} holds no results: {error}", file.display()));
+    let Format { format } = serde_json::from_str(&text).map_err(no_results)?;
+    match format.cmp(&FORMAT) {
+        Ordering::Greater => {
+            return Err(Failure::new(Code::Newer, format!("a newer dcbench wrote {}", file.display())));
+        }
+        Ordering::Less => {
+            let said = format!(
+                "an older dcbench wrote {}, and measured something else; its page still shows it",
+                file.display()
+            );
+            return Err(Failure::usage(said));
+        }
+        Ordering::Equal => {}
     }
+    let results: Results = serde_json::from_str(&text).map_err(no_results)?;
     Ok(results)
+}
+
+/// What results of any age say.
+#[derive(serde::Deserialize)]
+struct Format {
+    format: u32,
 }
 
 /// This program again, to do `task`.
@@ -94,6 +115,7 @@ struct Bencher<'a> {
     /// The directory as it was named.
     parent: String,
     directory: TempDir,
+    stores: Stores,
     lines: Vec<Line>,
     bar: ProgressBar,
 }
@@ -101,8 +123,17 @@ struct Bencher<'a> {
 impl<'a> Bencher<'a> {
     fn new(options: &Cli, session: &'a Session) -> Result<Self, Failure> {
         let mut scale = if options.quick { Scale::quick() } else { Scale::full() };
+        scale.rounds_of_large = options.rounds.unwrap_or(scale.rounds_of_large);
         scale.rounds = options.rounds.unwrap_or(scale.rounds);
-        scale.seconds = options.seconds.unwrap_or(scale.seconds);
+        if let Some(seconds) = options.seconds {
+            scale.seconds = seconds;
+            (scale.warm_up, scale.disk_seconds) = (scale.warm_up.min(seconds), scale.disk_seconds.min(seconds));
+        }
+        if !options.stored.is_empty() {
+            scale.stored.clone_from(&options.stored);
+            scale.stored.sort_unstable();
+            scale.stored.dedup();
+        }
         if let Some(messages) = options.messages {
             (scale.dataset.largest, scale.sessions) = (messages, messages);
         }
@@ -110,6 +141,9 @@ impl<'a> Bencher<'a> {
         let directory = tempfile::Builder::new().prefix("dcbench-").tempdir_in(parent).map_err(|error| {
             Failure::new(Code::Io, format!("cannot make a directory in {}: {error}", parent.display()))
         })?;
+        let copies = directory.path().join("copies");
+        let made = options.keep.clone().unwrap_or_else(|| directory.path().join("made"));
+        let stores = Stores::new(made, copies)?;
         let bar = ProgressBar::no_length();
         bar.set_draw_target(if session.draws() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
         if let Ok(style) = ProgressStyle::with_template("[{wide_bar}] {pos}/{len}  {msg}  {elapsed} so far, {eta} left")
@@ -122,7 +156,7 @@ impl<'a> Bencher<'a> {
             workloads.retain(|workload| options.only.contains(workload) || *workload == Workload::Disk);
         }
         let parent = parent.display().to_string();
-        Ok(Self { session, scale, quick: options.quick, workloads, parent, directory, lines: Vec::new(), bar })
+        Ok(Self { session, scale, quick: options.quick, workloads, parent, directory, stores, lines: Vec::new(), bar })
     }
 
     fn results(mut self) -> Result<Results, Failure> {
@@ -131,10 +165,11 @@ impl<'a> Bencher<'a> {
         let machine = machine::machine(self.directory.path());
         let mut plans: Vec<_> = self.workloads.iter().map(|workload| plan::lines(*workload, &self.scale)).collect();
         plans.insert(0, plan::bases_missing_in(&plans));
-        let measurements: usize = plans.iter().map(Vec::len).sum();
-        self.bar.set_length(measurements as u64 * u64::from(self.scale.rounds));
+        let to_make = self.missing_stores(&plans);
+        self.say_expected(&plans, &to_make);
+        self.bar.set_length(plans.iter().flatten().map(|line| u64::from(line.rounds)).sum());
         let durability = self.count_syncs()?;
-        self.prepare()?;
+        self.prepare(&to_make)?;
         for plan in plans {
             self.measure(&plan)?;
         }
@@ -149,6 +184,7 @@ impl<'a> Bencher<'a> {
                 rounds: self.scale.rounds,
                 measured_seconds: self.scale.seconds,
                 warm_up_seconds: self.scale.warm_up,
+                stored: self.scale.stored.clone(),
                 messages: self.scale.dataset.messages(),
                 message_bytes: TEXT_BYTES,
                 directory: self.parent,
@@ -162,20 +198,37 @@ impl<'a> Bencher<'a> {
 
     /// All lines of a workload, a round after the other.
     fn measure(&mut self, plan: &[Planned]) -> Result<(), Failure> {
-        for round in 0..self.scale.rounds {
-            for planned in plan {
+        for round in 0..plan.iter().map(|line| line.rounds).max().unwrap_or_default() {
+            for planned in plan.iter().filter(|line| round < line.rounds) {
                 self.session.check()?;
                 self.bar.set_message(format!("{} {}", planned.what.workload, planned.what.subject));
-                let sample = match self.task(planned) {
-                    Some(task) => self.sample(&task),
-                    None => Err(Failure::new(Code::Io, "the line that this one depends on is missing")),
-                };
+                let sample = self.measure_one(planned);
                 self.session.check()?;
                 self.keep(round, &planned.what, sample);
                 self.bar.inc(1);
             }
         }
         Ok(())
+    }
+
+    /// A line once: on the working copy of its size, or in an empty directory.
+    fn measure_one(&mut self, planned: &Planned) -> Result<Sample, Failure> {
+        let Some(mut task) = self.task(planned) else {
+            return Err(Failure::new(Code::Io, "the line that this one depends on is missing"));
+        };
+        let Some(stored) = planned.what.case.stored else {
+            self.empty(&task.directory)?;
+            return sample(&task);
+        };
+        let (directory, copied) = self.stores.copy(planned.what.subject, stored)?;
+        (task.messages, task.first_free) = (copied.messages, copied.first_free(stored));
+        task.directory = directory;
+        let sample = sample(&task)?;
+        let uncounted = (planned.what.case.variant == Some(Variant::Killed)).then_some(copied.messages + KILLED_POSTS);
+        if let Some(messages) = sample.messages.or(uncounted) {
+            self.stores.grew(&task.directory, messages);
+        }
+        Ok(sample)
     }
 
     fn keep(&mut self, round: u32, what: &What, sample: Result<Sample, Failure>) {
@@ -214,23 +267,15 @@ impl<'a> Bencher<'a> {
             role: Role::Measure,
             directory: self.directory.path().join("measured"),
             prepared: self.directory.path().into(),
+            messages: 0,
+            first_free: 0,
             dataset: self.scale.dataset,
             warm_up_seconds: self.scale.warm_up,
             measured_seconds: self.scale.seconds * planned.times_as_long,
+            disk_seconds: self.scale.disk_seconds,
             rate,
             rows_per_commit: last.and_then(|sample| sample.per_commit).map(|rows| rows.round().max(1.0) as u64),
         })
-    }
-
-    /// Has a process of its own measure, in an empty directory.
-    fn sample(&self, task: &Task) -> Result<Sample, Failure> {
-        self.empty(&task.directory)?;
-        let ended = again(task)?.stderr(Stdio::piped()).output()?;
-        if !ended.status.success() {
-            let said = String::from_utf8_lossy(&ended.stderr);
-            return Err(Failure::new(Code::Io, format!("{} ({})", said.trim(), ended.status)));
-        }
-        serde_json::from_slice(&ended.stdout).map_err(|error| Failure::new(Code::Io, error.to_string()))
     }
 
     fn empty(&self, directory: &Path) -> Result<(), Failure> {
@@ -240,35 +285,67 @@ impl<'a> Bencher<'a> {
         Ok(fs::create_dir(directory)?)
     }
 
-    /// Makes the stores that are read, where something reads them.
-    fn prepare(&mut self) -> Result<(), Failure> {
-        use Workload::{Disk, Load, Login, Post, Sweep};
-        let needs_dataset = self.workloads.iter().any(|it| ![Disk, Post, Load, Login, Sweep].contains(it));
-        let needs_sessions = self.workloads.contains(&Sweep);
-        for (prepared, needed) in [(Prepared::Dataset, needs_dataset), (Prepared::Sessions, needs_sessions)] {
-            for subject in [Subject::Redb, Subject::Sqlite] {
+    /// The stores of several sizes that these lines are measured on and that are not there.
+    fn missing_stores(&self, plans: &[Vec<Planned>]) -> Vec<(Subject, u64)> {
+        let measured =
+            plans.iter().flatten().filter_map(|line| Some((maker_of(line.what.subject), line.what.case.stored?)));
+        let mut needed: Vec<_> = measured.collect();
+        if self.workloads.contains(&Workload::Load) {
+            let makers = || plan::OWN.iter().chain(plan::OTHERS);
+            needed.extend(self.scale.stored.iter().flat_map(|stored| makers().map(|maker| (*maker, *stored))));
+        }
+        needed.sort_unstable_by_key(|(maker, stored)| (*stored, *maker));
+        needed.dedup();
+        needed.retain(|(maker, stored)| !self.stores.has(*maker, *stored));
+        needed
+    }
+
+    fn say_expected(&self, plans: &[Vec<Planned>], to_make: &[(Subject, u64)]) {
+        let [measuring, making] = [plan::expected(plans, &self.scale), plan::expected_making(to_make)];
+        let minutes = |time: Duration| (time.as_secs_f64() / 60.0).ceil();
+        let making = match to_make {
+            [] => String::new(),
+            _ => format!(", after about {} to make stores", minutes(making)),
+        };
+        self.session.say(&format!("this will take about {} minutes{making}", minutes(measuring)));
+    }
+
+    /// Makes the stores that are not there, where something reads them.
+    fn prepare(&mut self, to_make: &[(Subject, u64)]) -> Result<(), Failure> {
+        use Workload::{Http, Join, Memory, Mixed, Reclaim, Scroll, Sweep};
+        for (maker, stored) in to_make {
+            let case = Case { stored: Some(*stored), ..Case::default() };
+            let Some((what, task)) = self.making(*maker, case) else { continue };
+            let task = Task { directory: self.stores.workshop()?, ..task };
+            let made = sample(&task)?;
+            self.stores.take(*maker, *stored, &task.directory)?;
+            self.keep(0, &what, Ok(made));
+        }
+        let needs = |readers: &[Workload]| self.workloads.iter().any(|it| readers.contains(it));
+        let large = Case { rows: Some(self.scale.dataset.largest), ..Case::default() };
+        let sessions = Case { rows: Some(self.scale.sessions), ..Case::of(Variant::Sessions) };
+        for (prepared, case, needed) in [
+            (Prepared::Dataset, large, needs(&[Scroll, Join, Mixed, Reclaim, Http, Memory])),
+            (Prepared::Sessions, sessions, needs(&[Sweep])),
+        ] {
+            for subject in plan::OWN {
                 let Some(backend) = backend_of(subject).filter(|_| needed) else { continue };
                 self.session.check()?;
-                self.bar.set_message(format!("preparing {}", subject.name()));
-                self.prepare_one(prepared, subject, backend)?;
+                let Some((_, task)) = self.making(subject, case.clone()) else { continue };
+                self.empty(&task.directory)?;
+                sample(&task)?;
+                fs::rename(task.directory.join("store"), prepared.path(self.directory.path(), backend))?;
             }
         }
         Ok(())
     }
 
-    fn prepare_one(&self, prepared: Prepared, subject: Subject, backend: Backend) -> Result<(), Failure> {
-        let case = match prepared {
-            Prepared::Dataset => Case { rows: Some(self.scale.dataset.largest), ..Case::default() },
-            Prepared::Sessions => {
-                Case { rows: Some(self.scale.sessions), variant: Some(Variant::Sessions), ..Case::default() }
-            }
-        };
-        let planned =
-            Planned { what: What { workload: Workload::Load, subject, case }, base: None, times_as_long: 1.0 };
-        let Some(task) = self.task(&planned) else { return Ok(()) };
-        self.sample(&task)?;
-        fs::rename(task.directory.join("store"), prepared.path(self.directory.path(), backend))?;
-        Ok(())
+    /// What a process is told that makes a store.
+    fn making(&self, subject: Subject, case: Case) -> Option<(What, Task)> {
+        self.bar.set_message(format!("making a store of {subject}"));
+        let what = What { workload: Workload::Load, subject, case };
+        let planned = Planned { what: what.clone(), base: None, times_as_long: 1.0, rounds: 1 };
+        Some((what, self.task(&planned)?))
     }
 
     /// Whether each durable change is synced, by counting.
@@ -279,7 +356,7 @@ impl<'a> Bencher<'a> {
         for subject in [Redb, Sqlite, RawRedb, RawSqlite, PerCallRedb, PerCallSqlite] {
             self.session.check()?;
             let what = What { workload: Workload::Post, subject, case: Case::default() };
-            let Some(task) = self.task(&Planned { what, base: None, times_as_long: 1.0 }) else { continue };
+            let Some(task) = self.task(&Planned { what, base: None, times_as_long: 1.0, rounds: 1 }) else { continue };
             let task = Task { role: Role::CountSyncs(COUNTED_CHANGES), ..task };
             self.empty(&task.directory)?;
             let syncs = match count_syncs(&mut again(&task)?, COUNTING_LIMIT) {
@@ -298,4 +375,14 @@ impl<'a> Bencher<'a> {
         }
         Ok(counts)
     }
+}
+
+/// Has a process of its own measure.
+fn sample(task: &Task) -> Result<Sample, Failure> {
+    let ended = again(task)?.stderr(Stdio::piped()).output()?;
+    if !ended.status.success() {
+        let said = String::from_utf8_lossy(&ended.stderr);
+        return Err(Failure::new(Code::Io, format!("{} ({})", said.trim(), ended.status)));
+    }
+    serde_json::from_slice(&ended.stdout).map_err(|error| Failure::new(Code::Io, error.to_string()))
 }

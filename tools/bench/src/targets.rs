@@ -1,10 +1,16 @@
-//! The speed that is promised, as figures of a run: one declaration, read by the table and the page.
+//! The speed that is promised, as figures of a run: one declaration, read by the table and the page. Speed is promised of
+//! stores of a million and of ten million messages, because a store only grows.
 
 use decentcom_server::storage::RedbOptions;
 
 use super::{
     plan::busiest_posts,
-    results::{Case, Line, Results, Sample, Subject, Variant, Workload},
+    results::{
+        Case, Line, Results, Sample,
+        Subject::{self, Held, PerCallRedb, PerCallSqlite, RawRedb, RawSqlite, Redb, Sqlite},
+        Variant::{self, Deep, Newest},
+        Workload::{self, Beside, Post, Read, Scroll},
+    },
 };
 
 /// Memory that a store may take besides its cache.
@@ -30,113 +36,95 @@ enum Bound {
 
 use Bound::{AtLeast, AtMost};
 
+/// How many messages are stored where something is promised.
+const SIZES: [(u64, &str); 2] = [(1_000_000, "1 M"), (10_000_000, "10 M")];
+
+/// What is promised of a store of every one of these sizes.
+type Promise = (&'static str, fn(&AtSize) -> Option<f64>, Bound);
+
+const OF_EVERY_SIZE: [Promise; 22] = [
+    ("redb: a page of 50 from anywhere, p50 in µs", |it| it.p50(Scroll, Redb, Some(Deep)), AtMost(80.0)),
+    ("redb: a page of 50 from anywhere, p99 in µs", |it| it.p99(Scroll, Redb, Some(Deep)), AtMost(300.0)),
+    ("redb: the newest page of any channel, p50 in µs", |it| it.p50(Scroll, Redb, Some(Newest)), AtMost(60.0)),
+    ("redb: any message by its id, p50 in µs", |it| it.p50(Read, Redb, None), AtMost(15.0)),
+    ("redb: bytes on disk for a message", |it| it.bytes_per_message(Redb), AtMost(320.0)),
+    ("SQLite: a page of 50 from anywhere, p50 in µs", |it| it.p50(Scroll, Sqlite, Some(Deep)), AtMost(250.0)),
+    ("SQLite: any message by its id, p50 in µs", |it| it.p50(Read, Sqlite, None), AtMost(90.0)),
+    ("SQLite: bytes on disk for a message", |it| it.bytes_per_message(Sqlite), AtMost(330.0)),
+    ("redb, 1 caller: posts in those of redb used directly", |it| it.posts(Redb, RawRedb, 1), AtLeast(0.9)),
+    (
+        "redb, 64 callers: posts in those of redb used directly, as many a transaction",
+        |it| it.posts(Redb, RawRedb, 64),
+        AtLeast(0.9),
+    ),
+    ("redb, 64 callers: p99 of a post in p50s", |it| it.tail(Redb, 64), AtMost(2.5)),
+    ("redb, 64 callers: posts in those of a transaction per call", |it| it.posts(Redb, PerCallRedb, 64), AtLeast(6.0)),
+    (
+        "SQLite, 64 callers: posts in those of a transaction per call",
+        |it| it.posts(Sqlite, PerCallSqlite, 64),
+        AtLeast(4.0),
+    ),
+    ("SQLite, 64 callers: the slowest post in ms", |it| it.worst_post(Sqlite, 64), AtMost(100.0)),
+    (
+        "redb: time to get any message, in that of redb used directly",
+        |it| it.times(Read, Redb, RawRedb, None),
+        AtMost(1.3),
+    ),
+    (
+        "SQLite: time to get any message, in that of SQLite used directly",
+        |it| it.times(Read, Sqlite, RawSqlite, None),
+        AtMost(1.3),
+    ),
+    (
+        "redb: time of a page from anywhere, in that of redb used directly",
+        |it| it.times(Scroll, Redb, RawRedb, Some(Deep)),
+        AtMost(1.3),
+    ),
+    (
+        "SQLite: time of a page from anywhere, in that of SQLite used directly",
+        |it| it.times(Scroll, Sqlite, RawSqlite, Some(Deep)),
+        AtMost(1.3),
+    ),
+    ("redb: pages from anywhere while 64 callers post, in those alone", |it| it.beside(Redb, Deep), AtLeast(0.7)),
+    ("SQLite: pages from anywhere while 64 callers post, in those alone", |it| it.beside(Sqlite, Deep), AtLeast(0.7)),
+    ("redb: newest pages while 64 callers post, in those alone", |it| it.beside(Redb, Newest), AtLeast(0.7)),
+    ("SQLite: newest pages while 64 callers post, in those alone", |it| it.beside(Sqlite, Newest), AtLeast(0.7)),
+];
+
 /// What a run says of every promise.
 pub(crate) fn verdicts(results: &Results) -> Vec<Verdict> {
     let run = Run(results);
-    let posts = |channels| Case { channels: Some(channels), ..busiest_posts() };
-    let one_caller = Case { callers: Some(1), ..busiest_posts() };
-    let mut verdicts = vec![
-        verdict(
-            "redb, 64 callers, 1,000 channels: posts per F",
-            AtLeast(2.3),
-            run.posts_in_f(Subject::Redb, &posts(1000)),
-        ),
-        verdict("redb, 64 callers, 16 channels: posts per F", AtLeast(3.5), run.posts_in_f(Subject::Redb, &posts(16))),
-        verdict(
-            "redb, 64 callers, 1,000 channels: p99 of a post in p50s",
-            AtMost(2.5),
-            run.tail(Subject::Redb, &posts(1000)),
-        ),
-        verdict(
-            "redb, 1 caller: posts in those of redb used directly",
-            AtLeast(0.9),
-            run.posts(Subject::Redb, Subject::RawRedb, &one_caller),
-        ),
-        verdict(
-            "redb, 64 callers: posts in those of redb used directly, as many a transaction",
-            AtLeast(0.9),
-            run.posts(Subject::Redb, Subject::RawRedb, &posts(1000)),
-        ),
-        verdict(
-            "SQLite, 64 callers, 1,000 channels: posts per F",
-            AtLeast(1.75),
-            run.posts_in_f(Subject::Sqlite, &posts(1000)),
-        ),
-        verdict(
-            "SQLite, 64 callers: the slowest post in milliseconds",
-            AtMost(100.0),
-            run.worst_post(Subject::Sqlite, &posts(1000)),
-        ),
-        verdict(
-            "redb, 64 callers: posts in those of a transaction per call",
-            AtLeast(6.0),
-            run.posts(Subject::Redb, Subject::PerCallRedb, &posts(1000)),
-        ),
-        verdict(
-            "SQLite, 64 callers: posts in those of a transaction per call",
-            AtLeast(4.0),
-            run.posts(Subject::Sqlite, Subject::PerCallSqlite, &posts(1000)),
-        ),
-    ];
-    for (own, raw, subjects) in
-        [(Subject::Redb, Subject::RawRedb, "redb"), (Subject::Sqlite, Subject::RawSqlite, "SQLite")]
-    {
-        let is_redb = own == Subject::Redb;
-        for (variant, words, bound) in
-            [(Variant::Random, "any", 1.3), (Variant::Recent, "a recent", if is_redb { 2.0 } else { 1.3 })]
-        {
-            let case = Case { variant: Some(variant), callers: Some(1), ..Case::default() };
-            let times = run.times(Workload::Read, own, raw, &case);
-            verdicts.push(verdict(
-                &format!("{subjects}: time to get {words} message, in that of {raw}"),
-                AtMost(bound),
-                times,
-            ));
-        }
-        let largest = results.of(Workload::Scroll).filter_map(|line| line.what.case.rows).max();
-        for (variant, words, bound) in
-            [(Variant::Deep, "any page", 1.3), (Variant::Newest, "the newest page", if is_redb { 2.0 } else { 1.3 })]
-        {
-            let case = Case { variant: Some(variant), callers: Some(1), rows: largest, ..Case::default() };
-            let times = run.times(Workload::Scroll, own, raw, &case);
-            verdicts.push(verdict(
-                &format!("{subjects}: time of {words} of the largest channel, in that of {raw}"),
-                AtMost(bound),
-                times,
-            ));
-            let smallest = Case { rows: Some(1000), ..case.clone() };
-            let by_size = run.ratio((Workload::Scroll, own, &smallest), (Workload::Scroll, own, &case));
-            verdicts.push(verdict(
-                &format!("{subjects}: time of {words} of the largest channel, in that of one of 1,000"),
-                AtMost(1.3),
-                by_size,
-            ));
-        }
-        for (alone, together, words) in [
-            (Variant::Alone, Variant::Together, "newest pages"),
-            (Variant::OlderAlone, Variant::OlderTogether, "older pages"),
-        ] {
-            let [alone, together] = [alone, together].map(|it| Case { variant: Some(it), ..Case::default() });
-            let beside = run.ratio((Workload::Beside, own, &together), (Workload::Beside, own, &alone));
-            verdicts.push(verdict(
-                &format!("{subjects}: {words} read while 64 callers post, in those alone"),
-                AtLeast(0.7),
-                beside,
-            ));
-        }
+    let mut verdicts = vec![];
+    for (stored, size) in SIZES {
+        let sized = AtSize { run: &run, stored };
+        verdicts.extend(
+            OF_EVERY_SIZE
+                .iter()
+                .map(|(what, figure, bound)| verdict(&format!("{size}, {what}"), *bound, figure(&sized))),
+        );
+    }
+    for (own, name) in [(Redb, "redb"), (Sqlite, "SQLite")] {
+        let largest = results.of(Scroll).filter_map(|line| line.what.case.rows).max();
+        let page = |rows| Case { rows, ..Case::of(Deep) };
+        let by_size = run.ratio((Scroll, own, &page(Some(1_000))), (Scroll, own, &page(largest)));
+        verdicts.push(verdict(
+            &format!("{name}: time of any page of the largest channel, in that of one of 1,000"),
+            AtMost(1.3),
+            by_size.filter(|_| largest.is_some()),
+        ));
         for (workload, words) in
             [(Workload::Sweep, "sessions are swept"), (Workload::Reclaim, "a large channel is reclaimed")]
         {
             verdicts.push(verdict(
-                &format!("{subjects}: p99 of a post while {words}, in that without"),
+                &format!("{name}: p99 of a post while {words}, in that without"),
                 AtMost(3.0),
                 run.stall(workload, own),
             ));
         }
-        verdicts.push(run.memory(own, subjects));
+        verdicts.push(run.memory(own, name));
     }
-    let history = Case { variant: Some(Variant::History), callers: Some(64), ..Case::default() };
-    let http = run.ratio((Workload::Http, Subject::Redb, &history), (Workload::Http, Subject::Held, &history));
+    let history = Case { callers: Some(64), ..Case::of(Variant::History) };
+    let http = run.ratio((Workload::Http, Redb, &history), (Workload::Http, Held, &history));
     verdicts.push(verdict("redb: pages over HTTP, in those of a page held in memory", AtLeast(0.8), http));
     verdicts
 }
@@ -153,6 +141,69 @@ struct Run<'a>(&'a Results);
 
 type LineOf<'a> = (Workload, Subject, &'a Case);
 
+/// What a run measured of stores of one size.
+struct AtSize<'a> {
+    run: &'a Run<'a>,
+    stored: u64,
+}
+
+impl AtSize<'_> {
+    fn case(&self, variant: Option<Variant>) -> Case {
+        Case { variant, stored: Some(self.stored), ..Case::default() }
+    }
+
+    fn line(&self, workload: Workload, subject: Subject, variant: Option<Variant>) -> Option<&Line> {
+        self.run.line((workload, subject, &self.case(variant)))
+    }
+
+    fn p50(&self, workload: Workload, subject: Subject, variant: Option<Variant>) -> Option<f64> {
+        self.line(workload, subject, variant)?.median_of(|round| round.latency.p50)
+    }
+
+    fn p99(&self, workload: Workload, subject: Subject, variant: Option<Variant>) -> Option<f64> {
+        self.line(workload, subject, variant)?.median_of(|round| round.latency.p99)
+    }
+
+    /// The mean time of one subject in that of another: what they do in a second, the other way round.
+    fn times(&self, workload: Workload, one: Subject, other: Subject, variant: Option<Variant>) -> Option<f64> {
+        let case = self.case(variant);
+        self.run.ratio((workload, other, &case), (workload, one, &case))
+    }
+
+    /// Pages beside posts in those alone.
+    fn beside(&self, subject: Subject, variant: Variant) -> Option<f64> {
+        let case = self.case(Some(variant));
+        self.run.ratio((Beside, subject, &case), (Scroll, subject, &case))
+    }
+
+    /// By so many callers, to a thousand channels.
+    fn post_case(&self, callers: u32) -> Case {
+        Case { callers: Some(callers), ..busiest_posts(self.stored) }
+    }
+
+    fn post(&self, subject: Subject, callers: u32) -> Option<&Line> {
+        self.run.line((Post, subject, &self.post_case(callers)))
+    }
+
+    /// The posts of one subject in those of another.
+    fn posts(&self, one: Subject, other: Subject, callers: u32) -> Option<f64> {
+        let case = self.post_case(callers);
+        self.run.ratio((Post, one, &case), (Post, other, &case))
+    }
+
+    fn tail(&self, subject: Subject, callers: u32) -> Option<f64> {
+        self.post(subject, callers)?.median_of(|round| round.latency.p99 / round.latency.p50)
+    }
+
+    fn worst_post(&self, subject: Subject, callers: u32) -> Option<f64> {
+        self.post(subject, callers)?.worst_of(|round| round.latency.max / 1000.0)
+    }
+
+    fn bytes_per_message(&self, subject: Subject) -> Option<f64> {
+        self.post(subject, 64)?.median_if_any(Sample::bytes_per_message)
+    }
+}
+
 impl Run<'_> {
     fn line(&self, (workload, subject, case): LineOf<'_>) -> Option<&Line> {
         self.0.find(workload, subject, case)
@@ -161,27 +212,6 @@ impl Run<'_> {
     /// The rate of one line in that of another.
     fn ratio(&self, one: LineOf<'_>, other: LineOf<'_>) -> Option<f64> {
         Some(self.line(one)?.rate()? / self.line(other)?.rate()?)
-    }
-
-    fn posts(&self, one: Subject, other: Subject, case: &Case) -> Option<f64> {
-        self.ratio((Workload::Post, one, case), (Workload::Post, other, case))
-    }
-
-    /// The mean time of one subject in that of another: what they do in a second, the other way round.
-    fn times(&self, workload: Workload, one: Subject, other: Subject, case: &Case) -> Option<f64> {
-        self.ratio((workload, other, case), (workload, one, case))
-    }
-
-    fn posts_in_f(&self, subject: Subject, case: &Case) -> Option<f64> {
-        Some(self.line((Workload::Post, subject, case))?.rate()? / self.0.disk_rate()?)
-    }
-
-    fn tail(&self, subject: Subject, case: &Case) -> Option<f64> {
-        self.line((Workload::Post, subject, case))?.median_of(|round| round.latency.p99 / round.latency.p50)
-    }
-
-    fn worst_post(&self, subject: Subject, case: &Case) -> Option<f64> {
-        self.line((Workload::Post, subject, case))?.worst_of(|round| round.latency.max / 1000.0)
     }
 
     fn stall(&self, workload: Workload, subject: Subject) -> Option<f64> {

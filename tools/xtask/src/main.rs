@@ -44,7 +44,7 @@ enum Task {
     /// The gate: what must pass before anything lands.
     ///
     /// What is committed, formatting, lints of every combination of features (fuzz targets, benches and examples among what is
-    /// compiled), documentation, and every test.
+    /// compiled), documentation, and every test; one of them has `dcbench` measure a moment of everything, and judges no time.
     #[command(after_help = "\
 Examples:
   cargo xtask ci           all of it
@@ -68,8 +68,8 @@ Examples:
     /// Build `dcbench` for release and run it.
     #[command(after_help = "\
 Examples:
-  cargo xtask bench -- --quick                            less than two minutes
-  cargo xtask bench -- -o bench-results -d /srv/data      half an hour, on the disk that the server will use
+  cargo xtask bench -- --quick                            about four minutes
+  cargo xtask bench -- -o bench-results -d /srv/data      an hour, on the disk that the server will use
   cargo xtask bench -- --help                             what else it can do")]
     Bench {
         /// Arguments of `dcbench`.

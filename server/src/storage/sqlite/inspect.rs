@@ -530,7 +530,8 @@ fn find(name: &str) -> Result<&'static Table, StorageError> {
     TABLES.iter().find(|table| table.name == name).ok_or_else(unknown)
 }
 
-fn newest_migration() -> u64 {
+/// The number of the last migration of all.
+pub(in crate::storage) fn newest_migration() -> u64 {
     let newest = MIGRATIONS.iter().map(|it| it.version).max().unwrap_or_default();
     u64::try_from(newest).unwrap_or_default()
 }

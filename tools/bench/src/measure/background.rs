@@ -8,8 +8,9 @@ use tokio::runtime::Runtime;
 
 use super::{
     Prepared, Task,
-    dataset::{self, Dataset, mix, ordinary_channel, text, user},
-    pace::{self, Ended, joined},
+    dataset::{self, Dataset},
+    pace::{self, joined},
+    post::{EVERYWHERE, post_through},
 };
 use crate::{
     failure::Failure,
@@ -31,14 +32,8 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
             })
         });
         let posting = store.clone();
-        let tally = pace::open(rate, task.span(), move |number| {
-            let store = posting.clone();
-            async move {
-                let (channel, text) = (ordinary_channel(mix(number)), text(number));
-                Ended::of(store.create_message(&channel.text(), &user(0).text(), &text).await)
-            }
-        })
-        .await?;
+        let post = move |number| post_through(posting.clone(), EVERYWHERE, number);
+        let tally = pace::open(rate, task.span(), post).await?;
         match other_work {
             // What is left of a sweep needs no waiting for.
             Some(work) if !work.is_finished() => work.abort(),

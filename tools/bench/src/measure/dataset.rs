@@ -1,4 +1,4 @@
-//! The prepared store that reading is measured on: a community with a past. Every id follows from its number, so that
+//! The prepared community that most lines without a size are measured on: one with a past, and with a large channel. Every id follows from its number, so that
 //! whoever reads, by whichever way, knows what there is without asking.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use ulid::Ulid;
 /// When its first message was posted, in milliseconds since 1970: 2026-01-01. A message a millisecond follows.
 const BEGAN: u64 = 1_767_225_600_000;
 /// Channels of ordinary size, besides those of [`Dataset::BIG`] and its like.
-const ORDINARY_CHANNELS: u64 = 1_000;
+pub(super) const ORDINARY_CHANNELS: u64 = 1_000;
 /// Messages in each: two pages.
 const ORDINARY_MESSAGES: u64 = 100;
 pub(super) const USERS: u64 = 10_000;
@@ -120,8 +120,14 @@ pub(super) fn ordinary_channel(number: u64) -> ChannelId {
 
 /// A channel whose rank is r with a probability of about 1/r (Zipf's law).
 pub(super) fn popular_channel(number: u64) -> ChannelId {
+    ordinary_channel(zipf(ORDINARY_CHANNELS, number))
+}
+
+/// A number below `count`: the r-th of them, from 1 on, with a probability of about 1/r.
+pub(super) fn zipf(count: u64, number: u64) -> u64 {
     let uniform = mix(number ^ 3) as f64 / u64::MAX as f64;
-    ordinary_channel((ORDINARY_CHANNELS as f64).powf(uniform) as u64)
+    let rank = ((count + 1) as f64).powf(uniform) as u64;
+    rank.clamp(1, count) - 1
 }
 
 pub(super) fn message(number: u64) -> MessageId {
@@ -139,9 +145,9 @@ pub(super) fn expired_session(number: u64) -> StoredSession {
     }
 }
 
-/// A text of about a hundred bytes, different each time.
+/// A text of about a hundred bytes, always as long, different a hundred million times.
 pub(crate) fn text(number: u64) -> String {
-    format!("{number:08} {TEXT}")
+    format!("{:08} {TEXT}", number % 100_000_000)
 }
 
 /// Bytes in a [`text`].
@@ -162,7 +168,7 @@ fn id(millis: u64, number: u64) -> Ulid {
     Ulid::from_parts(millis, u128::from(mix(number)) << 8)
 }
 
-fn time(id: Ulid) -> Timestamp {
+pub(super) fn time(id: Ulid) -> Timestamp {
     Timestamp::from_millis(id.timestamp_ms()).unwrap_or(Timestamp::MIN)
 }
 

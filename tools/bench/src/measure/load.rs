@@ -1,50 +1,38 @@
-//! `load`: a store made in bulk, as `dcstore load` and `dcstore copy` do. The prepared stores come from here.
+//! `load`: a store made in bulk, as `dcstore load` and `dcstore copy` do. All prepared stores come from here.
 
 use std::time::Instant;
 
 use decentcom_server::storage::inspect::{Claim, Row};
-use sqlx::Connection as _;
-use tokio::runtime::Runtime;
 
 use super::{
-    Dataset, MESSAGE_BYTES, Task, allocated,
+    History, Task, allocated,
     dataset::{expired_session, message, people_and_places},
-    failure,
 };
 use crate::{
     failure::Failure,
     results::{Latency, Sample, Subject, Variant},
-    subject::{
-        raw_redb::{self, Post},
-        raw_sqlite,
-    },
 };
 
 /// Rows of one commit, as `dcstore load` has them.
 const ROWS: usize = 4096;
 
-pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure> {
+pub(super) fn measure(task: &Task) -> Result<Sample, Failure> {
+    let case = &task.what.case;
     let began = Instant::now();
-    let sessions = task.what.case.rows.filter(|_| task.what.case.variant == Some(Variant::Sessions));
-    let (rows, began) = match (task.what.subject, sessions) {
-        (Subject::Redb | Subject::Sqlite, Some(sessions)) => {
+    let people_and_places = people_and_places();
+    let messages = case.stored;
+    let rows = match (task.what.subject, messages, case.rows.filter(|_| case.variant == Some(Variant::Sessions))) {
+        #[cfg(feature = "engines")]
+        (Subject::Fjall, Some(stored), _) => fjall(task, History { stored })?,
+        (Subject::Redb | Subject::Sqlite, Some(stored), _) => {
+            import(task, stored, people_and_places.chain(History { stored }.posts()))?
+        }
+        (Subject::Redb | Subject::Sqlite, None, Some(sessions)) => {
             let sessions = (0..sessions).map(|number| Row::Session(expired_session(number).into()));
-            (import(task, people_and_places().chain(sessions))?, began)
+            import(task, 0, people_and_places.chain(sessions))?
         }
-        (Subject::Redb | Subject::Sqlite, None) => {
-            (import(task, people_and_places().chain(task.dataset.posts()))?, began)
-        }
-        (Subject::RawRedb, _) => {
-            let database = raw_redb::open(&task.store())?;
-            (in_batches(task.dataset, |posts| raw_redb::write(&database, posts))?, began)
-        }
-        (Subject::RawSqlite, _) => {
-            import(task, people_and_places())?;
-            let began = Instant::now();
-            let mut connection = runtime.block_on(raw_sqlite::open(&task.store()))?;
-            let rows = in_batches(task.dataset, |posts| runtime.block_on(raw_sqlite::write(&mut connection, posts)))?;
-            runtime.block_on(connection.close())?;
-            (rows, began)
+        (Subject::Redb | Subject::Sqlite, None, None) => {
+            import(task, task.dataset.messages(), people_and_places.chain(task.dataset.posts()))?
         }
         _ => return Err(task.cannot()),
     };
@@ -54,14 +42,14 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
         seconds,
         operations: rows,
         latency: Latency { p50: micros, p90: micros, p99: micros, p999: micros, max: micros },
-        payload_bytes: Some(rows * MESSAGE_BYTES),
+        messages,
         file_bytes: Some(allocated(&task.directory)?),
         ..Sample::default()
     })
 }
 
-/// Makes the store of these rows; answers how many they are.
-fn import(task: &Task, rows: impl Iterator<Item = Row>) -> Result<u64, Failure> {
+/// Makes the store of these rows, whose messages have numbers below `end`; answers how many rows there are.
+fn import(task: &Task, end: u64, rows: impl Iterator<Item = Row>) -> Result<u64, Failure> {
     let (claim, _) = Claim::on(task.backend()?, &task.store())?;
     let mut import = claim.import()?;
     let (mut batch, mut count) = (Vec::with_capacity(ROWS), 0);
@@ -73,23 +61,26 @@ fn import(task: &Task, rows: impl Iterator<Item = Row>) -> Result<u64, Failure> 
         }
     }
     import.append(batch)?;
-    import.close(Some(message(task.dataset.messages()).ulid()))?;
+    import.close(Some(message(end).ulid()))?;
     claim.install(None)?;
     Ok(count)
 }
 
-/// Writes the messages of a community by `write`; answers how many they are.
-fn in_batches(dataset: Dataset, mut write: impl FnMut(&[Post<'_>]) -> Result<(), Failure>) -> Result<u64, Failure> {
+/// Writes the messages in batches; answers how many they are.
+#[cfg(feature = "engines")]
+fn fjall(task: &Task, history: History) -> Result<u64, Failure> {
+    use crate::subject::{engines::Fjall, raw_redb::Post};
+    let engine = Fjall::open(&task.store())?;
     let mut next = 0;
-    while next < dataset.messages() {
-        let numbers = next..dataset.messages().min(next + u64::try_from(ROWS).map_err(failure)?);
+    while next < history.stored {
+        let numbers = next..history.stored.min(next + ROWS as u64);
         next = numbers.end;
-        let messages: Vec<_> = numbers.map(|number| dataset.a_message(number)).collect();
+        let messages: Vec<_> = numbers.map(|number| history.a_message(number)).collect();
         let posts: Vec<_> = messages
             .iter()
             .map(|it| Post { id: it.id, channel: it.channel_id, author: it.author_id, text: &it.content })
             .collect();
-        write(&posts)?;
+        engine.write(&posts)?;
     }
-    Ok(next)
+    Ok(history.stored)
 }

@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure> {
     runtime.block_on(async {
-        let community = Community::found(task.backend()?, &task.store(), 1).await?;
+        let community = Community::found(task.backend()?, &task.store()).await?;
         let store = community.store.clone();
         let tally = pace::closed(callers(task), task.span(), move |_| {
             let community = community.clone();

@@ -1,4 +1,4 @@
-//! `mixed`, `beside` and `memory`: a community at work, on a copy of the prepared one.
+//! `mixed`, `beside` and `memory`: a community at work.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use tokio::runtime::Runtime;
 
 use super::{
     Prepared, Task,
-    dataset::{mix, ordinary_channel, popular_channel, text, user},
+    dataset::{mix, popular_channel, text, user},
     pace::{self, Ended, Tally, joined},
-    post::callers,
+    post::{EVERYWHERE, callers, post_through},
     read::PAGE,
 };
 use crate::{
@@ -28,9 +28,11 @@ const LOOKS: u32 = 60;
 
 pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure> {
     runtime.block_on(async {
+        if task.what.workload == Workload::Beside {
+            return beside(task).await;
+        }
         let store = community::open(task.backend()?, &task.own_copy(Prepared::Dataset)?).await?;
         let sample = match task.what.workload {
-            Workload::Beside => beside(task, &store).await?.sample(),
             Workload::Memory => {
                 let sampler = MemorySampler::start(task.span().measured / LOOKS);
                 let mut sample = mixed(task, &store).await?.sample();
@@ -65,36 +67,29 @@ async fn visit(store: &dyn Storage, number: u64) -> Result<(), StorageError> {
     }
 }
 
-/// One reader of pages; together with it, or not, callers that post as fast as they can.
-async fn beside(task: &Task, store: &Arc<dyn Storage>) -> Result<Tally, Failure> {
-    let span = task.span();
-    let variant = task.what.case.variant;
-    let posting = matches!(variant, Some(Variant::Together | Variant::OlderTogether)).then(|| {
-        let store = store.clone();
-        tokio::spawn(pace::closed(POSTERS, span, move |number| {
-            let store = store.clone();
-            async move {
-                let (channel, text) = (ordinary_channel(mix(number)), text(number));
-                Ended::of(store.create_message(&channel.text(), &user(0).text(), &text).await)
-            }
-        }))
-    });
-    let (reading, dataset) = (store.clone(), task.dataset);
-    let reads_older = matches!(variant, Some(Variant::OlderAlone | Variant::OlderTogether));
+/// One reader of pages, and callers that post as fast as they can.
+async fn beside(task: &Task) -> Result<Sample, Failure> {
+    let store = community::open(task.backend()?, &task.store()).await?;
+    let (span, history) = (task.span(), task.history()?);
+    let (posting, reading) = (store.clone(), store.clone());
+    let posters = pace::closed(POSTERS, span, move |number| post_through(posting.clone(), EVERYWHERE, number));
+    let posters = tokio::spawn(posters);
+    let is_deep = task.what.case.variant == Some(Variant::Deep);
+    let place = move |number| match is_deep {
+        true => {
+            let (channel, before) = history.place(mix(number));
+            (channel, Some(before.text()))
+        }
+        false => (history.channel_in_use(mix(number)), None),
+    };
     // A task like those that post, so that the runtime shares its threads among them as it does in a server.
     let reader = tokio::spawn(pace::closed(1, span, move |number| {
-        let store = reading.clone();
-        let (channel, before) = match reads_older {
-            true => (dataset.channel_with(dataset.largest), Some(dataset.cursor(mix(number)))),
-            false => (popular_channel(number), None),
-        };
-        async move {
-            let before = before.map(|id| id.text());
-            Ended::of(store.list_messages(&channel.text(), before.as_deref(), PAGE).await)
-        }
+        let (store, (channel, before)) = (reading.clone(), place(number));
+        async move { Ended::of(store.list_messages(&channel.text(), before.as_deref(), PAGE).await) }
     }));
-    if let Some(posting) = posting {
-        joined(posting.await)?;
-    }
-    joined(reader.await)
+    let posted = joined(posters.await)?.ever;
+    let mut sample = joined(reader.await)?.sample();
+    sample.messages = Some(task.messages + posted);
+    store.close().await?;
+    Ok(sample)
 }

@@ -4,6 +4,7 @@ mod background;
 mod commits;
 mod dataset;
 mod held;
+mod history;
 mod http;
 mod load;
 mod login;
@@ -24,8 +25,11 @@ use decentcom_server::storage::Backend;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 
-pub(super) use self::dataset::{Dataset, MESSAGE_BYTES, TEXT_BYTES, text};
 use self::pace::{Span, Tally};
+pub(super) use self::{
+    dataset::{Dataset, MESSAGE_BYTES, TEXT_BYTES, text},
+    history::History,
+};
 use super::{
     results::{Sample, Subject, What, Workload},
     watch::{device::Device, disk, memory},
@@ -38,13 +42,21 @@ pub(super) struct Task {
     pub(super) what: What,
     #[serde(default)]
     pub(super) role: Role,
-    /// An empty directory, for this measurement alone.
+    /// Where the store is: an empty directory for this measurement alone, or that of a working copy.
     pub(super) directory: PathBuf,
     /// Where the prepared stores are, one per backend.
     pub(super) prepared: PathBuf,
+    /// Messages in the working copy.
+    #[serde(default)]
+    pub(super) messages: u64,
+    /// The number of a message that is not in it, nor any after it.
+    #[serde(default)]
+    pub(super) first_free: u64,
     pub(super) dataset: Dataset,
     pub(super) warm_up_seconds: f64,
     pub(super) measured_seconds: f64,
+    /// How long the disk is measured before.
+    pub(super) disk_seconds: f64,
     /// Calls per second of an open loop.
     #[serde(default)]
     pub(super) rate: Option<f64>,
@@ -78,6 +90,8 @@ impl Task {
     }
 
     fn measure(&self, runtime: &Runtime) -> Result<Sample, Failure> {
+        // Its pace changes by the minute, so it is that of this very moment.
+        let disk_rate = self.what.is_durable().then(|| self.disk_rate()).transpose()?;
         let mut sample = match self.what.workload {
             Workload::Disk => self.disk()?,
             Workload::Post => post::measure(self, runtime)?,
@@ -86,11 +100,18 @@ impl Task {
             Workload::Login => login::measure(self, runtime)?,
             Workload::Sweep | Workload::Reclaim => background::measure(self, runtime)?,
             Workload::Http => http::measure(self, runtime)?,
-            Workload::Load => load::measure(self, runtime)?,
+            Workload::Load => load::measure(self)?,
             Workload::Open => opening::measure(self, runtime)?,
         };
         sample.peak_memory_bytes = memory::peak().unwrap_or_default();
+        sample.disk_rate = disk_rate;
         Ok(sample)
+    }
+
+    fn disk_rate(&self) -> Result<f64, Failure> {
+        let time = Duration::from_secs_f64(self.disk_seconds);
+        let (latencies, seconds) = disk::synced_overwrites(&self.directory, time / 10, time)?;
+        Ok(latencies.len() as f64 / seconds)
     }
 
     fn disk(&self) -> Result<Sample, Failure> {
@@ -120,6 +141,16 @@ impl Task {
     /// Where the store of this measurement is.
     fn store(&self) -> PathBuf {
         self.directory.join("store")
+    }
+
+    /// What a store that holds so many messages holds.
+    fn history(&self) -> Result<History, Failure> {
+        Ok(History { stored: self.what.case.stored.ok_or_else(|| self.cannot())? })
+    }
+
+    /// The store to be read: the working copy, or, where no number of messages is said, the prepared community.
+    fn read_store(&self) -> Result<PathBuf, Failure> {
+        if self.what.case.stored.is_some() { Ok(self.store()) } else { self.dataset_store() }
     }
 
     /// The prepared community, to be read where it is.
@@ -164,15 +195,15 @@ pub(super) fn backend_of(subject: Subject) -> Option<Backend> {
     }
 }
 
-/// Runs `writing`, which closes what it writes to, and notes what that cost the disk. `payload` are the bytes of one
-/// operation.
+/// Runs `writing`, which closes what it writes to, and notes what that cost the disk, and what the store has grown to.
+/// `payload` are the bytes of one operation.
 fn with_disk(
-    directory: &Path,
+    task: &Task,
     runtime: &Runtime,
     payload: u64,
     writing: impl Future<Output = Result<Tally, Failure>>,
 ) -> Result<Sample, Failure> {
-    let device = Device::under(directory);
+    let device = Device::under(&task.directory);
     let counted = || {
         rustix::fs::sync();
         device.as_ref().and_then(Device::counters)
@@ -184,12 +215,13 @@ fn with_disk(
     sample.device_bytes =
         before.zip(after).map(|(before, after)| after.bytes_written.saturating_sub(before.bytes_written));
     sample.payload_bytes = Some(tally.ever * payload);
-    sample.file_bytes = Some(allocated(directory)?);
+    sample.file_bytes = Some(allocated(&task.directory)?);
+    sample.messages = Some(task.messages + tally.ever);
     Ok(sample)
 }
 
 /// Bytes that the files in a directory, and those below, take on disk.
-fn allocated(directory: &Path) -> Result<u64, Failure> {
+pub(super) fn allocated(directory: &Path) -> Result<u64, Failure> {
     use std::os::unix::fs::MetadataExt as _;
     const UNIT: u64 = 512;
     let mut bytes = 0;

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::runtime::Runtime;
 
-use super::{Prepared, Role, Task, dataset, failure};
+use super::{Role, Task, dataset, failure};
 use crate::{
     failure::Failure,
     results::{Latency, Sample, Variant},
@@ -19,7 +19,7 @@ use crate::{
 const WRITING: Duration = Duration::from_secs(1);
 
 pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure> {
-    let store = task.own_copy(Prepared::Dataset)?;
+    let store = task.store();
     if task.what.case.variant == Some(Variant::Killed) {
         kill_while_writing(task)?;
     }

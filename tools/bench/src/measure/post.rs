@@ -1,14 +1,16 @@
-//! `post`: durable messages into a new store.
+//! `post`: durable messages into stores that hold many.
 
 use std::{sync::Arc, time::Duration};
 
+use decentcom_server::storage::Storage;
 use sqlx::Connection as _;
 use tokio::runtime::Runtime;
 
 use super::{
     MESSAGE_BYTES, Task,
     commits::Commits,
-    dataset::{channel, message, mix, ordinary_channel, text, user},
+    dataset::{message, text, user},
+    history::destination,
     pace::{self, Ended, Tally},
     with_disk,
 };
@@ -16,7 +18,7 @@ use crate::{
     failure::Failure,
     results::{Sample, Subject},
     subject::{
-        community::{Community, open, turn},
+        community::{Community, open},
         per_call::{self, OwnedPost},
         raw_redb::{self, Post},
         raw_sqlite,
@@ -24,10 +26,13 @@ use crate::{
     watch::syncs::marks,
 };
 
+/// As many channels as there are.
+pub(super) const EVERYWHERE: u32 = 1000;
+
 /// Callers of an open loop are as many as it takes; those of a closed one are given.
 pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure> {
     let commits = Commits::count()?;
-    let mut sample = with_disk(&task.directory, runtime, MESSAGE_BYTES, post(task, &commits))?;
+    let mut sample = with_disk(task, runtime, MESSAGE_BYTES, post(task, &commits))?;
     sample.per_commit = match task.what.subject {
         Subject::Redb | Subject::Sqlite => commits.mean(),
         Subject::PerCallRedb | Subject::PerCallSqlite => Some(1.0),
@@ -63,48 +68,50 @@ fn rows_per_transaction(task: &Task) -> u64 {
 }
 
 async fn through_the_traits(task: &Task, commits: &Commits) -> Result<Tally, Failure> {
-    let community = Community::found(task.backend()?, &task.store(), channels(task)).await?;
+    let store = open(task.backend()?, &task.store()).await?;
     commits.restart();
-    let tally = paced_posts(task, &community).await?;
-    community.store.close().await?;
+    let (posting, channels) = (store.clone(), channels(task));
+    let post = move |number| post_through(posting.clone(), channels, number);
+    let tally = match task.rate {
+        Some(rate) => pace::open(rate, task.span(), post).await,
+        None => pace::closed(callers(task), task.span(), post).await,
+    }?;
+    store.close().await?;
     Ok(tally)
 }
 
-/// Posts at the task's rate, or by its callers.
-pub(super) async fn paced_posts(task: &Task, community: &Community) -> Result<Tally, Failure> {
-    let posting = community.clone();
-    let post = move |number| {
-        let community = posting.clone();
-        async move { Ended::of(community.post(number, &text(number)).await) }
-    };
-    match task.rate {
-        Some(rate) => pace::open(rate, task.span(), post).await,
-        None => pace::closed(callers(task), task.span(), post).await,
-    }
+/// Posts the message with this number to one of so many channels.
+pub(super) async fn post_through(store: Arc<dyn Storage>, channels: u32, number: u64) -> Result<Ended, Failure> {
+    let channel = destination(channels, number);
+    Ended::of(store.create_message(&channel.text(), &user(0).text(), &text(number)).await)
 }
 
-/// The channels of a store that nobody made through the traits: as many, with ids from long ago.
-fn post_number(number: u64, channels: u64) -> Post<'static> {
-    let turn = number.wrapping_mul(7919) % channels.max(1);
-    Post { id: message(number), channel: channel(turn), author: user(0), text: "" }
+/// The message with this number of a measurement, for engines that are not asked for ids: one that is not there yet.
+fn next(task: &Task, number: u64) -> Post<'static> {
+    let id = message(task.first_free + number);
+    Post { id, channel: destination(channels(task), number), author: user(0), text: "" }
+}
+
+/// The same, with its text, for whoever takes it along.
+fn owned(task: &Task, number: u64) -> OwnedPost {
+    OwnedPost::new(next(task, number), number)
 }
 
 async fn redb_per_call(task: &Task) -> Result<Tally, Failure> {
     let database = Arc::new(raw_redb::open(&task.store())?);
-    let count = u64::from(channels(task));
+    let own = Arc::new(task.clone());
     pace::closed(callers(task), task.span(), move |number| {
-        let posting = per_call::post_to_redb(database.clone(), OwnedPost::new(post_number(number, count), number));
+        let posting = per_call::post_to_redb(database.clone(), owned(&own, number));
         async move { posting.await.map(|()| Ended::Well(1)) }
     })
     .await
 }
 
 async fn sqlite_per_call(task: &Task) -> Result<Tally, Failure> {
-    let community = found_and_leave(task).await?;
     let pool = per_call::open_sqlite(&task.store()).await?;
-    let posting = pool.clone();
+    let (posting, own) = (pool.clone(), Arc::new(task.clone()));
     let tally = pace::closed(callers(task), task.span(), move |number| {
-        let (pool, post) = (posting.clone(), OwnedPost::new(community_post(&community, number), number));
+        let (pool, post) = (posting.clone(), owned(&own, number));
         async move { per_call::post_to_sqlite(&pool, post).await.map(|()| Ended::Well(1)) }
     })
     .await;
@@ -112,30 +119,16 @@ async fn sqlite_per_call(task: &Task) -> Result<Tally, Failure> {
     tally
 }
 
-/// Makes a store with the schema, the user and the channels, and closes it.
-async fn found_and_leave(task: &Task) -> Result<Community, Failure> {
-    let community = Community::found(task.backend()?, &task.store(), channels(task)).await?;
-    community.store.close().await?;
-    Ok(community)
-}
-
-/// A post by the community's own user in one of its channels.
-fn community_post(community: &Community, number: u64) -> Post<'static> {
-    let channel = turn(&community.channels, number).copied().unwrap_or_else(|| channel(0));
-    Post { id: message(number), channel, author: community.user, text: "" }
-}
-
 /// Transactions of so many rows, one after the other, by whatever writes them.
 async fn batches(
     task: &Task,
-    post: impl Fn(u64) -> Post<'static>,
     mut write: impl AsyncFnMut(&[Post<'_>]) -> Result<(), Failure>,
 ) -> Result<Tally, Failure> {
     let rows = rows_per_transaction(task);
     pace::alone(task.span(), async |batch| {
         let numbers = batch * rows..(batch + 1) * rows;
         let texts: Vec<String> = numbers.clone().map(text).collect();
-        let posts: Vec<_> = numbers.zip(&texts).map(|(number, text)| Post { text, ..post(number) }).collect();
+        let posts: Vec<_> = numbers.zip(&texts).map(|(number, text)| Post { text, ..next(task, number) }).collect();
         write(&posts).await?;
         Ok(Ended::Well(rows))
     })
@@ -144,57 +137,47 @@ async fn batches(
 
 async fn raw_redb(task: &Task) -> Result<Tally, Failure> {
     let database = raw_redb::open(&task.store())?;
-    let count = u64::from(channels(task));
-    batches(task, |number| post_number(number, count), async |posts| raw_redb::write(&database, posts)).await
+    batches(task, async |posts| raw_redb::write(&database, posts)).await
 }
 
 #[cfg(feature = "engines")]
 async fn fjall(task: &Task) -> Result<Tally, Failure> {
     let engine = crate::subject::engines::Fjall::open(&task.store())?;
-    let count = u64::from(channels(task));
-    batches(task, |number| post_number(number, count), async |posts| engine.write(posts)).await
+    batches(task, async |posts| engine.write(posts)).await
 }
 
 async fn raw_sqlite(task: &Task) -> Result<Tally, Failure> {
-    let community = found_and_leave(task).await?;
     let mut connection = raw_sqlite::open(&task.store()).await?;
-    let tally = batches(
-        task,
-        |number| community_post(&community, number),
-        async |posts| raw_sqlite::write(&mut connection, posts).await,
-    )
-    .await;
+    let tally = batches(task, async |posts| raw_sqlite::write(&mut connection, posts).await).await;
     connection.close().await?;
     tally
 }
 
-/// Posts by one caller, each waited for, between the marks of whoever counts syncs.
+/// Posts by one caller into a new store, each waited for, between the marks of whoever counts syncs.
 pub(super) async fn one_by_one(task: &Task, posts: u64) -> Result<(), Failure> {
     match task.what.subject {
         Subject::Redb | Subject::Sqlite => {
-            let community = Community::found(task.backend()?, &task.store(), 1).await?;
-            marked(posts, async |number| Ok(community.post(number, &text(number)).await?)).await?;
+            let community = Community::found(task.backend()?, &task.store()).await?;
+            marked(posts, async |number| Ok(community.post(&text(number)).await?)).await?;
             Ok(community.store.close().await?)
         }
         Subject::RawRedb => {
             let database = raw_redb::open(&task.store())?;
-            let post = |number| raw_redb::write(&database, &[Post { text: "text", ..post_number(number, 1) }]);
-            marked(posts, async |number| post(number)).await
+            marked(posts, async |number| raw_redb::write(&database, &[Post { text: "text", ..next(task, number) }]))
+                .await
         }
         Subject::RawSqlite => {
             let community = found_and_leave(task).await?;
             let mut connection = raw_sqlite::open(&task.store()).await?;
             marked(posts, async |number| {
-                raw_sqlite::write(&mut connection, &[Post { text: "text", ..community_post(&community, number) }]).await
+                let post = Post { text: "text", ..community_post(&community, number) };
+                raw_sqlite::write(&mut connection, &[post]).await
             })
             .await
         }
         Subject::PerCallRedb => {
             let database = Arc::new(raw_redb::open(&task.store())?);
-            marked(posts, async |number| {
-                per_call::post_to_redb(database.clone(), OwnedPost::new(post_number(number, 1), number)).await
-            })
-            .await
+            marked(posts, async |number| per_call::post_to_redb(database.clone(), owned(task, number)).await).await
         }
         Subject::PerCallSqlite => {
             let community = found_and_leave(task).await?;
@@ -206,6 +189,18 @@ pub(super) async fn one_by_one(task: &Task, posts: u64) -> Result<(), Failure> {
         }
         _ => Err(task.cannot()),
     }
+}
+
+/// Makes a store with the schema, the user and the channel, and closes it.
+async fn found_and_leave(task: &Task) -> Result<Community, Failure> {
+    let community = Community::found(task.backend()?, &task.store()).await?;
+    community.store.close().await?;
+    Ok(community)
+}
+
+/// A post by the community's own user in its channel.
+fn community_post(community: &Community, number: u64) -> Post<'static> {
+    Post { id: message(number), channel: community.channel, author: community.user, text: "" }
 }
 
 async fn marked(posts: u64, mut post: impl AsyncFnMut(u64) -> Result<(), Failure>) -> Result<(), Failure> {
@@ -220,11 +215,6 @@ async fn marked(posts: u64, mut post: impl AsyncFnMut(u64) -> Result<(), Failure
 pub(super) async fn until_killed(task: &Task) -> Result<(), Failure> {
     let store = open(task.backend()?, &task.store()).await?;
     let endless = pace::Span { warm_up: Duration::ZERO, measured: Duration::from_secs(3600) };
-    pace::closed(16, endless, move |number| {
-        let store = store.clone();
-        let (channel, text) = (ordinary_channel(mix(number)), text(number));
-        async move { Ended::of(store.create_message(&channel.text(), &user(0).text(), &text).await) }
-    })
-    .await
-    .map(|_| ())
+    let post = move |number| post_through(store.clone(), EVERYWHERE, number);
+    pace::closed(16, endless, post).await.map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! `read`, `scroll` and `join`: messages by id, pages of a channel, users by public key, of the prepared community.
+//! `read`, `scroll` and `join`: messages by id, pages of channels, users by public key.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use super::{
     Task,
     dataset::{self, mix},
     failure,
+    history::History,
     pace::{self, Ended, Tally},
     post::callers,
 };
@@ -22,8 +23,6 @@ use crate::{
 pub(super) const PAGE: u32 = 50;
 /// Different requests, made beforehand; then they are made again. Enough to touch every part of a large store.
 const REQUESTS: u64 = 65_536;
-/// What `recent` means.
-const RECENT: u64 = 1_000;
 
 enum Request {
     Message(MessageId),
@@ -32,29 +31,40 @@ enum Request {
 }
 
 pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure> {
-    let requests: Arc<[Request]> = (0..REQUESTS).map(|number| request(task, mix(number))).collect();
+    let requests: Arc<[Request]> =
+        (0..REQUESTS).map(|number| request(task, number)).collect::<Result<Vec<_>, _>>()?.into();
     let tally = match task.what.subject {
         Subject::Redb | Subject::Sqlite => runtime.block_on(through_the_traits(task, requests)),
         Subject::RawRedb => runtime.block_on(raw_redb(task, &requests)),
         Subject::RawSqlite => runtime.block_on(raw_sqlite(task, &requests)),
+        #[cfg(feature = "engines")]
+        Subject::Fjall => runtime.block_on(fjall(task, &requests)),
         _ => Err(task.cannot()),
     }?;
     Ok(tally.sample())
 }
 
-fn request(task: &Task, random: u64) -> Request {
-    let messages = task.dataset.messages();
-    let any = dataset::message(random % messages);
-    match (task.what.workload, task.what.case.variant) {
+fn request(task: &Task, number: u64) -> Result<Request, Failure> {
+    let random = mix(number);
+    let is_deep = task.what.case.variant == Some(Variant::Deep);
+    Ok(match (task.what.workload, task.what.case.rows) {
         (Workload::Join, _) => Request::User(dataset::pubkey(random % dataset::USERS)),
-        (Workload::Read, Some(Variant::Recent)) => Request::Message(dataset::message(messages - 1 - random % RECENT)),
-        (Workload::Read, _) => Request::Message(any),
-        (_, variant) => {
-            let channel = task.dataset.channel_with(task.what.case.rows.unwrap_or_default());
-            let before = (variant == Some(Variant::Deep)).then(|| task.dataset.cursor(random));
-            Request::Page { channel, before }
-        }
+        (Workload::Read, _) => Request::Message(task.history()?.any_message(random)),
+        (_, None) => page_anywhere(task.history()?, is_deep, random),
+        (_, Some(rows)) => Request::Page {
+            channel: task.dataset.channel_with(rows),
+            before: is_deep.then(|| task.dataset.cursor(random)),
+        },
+    })
+}
+
+/// The newest page of any channel, or one from anywhere in it.
+fn page_anywhere(history: History, is_deep: bool, random: u64) -> Request {
+    if !is_deep {
+        return Request::Page { channel: history.channel_in_use(random), before: None };
     }
+    let (channel, before) = history.place(random);
+    Request::Page { channel, before: Some(before) }
 }
 
 fn of(requests: &[Request], number: u64) -> Result<&Request, Failure> {
@@ -68,7 +78,7 @@ fn found(is_there: bool) -> Result<Ended, Failure> {
 }
 
 async fn through_the_traits(task: &Task, requests: Arc<[Request]>) -> Result<Tally, Failure> {
-    let store = community::open(task.backend()?, &task.dataset_store()?).await?;
+    let store = community::open(task.backend()?, &task.read_store()?).await?;
     let tally = match callers(task) {
         1 => pace::alone(task.span(), async |number| found(ask(&*store, of(&requests, number)?).await?)).await?,
         callers => {
@@ -96,7 +106,7 @@ async fn ask(store: &dyn Storage, request: &Request) -> Result<bool, StorageErro
 }
 
 async fn raw_redb(task: &Task, requests: &[Request]) -> Result<Tally, Failure> {
-    let reading = raw_redb::Reading::open(&task.dataset_store()?)?;
+    let reading = raw_redb::Reading::open(&task.read_store()?)?;
     pace::alone(task.span(), async |number| {
         found(match of(requests, number)? {
             Request::Message(id) => reading.get(&id.ulid().to_bytes())?.is_some(),
@@ -108,7 +118,7 @@ async fn raw_redb(task: &Task, requests: &[Request]) -> Result<Tally, Failure> {
 }
 
 async fn raw_sqlite(task: &Task, requests: &[Request]) -> Result<Tally, Failure> {
-    let mut connection = raw_sqlite::open(&task.dataset_store()?).await?;
+    let mut connection = raw_sqlite::open(&task.read_store()?).await?;
     pace::alone(task.span(), async |number| {
         found(match of(requests, number)? {
             Request::Message(id) => raw_sqlite::get(&mut connection, *id).await?.is_some(),
@@ -116,6 +126,19 @@ async fn raw_sqlite(task: &Task, requests: &[Request]) -> Result<Tally, Failure>
                 !raw_sqlite::page(&mut connection, *channel, *before, PAGE).await?.is_empty()
             }
             Request::User(pubkey) => raw_sqlite::user(&mut connection, pubkey).await?.is_some(),
+        })
+    })
+    .await
+}
+
+#[cfg(feature = "engines")]
+async fn fjall(task: &Task, requests: &[Request]) -> Result<Tally, Failure> {
+    let engine = crate::subject::engines::Fjall::open(&task.store())?;
+    pace::alone(task.span(), async |number| {
+        found(match of(requests, number)? {
+            Request::Message(id) => engine.get(&id.ulid().to_bytes())?.is_some(),
+            Request::Page { channel, before } => !engine.page(*channel, *before, PAGE as usize)?.is_empty(),
+            Request::User(_) => return Err(task.cannot()),
         })
     })
     .await

@@ -1,7 +1,10 @@
 //! The results in a paragraph, for somebody who has to choose.
 
-use super::{figures::busy_posts, groups::file_bytes, words};
-use crate::results::{Case, Line, Results, Subject, Variant, Workload};
+use super::{groups::in_f, words};
+use crate::{
+    plan::busiest_posts,
+    results::{Line, Results, Sample, Subject, Variant, Workload},
+};
 
 const BACKENDS: [(Subject, &str); 2] = [(Subject::Redb, "redb"), (Subject::Sqlite, "SQLite")];
 
@@ -42,46 +45,48 @@ fn each(lines: &[&Line], say: impl Fn(&Line) -> Option<String>) -> Option<String
     (!said.is_empty()).then(|| said.join(", "))
 }
 
-fn posting(results: &Results) -> Option<String> {
-    let lines = busy_posts(results);
-    let case = lines.first()?.what.case.clone();
-    let rates = each(&lines, |line| {
-        let in_f =
-            results.disk_rate().map(|disk| format!(" ({})", words::in_f(line.rate().unwrap_or_default() / disk)));
-        Some(format!("posts {} durable messages a second{}", words::number(line.rate()?), in_f.unwrap_or_default()))
-    })?;
-    let callers = case.callers.unwrap_or_default();
-    let f =
-        results.disk_rate().map(|disk| format!(" F, the disk's own rate of synced writes, is {}.", words::rate(disk)));
-    let people = if callers == 1 { "one person".into() } else { format!("{} people", words::count(callers.into())) };
-    Some(format!("On this machine, with {people} writing: {rates}.{}", f.unwrap_or_default()))
+/// Lines of the largest stores, of a workload and a variant.
+fn largest(results: &Results, workload: Workload, variant: Option<Variant>) -> Vec<&Line> {
+    let lines: Vec<_> =
+        results.of(workload).filter(|line| line.what.case.variant == variant && !line.rounds.is_empty()).collect();
+    let most = lines.iter().map(|line| line.what.case.stored).max().flatten();
+    lines.into_iter().filter(|line| line.what.case.stored == most).collect()
 }
 
-/// The lines that have most rows of those that are like this.
-fn largest(results: &Results, workload: Workload, like: impl Fn(&Case) -> bool) -> Vec<&Line> {
-    let lines: Vec<_> = results.of(workload).filter(|line| like(&line.what.case) && !line.rounds.is_empty()).collect();
-    let most = lines.iter().map(|line| line.what.case.rows).max().flatten();
-    lines.into_iter().filter(|line| line.what.case.rows == most).collect()
+/// The posts to most channels by 64 callers, into the largest stores.
+fn posts(results: &Results) -> Vec<&Line> {
+    let mut lines = largest(results, Workload::Post, None);
+    lines.retain(|line| line.what.case == busiest_posts(line.what.case.stored.unwrap_or_default()));
+    lines
+}
+
+fn posting(results: &Results) -> Option<String> {
+    let lines = posts(results);
+    let case = &lines.first()?.what.case;
+    let rates = each(&lines, |line| {
+        let in_f = in_f(line, results.disk_rate()).map(|times| format!(" ({})", words::in_f(times)));
+        Some(format!("posts {} durable messages a second{}", words::number(line.rate()?), in_f.unwrap_or_default()))
+    })?;
+    let f =
+        results.disk_rate().map(|disk| format!(" F, the disk's own rate of synced writes, is {}.", words::rate(disk)));
+    let people = words::count(case.callers.unwrap_or_default().into());
+    let stored = words::count(case.stored?);
+    Some(format!(
+        "On this machine, with {stored} messages stored and {people} people writing: {rates}.{}",
+        f.unwrap_or_default()
+    ))
 }
 
 fn pages(results: &Results) -> Option<String> {
     let time = |line: &Line| line.median_of(|it| it.latency.p50).map(words::time);
-    let newest = largest(results, Workload::Scroll, |case| case.variant == Some(Variant::Newest));
-    let rows = newest.first()?.what.case.rows?;
-    let deep =
-        largest(results, Workload::Scroll, |case| case.variant == Some(Variant::Deep) && case.rows == Some(rows));
-    let deep = each(&deep, time).map(|deep| format!("; a page from anywhere in it: {deep}"));
-    Some(format!(
-        "The newest 50 messages of a channel of {}: {}{}.",
-        words::count(rows),
-        each(&newest, time)?,
-        deep.unwrap_or_default()
-    ))
+    let newest = each(&largest(results, Workload::Scroll, Some(Variant::Newest)), time)?;
+    let deep = each(&largest(results, Workload::Scroll, Some(Variant::Deep)), time);
+    let deep = deep.map(|deep| format!("; 50 from anywhere in its past: {deep}"));
+    Some(format!("The newest 50 messages of any channel: {newest}{}.", deep.unwrap_or_default()))
 }
 
 fn reading(results: &Results) -> Option<String> {
-    let lines =
-        largest(results, Workload::Read, |case| case.variant == Some(Variant::Random) && case.callers == Some(1));
+    let lines = largest(results, Workload::Read, None);
     Some(format!(
         "Any message by its id: {}.",
         each(&lines, |line| line.median_of(|it| it.latency.p50).map(words::time))?
@@ -89,10 +94,10 @@ fn reading(results: &Results) -> Option<String> {
 }
 
 fn size(results: &Results) -> Option<String> {
-    let lines = largest(results, Workload::Load, |_| true);
-    let rows = lines.first()?.what.case.rows?;
-    let sizes = each(&lines, |line| Some(format!("takes {}", words::bytes(file_bytes(line)?))))?;
-    Some(format!("On disk, {} messages: {sizes}.", words::count(rows)))
+    let sizes = each(&posts(results), |line| {
+        Some(format!("takes {:.0} bytes", line.median_if_any(Sample::bytes_per_message)?))
+    })?;
+    Some(format!("On disk, a message of {} bytes: {sizes}.", words::count(results.settings.message_bytes)))
 }
 
 fn memory(results: &Results) -> Option<String> {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use dcstore::terminal_safe_line;
 
 use super::{
-    measure::{Measure, is_durable, range},
+    measure::{Measure, range},
     table::columns,
     words,
 };
@@ -93,7 +93,7 @@ struct Disk {
 fn pair<'a>(line: &'a Line, other: &Line, disk: Option<Disk>) -> Option<Pair<'a>> {
     let measure = Measure::of(&line.what);
     let (ones, others) = (measure.values(line), measure.values(other));
-    let disk = disk.filter(|_| is_durable(&line.what));
+    let disk = disk.filter(|_| line.what.is_durable());
     // Twice the F makes twice the rate and half the time.
     let without_disk = |disk: Disk| if measure.less_is_better { disk.factor } else { disk.factor.recip() };
     let judged: Vec<f64> = match disk {
@@ -165,6 +165,8 @@ fn warnings(one: &Results, other: &Results) -> Vec<String> {
     differs("device", a.device.clone().unwrap_or_default(), b.device.clone().unwrap_or_default());
     let (a, b) = (&one.settings, &other.settings);
     differs("--quick", a.quick.to_string(), b.quick.to_string());
+    let sizes = |stored: &[u64]| stored.iter().map(|it| words::count(*it)).collect::<Vec<_>>().join(" and ");
+    differs("messages stored", sizes(&a.stored), sizes(&b.stored));
     differs("messages", words::count(a.messages), words::count(b.messages));
     differs("bytes a message", words::count(a.message_bytes), words::count(b.message_bytes));
     differs("seconds measured", a.measured_seconds.to_string(), b.measured_seconds.to_string());
@@ -209,7 +211,7 @@ mod tests {
     #[test]
     fn what_changed_is_better_or_worse_and_what_is_missing_is_said() {
         let mut other = changed(
-            |line| matches!(line.what.workload, Workload::Scroll) && line.what.case.rows == Some(1000),
+            |line| matches!(line.what.workload, Workload::Scroll) && line.what.case.stored == Some(10_000),
             faster(1.5),
         );
         for line in &mut other.lines {
@@ -249,7 +251,7 @@ mod tests {
         let both = |line: &Line| line.what.workload == Workload::Disk || line.what.workload == Workload::Post;
         let mut other = changed(|line| both(line) && line.what.case.load_percent.is_none(), faster(2.0));
         for line in
-            other.lines.iter_mut().filter(|line| is_durable(&line.what) && line.what.case.load_percent.is_some())
+            other.lines.iter_mut().filter(|line| line.what.is_durable() && line.what.case.load_percent.is_some())
         {
             line.rounds.iter_mut().for_each(|round| round.latency.p99 /= 2.0);
         }

@@ -1,10 +1,10 @@
 //! The lines of a workload as columns of text: what the table and the page show alike.
 
 use super::{
-    measure::{Measure, is_durable},
+    measure::Measure,
     words::{self, CIRCUMSTANCES},
 };
-use crate::results::{Line, Results, Subject, Workload};
+use crate::results::{Line, Results, Sample, Subject, Workload};
 
 /// A workload's lines.
 pub(super) struct Group {
@@ -30,7 +30,7 @@ pub(super) struct Row {
 
 type Figure = (&'static str, fn(&Line, Option<f64>) -> Option<String>);
 
-const FIGURES: [Figure; 11] = [
+const FIGURES: [Figure; 12] = [
     ("rate", |line, _| match line.what.workload {
         Workload::Open => None,
         Workload::Load => None,
@@ -44,8 +44,8 @@ const FIGURES: [Figure; 11] = [
         _ => None,
     }),
     ("× F", |line, disk| {
-        is_durable(&line.what).then_some(())?;
-        Some(words::number(line.rate()? / disk?))
+        line.what.is_durable().then_some(())?;
+        in_f(line, disk).map(words::number)
     }),
     ("p50", |line, _| latency(line, |line| line.median_of(|sample| sample.latency.p50))),
     ("p99", |line, _| latency(line, |line| line.median_of(|sample| sample.latency.p99))),
@@ -55,27 +55,23 @@ const FIGURES: [Figure; 11] = [
         let refused: u64 = line.rounds.iter().map(|sample| sample.refused).sum();
         (refused > 0).then(|| words::count(refused))
     }),
-    ("per commit", |line, _| {
-        line.median_of(|sample| sample.per_commit.unwrap_or(f64::NAN)).and_then(finite).map(words::number)
+    ("per commit", |line, _| line.median_if_any(|sample| sample.per_commit).map(words::number)),
+    ("written a post", |line, _| line.median_if_any(Sample::written_per_post).map(words::bytes)),
+    ("a message", |line, _| line.median_if_any(Sample::bytes_per_message).map(|bytes| format!("{bytes:.0} B"))),
+    ("on disk", |line, _| {
+        let bytes = line.median_if_any(|sample| sample.file_bytes.map(|bytes| bytes as f64));
+        bytes.filter(|_| line.what.workload == Workload::Load).map(words::bytes)
     }),
-    ("write amp.", |line, _| {
-        line.median_of(|sample| sample.write_amplification().unwrap_or(f64::NAN)).and_then(finite).map(words::times)
-    }),
-    ("on disk", |line, _| file_bytes(line).map(words::bytes)),
 ];
+
+/// The rate in F, each round in that of its own moment; where that was not measured, in that of the whole run.
+pub(super) fn in_f(line: &Line, disk: Option<f64>) -> Option<f64> {
+    line.median_if_any(Sample::in_f).or_else(|| Some(line.rate()? / disk?))
+}
 
 /// A bulk import is one call, so percentiles say nothing of it.
 fn latency(line: &Line, of: impl Fn(&Line) -> Option<f64>) -> Option<String> {
     of(line).filter(|time| *time > 0.0 && line.what.workload != Workload::Load).map(words::time)
-}
-
-/// What a line's files take on disk.
-pub(super) fn file_bytes(line: &Line) -> Option<f64> {
-    line.median_of(|sample| sample.file_bytes.map_or(f64::NAN, |bytes| bytes as f64)).and_then(finite)
-}
-
-pub(super) fn finite(value: f64) -> Option<f64> {
-    value.is_finite().then_some(value)
 }
 
 fn memory(line: &Line, _: Option<f64>) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Which figure of a line answers the question that its workload asks.
 
 use super::words;
-use crate::results::{Line, Sample, Variant, What, Workload, median};
+use crate::results::{Line, Sample, What, Workload, median};
 
 /// The figure that a line is judged by.
 #[derive(Clone, Copy)]
@@ -52,13 +52,4 @@ pub(super) fn range(values: &[f64]) -> Option<(f64, f64)> {
     let least = values.iter().copied().min_by(f64::total_cmp)?;
     let most = values.iter().copied().max_by(f64::total_cmp)?;
     Some((least, most))
-}
-
-/// Whether each operation ends when it is on disk, so that F bounds it.
-pub(super) fn is_durable(what: &What) -> bool {
-    match what.workload {
-        Workload::Post | Workload::Login | Workload::Sweep | Workload::Reclaim => true,
-        Workload::Http => what.case.variant == Some(Variant::Posts),
-        _ => false,
-    }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  results.rs ─> measure.rs (the figure that counts) ─> compare.rs
 //!                groups.rs (columns of a workload) ──> table.rs, page.rs <─ answer.rs (a paragraph)
-//!                figures.rs (what each chart shows) ──> charts.rs (SVG) ──> page.rs
+//!                sizes.rs (curves over sizes), figures.rs (other charts) ──> charts.rs (SVG) ──> page.rs
 //!                words.rs: figures for people
 //! ```
 
@@ -14,6 +14,7 @@ mod figures;
 mod groups;
 mod measure;
 pub(crate) mod page;
+mod sizes;
 pub(crate) mod table;
 mod words;
 

@@ -12,6 +12,7 @@ use super::{
     charts::{Chart, style},
     figures::{Bars, bars, charts},
     groups::{Group, durability, groups},
+    sizes,
     words::{self, vocabulary},
 };
 use crate::{
@@ -28,10 +29,14 @@ document.getElementById("download").addEventListener("click", event => {
 "#;
 
 /// How to read it, a paragraph each.
-const READING: [&str; 6] = [
-    "F is how often this disk can overwrite 4 KiB and sync them in a second, one after the other. Nobody who waits for \
+const READING: [&str; 7] = [
+    "F is how often this disk can overwrite 4 KiB and sync them in a second, one after the other; it is measured again \
+     right before each durable line, which is given in that F. Nobody who waits for \
      each change can be faster than F; a store that puts the changes of many people into one commit can. Durable \
      figures are given as multiples of F too, because these carry over to other disks and the figures themselves do not.",
+    "Stored is how many messages a store held when the run began. All lines of a size share one copy of it, so what is \
+     posted comes on top: a tenth at most before a line begins, and while one posts as much as it posts, which is many \
+     times the smallest store.",
     "Durable means that a post is acknowledged once a sync has put it on disk. The durability check counts the syncs.",
     "Callers work in a closed loop: each begins its next call when the last has ended. Lines with a load are an open \
      loop: calls begin at fixed times whether or not the store is ready, at that share of its closed-loop rate, and \
@@ -48,7 +53,9 @@ pub(crate) fn page(results: &Results) -> String {
     let title = "decentcom: storage on this machine";
     let promises = verdicts(results);
     let bars = bars(results);
-    let drawn: Vec<_> = charts(results).into_iter().filter_map(|chart| Some((chart.svg()?, chart))).collect();
+    let drawn =
+        |charts: Vec<Chart>| -> Vec<_> { charts.into_iter().filter_map(|chart| Some((chart.svg()?, chart))).collect() };
+    let (ageing, drawn) = (drawn(sizes::charts(results)), drawn(charts(results)));
     let durability = durability(results);
     let page = html! {
         (DOCTYPE)
@@ -84,6 +91,14 @@ pub(crate) fn page(results: &Results) -> String {
                                 }
                             }
                         } }
+                    }
+                    @if !ageing.is_empty() {
+                        h2 { "What ages" }
+                        p.quiet {
+                            "Level is best. Dashed lines are no products, and what ours are compared with. Where a store holds "
+                            "ten thousand messages in a thousand channels, a page is ten."
+                        }
+                        div.charts.small { @for (svg, chart) in &ageing { (figure(svg, chart)) } }
                     }
                     @if !drawn.is_empty() || !bars.is_empty() {
                         h2 { "Charts" }
@@ -150,7 +165,15 @@ fn machine(results: &Results) -> Markup {
                 settings.warm_up_seconds
             ),
         ),
-        ("messages", format!("{} of {} bytes", words::count(settings.messages), words::count(settings.message_bytes))),
+        ("stored", settings.stored.iter().map(|it| words::count(*it)).collect::<Vec<_>>().join(", ")),
+        (
+            "messages",
+            format!(
+                "{} of {} bytes in the community of the other lines",
+                words::count(settings.messages),
+                words::count(settings.message_bytes)
+            ),
+        ),
         ("versions", versions.join(", ")),
         (
             "load before",
@@ -283,12 +306,12 @@ mod tests {
     fn every_chart_can_be_drawn_and_says_what_its_axes_are() {
         let page = page(&sample::full());
         let svgs = svgs(&page);
-        assert_eq!(svgs.len(), 5);
+        assert_eq!(svgs.len(), 23);
         for svg in svgs {
             let whole = format!("<svg{svg}</svg>");
             let document = roxmltree::Document::parse(&whole).unwrap();
             let texts: Vec<_> = document.descendants().filter_map(|node| node.text()).map(str::trim).collect();
-            let labels = ["posts per second", "time of a post", "time of a page, p50", "MiB"];
+            let labels = ["posts per second", "messages stored", "seconds"];
             assert!(labels.iter().any(|label| texts.contains(label)), "{texts:?}");
         }
     }
@@ -308,11 +331,11 @@ mod tests {
     fn a_chart_without_figures_is_left_out() {
         let mut results = sample::full();
         let left = |results: &Results| page(results).matches("<figure>").count();
-        assert_eq!(left(&results), 9);
+        let all = left(&results);
         results.lines.retain(|line| line.what.workload != Workload::Scroll);
-        assert_eq!(left(&results), 8);
+        assert_eq!(left(&results), all - 4);
         results.lines.retain(|line| line.what.workload != Workload::Sweep);
-        assert_eq!(left(&results), 7);
+        assert_eq!(left(&results), all - 5);
         results.lines.clear();
         let bare = page(&results);
         assert_eq!(bare.matches("<figure>").count(), 0);

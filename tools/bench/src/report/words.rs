@@ -79,7 +79,7 @@ pub(super) struct Circumstance {
 }
 
 /// All circumstances, in the order in which they are said.
-pub(super) const CIRCUMSTANCES: [Circumstance; 5] = [
+pub(super) const CIRCUMSTANCES: [Circumstance; 6] = [
     Circumstance {
         name: "variant",
         cell: |what| Some(what.case.variant?.to_string()),
@@ -90,6 +90,11 @@ pub(super) const CIRCUMSTANCES: [Circumstance; 5] = [
         name: "channels",
         cell: |what| Some(count(what.case.channels?.into())),
         phrase: |what| Some(counted(what.case.channels?.into(), "channel")),
+    },
+    Circumstance {
+        name: "stored",
+        cell: |what| Some(count(what.case.stored?)),
+        phrase: |what| Some(format!("{} stored", count(what.case.stored?))),
     },
     Circumstance {
         name: "rows",

@@ -4,26 +4,28 @@
 use std::path::Path;
 
 use dcstore::Code;
+use decentcom_server::storage::{ChannelId, MessageId, RedbOptions};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::raw_redb::Post;
+use super::raw_redb::{Post, places_below};
 use crate::failure::Failure;
 
 /// fjall: a log-structured merge tree, whose journal is synced with each batch.
 pub(crate) struct Fjall {
     database: Database,
     messages: Keyspace,
-    messages_by_channel: Keyspace,
+    messages_by_id: Keyspace,
     meta: Keyspace,
 }
 
 impl Fjall {
+    /// Opens what is in a directory, with as large a cache as redb's.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let database = Database::builder(path).open()?;
+        let database = Database::builder(path).cache_size(RedbOptions::default().cache_bytes).open()?;
         let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
-        let (messages, messages_by_channel) = (keyspace("messages")?, keyspace("messages_by_channel")?);
+        let (messages, messages_by_id) = (keyspace("messages")?, keyspace("messages_by_id")?);
         let meta = keyspace("meta")?;
-        Ok(Self { database, messages, messages_by_channel, meta })
+        Ok(Self { database, messages, messages_by_id, meta })
     }
 
     /// Writes messages in one durable batch.
@@ -32,13 +34,31 @@ impl Fjall {
         let mut value = Vec::new();
         for post in posts {
             post.record(&mut value);
-            batch.insert(&self.messages, post.key(), value.as_slice());
-            batch.insert(&self.messages_by_channel, post.index_key().as_slice(), []);
+            let place = post.place();
+            batch.insert(&self.messages, place.as_slice(), value.as_slice());
+            batch.insert(&self.messages_by_id, post.key(), place);
         }
         if let Some(last) = posts.last() {
             batch.insert(&self.meta, "high_water_id", last.key());
         }
         Ok(batch.commit()?)
+    }
+
+    /// The bytes of a message.
+    pub(crate) fn get(&self, id: &[u8; 16]) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(place) = self.messages_by_id.get(id)? else { return Ok(None) };
+        Ok(self.messages.get(place)?.map(|value| value.to_vec()))
+    }
+
+    /// The bytes of a page of messages below `before`, newest first.
+    pub(crate) fn page(
+        &self,
+        channel: ChannelId,
+        before: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        let walk = self.messages.range(places_below(channel, before)).rev().take(limit);
+        walk.map(|entry| Ok(entry.value()?.to_vec())).collect()
     }
 }
 
@@ -50,7 +70,7 @@ impl From<fjall::Error> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use decentcom_server::storage::{ChannelId, MessageId, UserId};
+    use decentcom_server::storage::UserId;
     use ulid::Ulid;
 
     use super::*;
@@ -64,7 +84,8 @@ mod tests {
         let again = Fjall::open(directory.path()).unwrap();
         let mut expected = Vec::new();
         post.record(&mut expected);
-        assert_eq!(again.messages.get(post.key()).unwrap().unwrap().as_ref(), expected);
-        assert!(again.messages_by_channel.get(post.index_key()).unwrap().is_some());
+        assert_eq!(again.get(&post.key()).unwrap().unwrap(), expected);
+        assert_eq!(again.page(channel, None, 50).unwrap(), [expected]);
+        assert!(again.page(channel, Some(id), 50).unwrap().is_empty());
     }
 }
