@@ -188,7 +188,7 @@ macro_rules! from_engine_errors {
 }
 
 from_engine_errors! { StorageError TableError TransactionError CommitError CompactionError DatabaseError
-SetDurabilityError }
+SetDurabilityError CursorError }
 
 /// Bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {

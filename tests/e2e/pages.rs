@@ -42,10 +42,7 @@ async fn store_of(backend: &str, directory: &Path, rows: Vec<Row>) {
         let (claim, existing) = Claim::on(backend, &path).unwrap();
         assert!(existing.is_none());
         let mut import = claim.import().unwrap();
-        let mut rows = rows.into_iter().peekable();
-        while rows.peek().is_some() {
-            import.append(rows.by_ref().take(20_000).collect()).unwrap();
-        }
+        rows.into_iter().for_each(|row| import.push(row).unwrap());
         import.close(Some(Ulid::from_parts(LONG_AGO, u128::MAX >> 48))).unwrap();
         claim.install(None).unwrap();
     };

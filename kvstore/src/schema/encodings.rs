@@ -261,7 +261,13 @@ mod tests {
         assert!(finds("0a0", &[0x0A_u8, 0x0F]) && !finds("0a1", &[0x0A_u8, 0x0F]) && !finds("xy", &[0_u8]));
         assert!(finds("", &[0xFF_u8]) && finds("ff", &[0xFF_u8]) && !finds("fff", &[0xFF_u8]));
         assert!(finds("7", &7_u64) && !finds("7", &70_u64) && finds("18446744073709551615", &u64::MAX));
-        assert!(finds("", &false) && finds("", &true) && finds("tr", &true) && !finds("true", &false) && !finds("yes", &true));
+        assert!(
+            finds("", &false)
+                && finds("", &true)
+                && finds("tr", &true)
+                && !finds("true", &false)
+                && !finds("yes", &true)
+        );
         assert!(finds("ké", &"kéy".to_owned()) && !finds("kez", &"key".to_owned()));
         let pair = (7_u64, id);
         assert!(finds("7", &pair) && finds("7/", &pair) && finds("7/01ARZ", &pair) && finds(&format!("7/{id}"), &pair));

@@ -6,13 +6,15 @@
 
 use std::{
     collections::{BTreeMap, btree_map},
+    iter::Peekable,
+    ops::Bound,
     sync::Arc,
 };
 
 use redb::WriteTransaction;
 
 use crate::{
-    engine::database::definition,
+    engine::database::{Bytes, definition},
     error::{Error, hex},
     schema::{
         key::Key,
@@ -29,6 +31,38 @@ struct Pending {
     value: Option<Vec<u8>>,
     /// Whether the committed state is taken to have nothing there. Finding something ends the batch.
     is_new: bool,
+}
+
+impl Pending {
+    /// The value of a row whose key is known to be new.
+    fn new_value(&self) -> Option<&[u8]> {
+        self.value.as_deref().filter(|_| self.is_new)
+    }
+}
+
+/// Rows in key order, each looked at before it is taken.
+type Staged<'a> = Peekable<btree_map::Iter<'a, Vec<u8>, Pending>>;
+
+/// Inserts a new row, and those after it that are new, too, and belong into the same gap between rows that are there. redb then
+/// packs its pages as full as they go, where rows that come one by one leave behind pages that are half full.
+fn insert_run(
+    name: &'static str,
+    table: &mut redb::Table<'_, Bytes, Bytes>,
+    first: (&Vec<u8>, &Pending),
+    rows: &mut Staged<'_>,
+) -> Result<(), Error> {
+    let mut cursor = table.lower_bound_mut(Bound::Included(first.0.as_slice()))?;
+    let next = cursor.peek_next()?.map(|(key, _)| key.value().to_vec());
+    let belongs = |key: &[u8]| next.as_ref().is_none_or(|next| key < next.as_slice());
+    if !belongs(first.0) {
+        return Err(Error::exists(name, first.0));
+    }
+    let mut row = Some(first);
+    while let Some((key, pending)) = row {
+        cursor.insert_before(key.as_slice(), pending.new_value().unwrap_or_default())?;
+        row = rows.next_if(|(key, pending)| pending.new_value().is_some() && belongs(key));
+    }
+    cursor.close().map_err(Error::from)
 }
 
 /// What will be stored together. Made by [`Store::write`](crate::Store::write); reads see the committed state and
@@ -54,7 +88,12 @@ impl WriteBatch {
         for (number, rows) in &self.pending {
             let name = self.numbers.name(*number);
             let mut table = transaction.open_table(definition(name))?;
-            for (key, pending) in rows {
+            let mut rows = rows.iter().peekable();
+            while let Some((key, pending)) = rows.next() {
+                if pending.new_value().is_some() && rows.peek().is_some_and(|(_, next)| next.new_value().is_some()) {
+                    insert_run(name, &mut table, (key, pending), &mut rows)?;
+                    continue;
+                }
                 let old = match &pending.value {
                     Some(value) => table.insert(key.as_slice(), value.as_slice())?,
                     None => table.remove(key.as_slice())?,

@@ -1,9 +1,12 @@
 //! Writing: what a batch stages, refuses and sees.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use super::*;
-use crate::{Problem, WriteBatch};
+use crate::{Problem, RawSource, Table as _, WriteBatch};
 
 #[test]
 fn a_batch_that_fails_stores_nothing() {
@@ -135,4 +138,48 @@ fn a_panic_aborts_the_batch_and_the_store_goes_on() {
     insert(&store, 2, &animal("Bob", 1)).unwrap();
     assert_eq!(store.snapshot().unwrap().len::<Animals>().unwrap(), 1);
     assert_eq!(mismatches(&store), []);
+}
+
+/// What many new rows between rows that are there come to is what they would come to one by one, and in full pages.
+#[test]
+fn runs_of_new_rows_are_stored_where_they_belong_and_packed() {
+    let store = a_store();
+    let mut expected = BTreeMap::new();
+    // Places at which rows are added, a run at a time, as messages are to channels.
+    for round in 0..8_u64 {
+        store
+            .write(|batch| {
+                for place in 0..30_u64 {
+                    for row in 0..40 + (round * place) % 20 {
+                        let (key, animal) = (
+                            place * 1_000_000 + round * 100 + row,
+                            animal(&format!("{place} {round} {row} {}", "x".repeat(100)), 1),
+                        );
+                        batch.insert::<Animals>(&key, &animal)?;
+                        expected.insert(key, animal);
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+    let snapshot = store.snapshot().unwrap();
+    let rows: BTreeMap<_, _> =
+        snapshot.rows::<Animals>(None, Direction::Forward).unwrap().map(Result::unwrap).collect();
+    assert_eq!(rows, expected);
+    let tree = RawSource::tree(&*snapshot, Animals::NAME).unwrap().unwrap();
+    let fill = tree.stored_bytes as f64 / (tree.stored_bytes + tree.fragmented_bytes) as f64;
+    assert!(fill > 0.7, "pages are {fill} full");
+
+    // A key that is there ends the batch, wherever it is in a run.
+    for taken in [0, 1, 2] {
+        let refused = store.write(|batch| {
+            (0..3).try_for_each(|number| {
+                let key = if number == taken { 5_000_000 } else { 4_999_990 + number * 20 };
+                batch.insert::<Animals>(&key, &animal(&format!("new {taken} {number}"), 1))
+            })
+        });
+        assert!(matches!(refused, Err(Error::Exists { .. })), "{taken}: {refused:?}");
+    }
+    assert_eq!(store.snapshot().unwrap().len::<Animals>().unwrap(), expected.len() as u64);
 }

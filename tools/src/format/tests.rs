@@ -205,10 +205,10 @@ impl Drawn {
         let directory = tempfile::tempdir().unwrap();
         let (claim, _) = Claim::on(backend, &directory.path().join("store")).unwrap();
         let mut import = claim.import().unwrap();
-        if let Err(refused) = import.append(self.rows()) {
+        let pushed = self.rows().into_iter().try_for_each(|row| import.push(row));
+        if let Err(refused) = pushed.and_then(|()| import.close(Some(self.high_water))) {
             return vec![refused.to_string()]; // SQLite has references of its own
         }
-        import.close(Some(self.high_water)).unwrap();
         let mut store = claim.unfinished().unwrap().unwrap();
         let mut findings = Vec::new();
         inspect::verify(&mut *store, &mut |finding| findings.push(finding.to_string()), &mut |_| Ok(())).unwrap();

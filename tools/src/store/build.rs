@@ -2,8 +2,7 @@
 
 use decentcom_server::storage::{
     StorageError,
-    contract::field::Value,
-    inspect::{Claim, Import, Row},
+    inspect::{Claim, Import},
 };
 use ulid::Ulid;
 
@@ -13,11 +12,6 @@ use crate::{
     outcome::{Code, Failure},
     session::{Progress, Session},
 };
-
-/// Rows of one commit.
-const BATCH_ROWS: usize = 4096;
-/// Bytes of text after which a commit takes no further row.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Adds `rows` to the unfinished store of `claim`, closes it, reads it back and compares. `sums` has what it holds already.
 /// Answers what it holds then.
@@ -44,20 +38,10 @@ fn append(
     sums: &mut Sums,
     progress: &Progress<'_>,
 ) -> Result<(), Failure> {
-    let mut store = |batch| import.append(batch).map_err(|error| not_stored(claim, error));
-    let (mut batch, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         sums.add(&row)?;
-        bytes += size(&row);
-        batch.push(row);
-        if batch.len() >= BATCH_ROWS || bytes >= BATCH_BYTES {
-            store(std::mem::take(&mut batch))?;
-            bytes = 0;
-        }
+        import.push(row).map_err(|error| not_stored(claim, error))?;
         progress.step()?;
-    }
-    if !batch.is_empty() {
-        store(batch)?;
     }
     Ok(())
 }
@@ -66,17 +50,6 @@ fn append(
 fn not_stored(claim: &Claim, error: StorageError) -> Failure {
     let Failure { code, message } = error.into();
     Failure::new(code, format!("cannot write {}: {message}", claim.partial().display()))
-}
-
-/// Bytes of what is long in a record.
-fn size(row: &Row) -> usize {
-    let mut bytes = 0;
-    row.visit(&mut |_, value| {
-        if let Value::Text(text) = value {
-            bytes += text.len();
-        }
-    });
-    bytes
 }
 
 /// Reads the unfinished store back.
@@ -107,7 +80,7 @@ fn describe(sum: &Sum) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use decentcom_server::storage::{Backend, Category, Timestamp};
+    use decentcom_server::storage::{Backend, Category, Timestamp, inspect::Row};
 
     use super::*;
 

@@ -354,7 +354,9 @@ pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: u
         created_at,
         updated_at,
     };
-    import.append(vec![Row::User(user_row.into()), Row::Channel(channel_row.into())]).unwrap();
+    [Row::User(user_row.into()), Row::Channel(channel_row.into())]
+        .into_iter()
+        .for_each(|row| import.push(row).unwrap());
     let mut last = channel;
     for first in (0..messages).step_by(5000) {
         let mut rows = Vec::new();
@@ -373,7 +375,7 @@ pub(crate) fn large_store(backend: Backend, path: &Path, messages: u64, bytes: u
                 .into(),
             ));
         }
-        import.append(rows).unwrap();
+        rows.into_iter().for_each(|row| import.push(row).unwrap());
     }
     import.close(Some(last)).unwrap();
     claim.install(existing).unwrap();
@@ -422,7 +424,7 @@ pub(crate) fn write_as_older_versions_did<'a>(backend: Backend, path: &Path, tex
                 ..Message::blank(message.into())
             })),
         ];
-        import.append(rows.into()).unwrap();
+        rows.into_iter().for_each(|row| import.push(row).unwrap());
     }
     import.close(Some(id(last))).unwrap();
     claim.install(None).unwrap();

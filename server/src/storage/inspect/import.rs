@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Claim::on           PATH.lock is ours; PATH is missing, empty, or opened to be looked at
-//!  Claim::import       PATH.partial ── append … ── close(high water)
+//!  Claim::import       PATH.partial ── push … ── close(high water)
 //!  Claim::unfinished   reads it back
 //!  Claim::install      PATH.partial becomes PATH; nobody saw it before
 //! ```
@@ -19,6 +19,7 @@ use ulid::Ulid;
 use super::{Inspection, Moment, Row, open};
 use crate::storage::{
     Backend, OpenError, RedbOptions, StorageError,
+    contract::field::Value,
     files::{
         self, beside,
         descriptor::Descriptor,
@@ -31,6 +32,14 @@ use crate::storage::{
 
 /// Bytes of memory for cached pages of a redb store being made: rows come in order, so few pages are in use.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Rows of the first commit. Each has twice as many as the one before, up to [`MOST_ROWS`]: a small import that is cut short has
+/// stored something, and in a large one many messages of a channel are stored together and fill pages of their own.
+const FIRST_ROWS: usize = 4096;
+/// Rows of a commit at most.
+const MOST_ROWS: usize = 65_536;
+/// Bytes of text after which a commit takes no further row.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// Where a store is to be made or replaced. As long as this lives, no other tool makes a store here, and nobody opens an
 /// SQLite store that is here; a redb store is kept by holding what [`on`](Self::on) answers.
@@ -108,7 +117,15 @@ impl Claim {
             }
             Backend::Sqlite => runtime.block_on(sqlite::open_writer(&self.partial()))?,
         };
-        Ok(Import { writer: Some(writer), high_water: past.high_water, commit: past.commit, _runtime: runtime })
+        Ok(Import {
+            writer: Some(writer),
+            high_water: past.high_water,
+            commit: past.commit,
+            batch: Vec::new(),
+            bytes: 0,
+            most: FIRST_ROWS,
+            _runtime: runtime,
+        })
     }
 
     /// Opens the unfinished store to look at it, if there is one.
@@ -201,21 +218,41 @@ pub struct Import {
     high_water: Ulid,
     /// The number of the newest commit.
     commit: CommitNumber,
+    /// What is to be stored next, together.
+    batch: Vec<Row>,
+    /// Bytes of the texts in it.
+    bytes: usize,
+    /// Rows that it takes.
+    most: usize,
     /// SQLite's calls are futures; declared last, so that it outlives the writer.
     _runtime: Runtime,
 }
 
 impl Import {
-    /// Stores rows in one durable commit, all or none. They are new, and what they refer to is stored already.
-    pub fn append(&mut self, rows: Vec<Row>) -> Result<(), StorageError> {
-        self.commit += 1;
-        let writes = rows.into_iter().map(Write::Insert).collect();
-        let mut staged = Some(Staged { writes, high_water: None, commit: self.commit });
-        self.writer()?.transact(&Wants::default(), &mut |_| staged.take().unwrap_or_default())
+    /// Stores a row that is new; what it refers to was pushed before. Rows are stored many together, in durable commits, the
+    /// last of them when the store is [closed](Self::close).
+    pub fn push(&mut self, row: Row) -> Result<(), StorageError> {
+        self.bytes += size(&row);
+        self.batch.push(row);
+        if self.batch.len() >= self.most || self.bytes >= MOST_BYTES { self.store() } else { Ok(()) }
     }
 
-    /// Remembers the largest id ever given out and closes the store.
+    fn store(&mut self) -> Result<(), StorageError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.commit += 1;
+        let writes = std::mem::take(&mut self.batch).into_iter().map(Write::Insert).collect();
+        let mut staged = Some(Staged { writes, high_water: None, commit: self.commit });
+        self.writer()?.transact(&Wants::default(), &mut |_| staged.take().unwrap_or_default())?;
+        self.bytes = 0;
+        self.most = MOST_ROWS.min(self.most * 2);
+        Ok(())
+    }
+
+    /// Stores the rest, remembers the largest id ever given out and closes the store.
     pub fn close(mut self, high_water: Option<Ulid>) -> Result<(), StorageError> {
+        self.store()?;
         if let Some(high_water) = high_water {
             let high_water = self.high_water.max(high_water);
             self.writer()?.store_high_water(high_water)?;
@@ -229,6 +266,17 @@ impl Import {
             None => Err(StorageError::unavailable("the store is closed")),
         }
     }
+}
+
+/// Bytes of what is long in a record.
+fn size(row: &Row) -> usize {
+    let mut bytes = 0;
+    row.visit(&mut |_, value| {
+        if let Value::Text(text) = value {
+            bytes += text.len();
+        }
+    });
+    bytes
 }
 
 /// What was stored so far stays, in a file that SQLite has closed before its lock is given up.

@@ -52,15 +52,11 @@ pub(super) fn measure(task: &Task) -> Result<Sample, Failure> {
 fn import(task: &Task, end: u64, rows: impl Iterator<Item = Row>) -> Result<u64, Failure> {
     let (claim, _) = Claim::on(task.backend()?, &task.store())?;
     let mut import = claim.import()?;
-    let (mut batch, mut count) = (Vec::with_capacity(ROWS), 0);
+    let mut count = 0;
     for row in rows {
         count += 1;
-        batch.push(row);
-        if batch.len() == ROWS {
-            import.append(std::mem::replace(&mut batch, Vec::with_capacity(ROWS)))?;
-        }
+        import.push(row)?;
     }
-    import.append(batch)?;
     import.close(Some(message(end).ulid()))?;
     claim.install(None)?;
     Ok(count)
