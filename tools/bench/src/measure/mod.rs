@@ -32,7 +32,7 @@ pub(super) use self::{
 };
 use super::{
     results::{Sample, Subject, What, Workload},
-    watch::{device::Device, disk, memory},
+    watch::{device::Device, disk::Overwrites, memory},
 };
 use crate::failure::Failure;
 
@@ -91,7 +91,9 @@ impl Task {
 
     fn measure(&self, runtime: &Runtime) -> Result<Sample, Failure> {
         // The disk's pace changes by the minute, so it is measured right before and right after.
-        let before = self.disk_if_it_bounds()?;
+        // Not where the store is, whose files are counted.
+        let mut disk = self.what.is_durable().then(|| Overwrites::prepare(&self.prepared)).transpose()?;
+        let before = self.overwrites(&mut disk)?;
         let mut sample = match self.what.workload {
             Workload::Disk => self.disk()?,
             Workload::Post => post::measure(self, runtime)?,
@@ -104,24 +106,22 @@ impl Task {
             Workload::Open => opening::measure(self, runtime)?,
         };
         sample.peak_memory_bytes = memory::peak().unwrap_or_default();
-        let both = before.zip(self.disk_if_it_bounds()?);
+        let both = before.zip(self.overwrites(&mut disk)?);
         sample.disk_rate = both.map(|(before, after)| (before.0 + after.0) / (before.1 + after.1));
         Ok(sample)
     }
 
-    /// Synced overwrites, and the seconds that they took, where they bound what is measured.
-    fn disk_if_it_bounds(&self) -> Result<Option<(f64, f64)>, Failure> {
-        if !self.what.is_durable() {
-            return Ok(None);
-        }
+    /// Synced overwrites, and the seconds that they took.
+    fn overwrites(&self, disk: &mut Option<Overwrites>) -> Result<Option<(f64, f64)>, Failure> {
+        let Some(disk) = disk else { return Ok(None) };
         let time = Duration::from_secs_f64(self.disk_seconds / 2.0);
-        let (latencies, seconds) = disk::synced_overwrites(&self.directory, time / 10, time)?;
+        let (latencies, seconds) = disk.measure(time / 10, time)?;
         Ok(Some((latencies.len() as f64, seconds)))
     }
 
     fn disk(&self) -> Result<Sample, Failure> {
         let span = self.span();
-        let (latencies, seconds) = disk::synced_overwrites(&self.directory, span.warm_up, span.measured)?;
+        let (latencies, seconds) = Overwrites::prepare(&self.directory)?.measure(span.warm_up, span.measured)?;
         let latency = pace::latency(&latencies);
         Ok(Sample { seconds, operations: latencies.len(), latency, ..Sample::default() })
     }
