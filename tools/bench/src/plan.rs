@@ -40,7 +40,7 @@ impl Scale {
             rounds_of_large: 2,
             seconds: 2.0,
             warm_up: 0.5,
-            disk_seconds: 0.3,
+            disk_seconds: 0.4,
         }
     }
 
@@ -54,7 +54,7 @@ impl Scale {
             rounds_of_large: 1,
             seconds: 0.4,
             warm_up: 0.15,
-            disk_seconds: 0.1,
+            disk_seconds: 0.2,
         }
     }
 
@@ -259,14 +259,14 @@ pub(super) fn bases_missing_in(plans: &[Vec<Planned>]) -> Vec<Planned> {
 /// About how long it takes to measure these, on stores that are there.
 pub(super) fn expected(plans: &[Vec<Planned>], scale: &Scale) -> Duration {
     /// To start a process, open a store, close it.
-    const OVERHEAD: f64 = 0.6;
+    const OVERHEAD: f64 = 0.5;
     /// To copy a message.
     const COPYING: f64 = 2e-6;
     /// To walk past one after a crash.
     const CRASHED: f64 = 3e-6;
     let seconds = |line: &Planned| {
         let measured = scale.warm_up + scale.seconds * line.times_as_long + OVERHEAD;
-        let disk = if line.what.is_durable() { scale.disk_seconds * 1.1 } else { 0.0 };
+        let disk = if line.what.is_durable() { scale.disk_seconds * 1.1 + 0.1 } else { 0.0 };
         let other = match line.what.workload {
             Workload::Sweep | Workload::Reclaim | Workload::Mixed | Workload::Http | Workload::Memory => {
                 scale.dataset.messages() as f64 * COPYING

@@ -145,7 +145,7 @@ pub(crate) struct Sample {
     pub(crate) refused: u64,
     /// How long one took.
     pub(crate) latency: Latency,
-    /// F right before: synced 4 KiB overwrites per second, where the disk bounds what is measured.
+    /// F right before and after: synced 4 KiB overwrites per second, where the disk bounds what is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) disk_rate: Option<f64>,
     /// Operations per commit.
@@ -343,7 +343,7 @@ impl Sample {
         self.operations as f64 / self.seconds
     }
 
-    /// Operations per second, in those of the disk right before.
+    /// Operations per second, in those of the disk right before and after.
     pub(crate) fn in_f(&self) -> Option<f64> {
         Some(self.rate() / self.disk_rate?)
     }

@@ -305,9 +305,9 @@ impl<'a> Bencher<'a> {
         let minutes = |time: Duration| (time.as_secs_f64() / 60.0).ceil();
         let making = match to_make {
             [] => String::new(),
-            _ => format!(", after about {} to make stores", minutes(making)),
+            _ => format!(", after about {} min to make stores", minutes(making)),
         };
-        self.session.say(&format!("this will take about {} minutes{making}", minutes(measuring)));
+        self.session.say(&format!("this will take about {} min{making}", minutes(measuring)));
     }
 
     /// Makes the stores that are not there, where something reads them.

@@ -13,8 +13,9 @@ use crate::{
     results::{Latency, Sample, Subject, Variant},
 };
 
-/// Rows of one commit, as `dcstore load` has them.
-const ROWS: usize = 4096;
+/// Rows of one commit of an engine used directly: as many as an import's commits have in the end.
+#[cfg(feature = "engines")]
+const ROWS: usize = 65_536;
 
 pub(super) fn measure(task: &Task) -> Result<Sample, Failure> {
     let case = &task.what.case;

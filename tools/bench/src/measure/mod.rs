@@ -32,7 +32,7 @@ pub(super) use self::{
 };
 use super::{
     results::{Sample, Subject, What, Workload},
-    watch::{device::Device, disk, memory},
+    watch::{device::Device, disk::Overwrites, memory},
 };
 use crate::failure::Failure;
 
@@ -55,7 +55,7 @@ pub(super) struct Task {
     pub(super) dataset: Dataset,
     pub(super) warm_up_seconds: f64,
     pub(super) measured_seconds: f64,
-    /// How long the disk is measured before.
+    /// How long the disk is measured before and after, together.
     pub(super) disk_seconds: f64,
     /// Calls per second of an open loop.
     #[serde(default)]
@@ -90,8 +90,10 @@ impl Task {
     }
 
     fn measure(&self, runtime: &Runtime) -> Result<Sample, Failure> {
-        // Its pace changes by the minute, so it is that of this very moment.
-        let disk_rate = self.what.is_durable().then(|| self.disk_rate()).transpose()?;
+        // The disk's pace changes by the minute, so it is measured right before and right after.
+        // Not where the store is, whose files are counted.
+        let mut disk = self.what.is_durable().then(|| Overwrites::prepare(&self.prepared)).transpose()?;
+        let before = self.overwrites(&mut disk)?;
         let mut sample = match self.what.workload {
             Workload::Disk => self.disk()?,
             Workload::Post => post::measure(self, runtime)?,
@@ -104,19 +106,22 @@ impl Task {
             Workload::Open => opening::measure(self, runtime)?,
         };
         sample.peak_memory_bytes = memory::peak().unwrap_or_default();
-        sample.disk_rate = disk_rate;
+        let both = before.zip(self.overwrites(&mut disk)?);
+        sample.disk_rate = both.map(|(before, after)| (before.0 + after.0) / (before.1 + after.1));
         Ok(sample)
     }
 
-    fn disk_rate(&self) -> Result<f64, Failure> {
-        let time = Duration::from_secs_f64(self.disk_seconds);
-        let (latencies, seconds) = disk::synced_overwrites(&self.directory, time / 10, time)?;
-        Ok(latencies.len() as f64 / seconds)
+    /// Synced overwrites, and the seconds that they took.
+    fn overwrites(&self, disk: &mut Option<Overwrites>) -> Result<Option<(f64, f64)>, Failure> {
+        let Some(disk) = disk else { return Ok(None) };
+        let time = Duration::from_secs_f64(self.disk_seconds / 2.0);
+        let (latencies, seconds) = disk.measure(time / 10, time)?;
+        Ok(Some((latencies.len() as f64, seconds)))
     }
 
     fn disk(&self) -> Result<Sample, Failure> {
         let span = self.span();
-        let (latencies, seconds) = disk::synced_overwrites(&self.directory, span.warm_up, span.measured)?;
+        let (latencies, seconds) = Overwrites::prepare(&self.directory)?.measure(span.warm_up, span.measured)?;
         let latency = pace::latency(&latencies);
         Ok(Sample { seconds, operations: latencies.len(), latency, ..Sample::default() })
     }

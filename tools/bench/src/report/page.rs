@@ -31,7 +31,7 @@ document.getElementById("download").addEventListener("click", event => {
 /// How to read it, a paragraph each.
 const READING: [&str; 7] = [
     "F is how often this disk can overwrite 4 KiB and sync them in a second, one after the other; it is measured again \
-     right before each durable line, which is given in that F. Nobody who waits for \
+     right before and after each durable line, which is given in that F. Nobody who waits for \
      each change can be faster than F; a store that puts the changes of many people into one commit can. Durable \
      figures are given as multiples of F too, because these carry over to other disks and the figures themselves do not.",
     "Stored is how many messages a store held when the run began. All lines of a size share one copy of it, so what is \

@@ -13,37 +13,48 @@ const BLOCK_BYTES: usize = 4096;
 /// Of the file: 16 MiB.
 const BLOCKS: u64 = 4096;
 
-/// Overwrites one block after the other of a file in `directory`, each synced, and answers how long each took, in
-/// nanoseconds, and how many seconds all of them took; the first ones, for `warm_up`, are not counted.
-pub(crate) fn synced_overwrites(
-    directory: &Path,
-    warm_up: Duration,
-    time: Duration,
-) -> io::Result<(Histogram<u64>, f64)> {
-    // It has a name: btrfs does not put on disk what is synced of a file without one.
-    let file = tempfile::NamedTempFile::new_in(directory)?;
-    let mut noise = Noise::default();
-    for _ in 0..BLOCKS {
-        // Not just reserved: the first write to a reserved block changes metadata, which has to be synced too.
-        file.as_file().write_all(&noise.block())?;
+/// A file of old data, to be overwritten.
+pub(crate) struct Overwrites {
+    file: tempfile::NamedTempFile,
+    noise: Noise,
+    block: u64,
+}
+
+impl Overwrites {
+    /// Makes the file in `directory`; it is gone when this is dropped.
+    pub(crate) fn prepare(directory: &Path) -> io::Result<Self> {
+        // It has a name: btrfs does not put on disk what is synced of a file without one.
+        let file = tempfile::NamedTempFile::new_in(directory)?;
+        let mut noise = Noise::default();
+        for _ in 0..BLOCKS {
+            // Not just reserved: the first write to a reserved block changes metadata, which has to be synced too.
+            file.as_file().write_all(&noise.block())?;
+        }
+        file.as_file().sync_all()?;
+        Ok(Self { file, noise, block: 0 })
     }
-    file.as_file().sync_all()?;
-    let mut offsets = (0..BLOCKS).cycle().map(|block| block * BLOCK_BYTES as u64);
-    let mut overwrite = |time: Duration| {
+
+    /// Overwrites one block after the other, each synced, and answers how long each took, in nanoseconds, and how many
+    /// seconds all of them took; the first ones, for `warm_up`, are not counted.
+    pub(crate) fn measure(&mut self, warm_up: Duration, time: Duration) -> io::Result<(Histogram<u64>, f64)> {
+        self.overwrite(warm_up)?;
+        self.overwrite(time)
+    }
+
+    fn overwrite(&mut self, time: Duration) -> io::Result<(Histogram<u64>, f64)> {
         let mut latencies = Histogram::new(3).map_err(io::Error::other)?;
         let start = Instant::now();
         while start.elapsed() < time {
-            let block = noise.block();
-            let offset = offsets.next().unwrap_or_default();
+            let block = self.noise.block();
+            let offset = self.block % BLOCKS * BLOCK_BYTES as u64;
+            self.block += 1;
             let began = Instant::now();
-            file.as_file().write_all_at(&block, offset)?;
-            file.as_file().sync_data()?;
+            self.file.as_file().write_all_at(&block, offset)?;
+            self.file.as_file().sync_data()?;
             latencies.record(began.elapsed().as_nanos().try_into().unwrap_or(u64::MAX)).map_err(io::Error::other)?;
         }
         Ok((latencies, start.elapsed().as_secs_f64()))
-    };
-    let _: (Histogram<u64>, f64) = overwrite(warm_up)?;
-    overwrite(time)
+    }
 }
 
 /// Blocks that differ in every byte, so that nothing is left out because it is there already, or compressed.
@@ -86,12 +97,13 @@ mod tests {
     #[test]
     fn only_overwrites_after_the_warm_up_are_in_the_figures_and_nothing_is_left_behind() {
         let directory = tempfile::tempdir().unwrap();
-        let (latencies, seconds) =
-            synced_overwrites(directory.path(), Duration::from_millis(200), Duration::from_millis(1)).unwrap();
+        let mut disk = Overwrites::prepare(directory.path()).unwrap();
+        let (latencies, seconds) = disk.measure(Duration::from_millis(200), Duration::from_millis(1)).unwrap();
         assert!(!latencies.is_empty());
         assert!(latencies.max() as f64 <= seconds * 1e9 * 1.001); // the histogram rounds up
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-        let none = synced_overwrites(directory.path(), Duration::from_millis(5), Duration::ZERO).unwrap().0;
+        let none = disk.measure(Duration::from_millis(5), Duration::ZERO).unwrap().0;
         assert!(none.is_empty());
+        drop(disk);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }
