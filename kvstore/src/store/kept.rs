@@ -15,13 +15,16 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A name that is still free for the file as it was before it got another format. A copy from an earlier upgrade, since gone
-/// back on, is somebody's backup.
+/// The names that files as they were before they got another format have, in the order in which they are taken.
+pub(super) fn kept_names(path: &Path, format: u32) -> impl Iterator<Item = PathBuf> {
+    let first = beside(path, &format!(".before-format-{}", format.saturating_add(1)));
+    let numbered = first.clone();
+    [first].into_iter().chain((2..u32::MAX).map(move |number| beside(&numbered, &format!("-{number}"))))
+}
+
+/// One of them that is still free. A copy from an earlier upgrade, since gone back on, is somebody's backup.
 pub(super) fn free_name(path: &Path, format: u32) -> PathBuf {
-    let suffix = format!(".before-format-{}", format.saturating_add(1));
-    let numbered = (2..).map(|number| beside(path, &format!("{suffix}-{number}")));
-    let mut names = [beside(path, &suffix)].into_iter().chain(numbered);
-    names.find(|name| !name.exists()).unwrap_or_else(|| beside(path, &suffix))
+    kept_names(path, format).find(|name| !name.exists()).unwrap_or_else(|| beside(path, ".before"))
 }
 
 /// Keeps the file as it was before its first migration, beside it.

@@ -29,7 +29,7 @@ use crate::{
 
 use super::{
     Store,
-    kept::{beside, free_name, sync_directory},
+    kept::{beside, free_name, kept_names, sync_directory},
     meta::{FINGERPRINT, FORMAT, META, MIGRATING, OLDEST_READER},
     snapshot::Snapshot,
     source::{RawRow, RawSource},
@@ -223,7 +223,7 @@ fn row_count(old: &Store, catalogue: Catalogue) -> Result<u64, Error> {
 fn enough_room(path: &Path) -> io::Result<()> {
     let needed = fs::metadata(path)?.blocks() * 512;
     let told = rustix::fs::statvfs(path.parent().unwrap_or(Path::new("/")))?;
-    let free = told.f_bavail * told.f_frsize;
+    let free = told.f_bavail.saturating_mul(told.f_frsize);
     if free < needed {
         let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
         let problem = format!(
@@ -245,15 +245,24 @@ fn install(path: &Path, partial: &Path, found: u32, before: &Metadata) -> io::Re
         chown(partial, Some(before.uid()), Some(before.gid()))?;
     }
     File::open(partial)?.sync_all()?;
-    let kept: PathBuf = free_name(path, found);
-    // A file system without hard links gets a copy.
-    match fs::hard_link(path, &kept) {
-        Err(error) if is_full(&error) => return Err(error),
-        Err(_) => fs::copy(path, &kept).and_then(|_| File::open(&kept)?.sync_all())?,
-        Ok(()) => {}
+    if !is_kept(path, found, before) {
+        let kept: PathBuf = free_name(path, found);
+        // A file system without hard links gets a copy.
+        match fs::hard_link(path, &kept) {
+            Err(error) if is_full(&error) => return Err(error),
+            Err(_) => fs::copy(path, &kept).and_then(|_| File::open(&kept)?.sync_all())?,
+            Ok(()) => {}
+        }
     }
     fs::rename(partial, path)?;
     sync_directory(path)
+}
+
+/// Whether the old one has its other name already, from a start that was cut short right after that.
+fn is_kept(path: &Path, found: u32, before: &Metadata) -> bool {
+    let same =
+        |kept: &PathBuf| fs::metadata(kept).is_ok_and(|kept| (kept.dev(), kept.ino()) == (before.dev(), before.ino()));
+    kept_names(path, found).take_while(|name| name.exists()).any(|name| same(&name))
 }
 
 fn remove(path: &Path) -> io::Result<()> {

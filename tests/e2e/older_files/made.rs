@@ -252,5 +252,7 @@ pub(crate) async fn is_older(path: &Path, backend: &str) -> bool {
     let options = SqliteConnectOptions::new().filename(path).read_only(true);
     let Ok(mut connection) = SqliteConnection::connect_with(&options).await else { return true };
     let newest = sqlx::query_scalar::<_, i64>("SELECT max(version) FROM _sqlx_migrations").fetch_one(&mut connection);
-    newest.await.map_or(true, |newest| newest < 4)
+    let is_older = newest.await.map_or(true, |newest| newest < 4);
+    let _ = connection.close().await; // who looks next would meet its locks
+    is_older
 }

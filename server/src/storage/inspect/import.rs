@@ -37,9 +37,9 @@ const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// stored something, and in a large one many messages of a channel are stored together and fill pages of their own.
 const FIRST_ROWS: usize = 4096;
 /// Rows of a commit at most.
-const MOST_ROWS: usize = 65_536;
+const MOST_ROWS: usize = 32_768;
 /// Bytes of text after which a commit takes no further row.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Where a store is to be made or replaced. As long as this lives, no other tool makes a store here, and nobody opens an
 /// SQLite store that is here; a redb store is kept by holding what [`on`](Self::on) answers.
