@@ -114,8 +114,7 @@ impl Snapshot {
 
     /// The rows of a table with keys strictly above `after`, or all, in this direction.
     pub fn rows<T: Table>(&self, after: Option<&T::Key>, direction: Direction) -> Result<Rows<T>, Error> {
-        let range = after.map_or(RawRange::ALL, |key| RawRange::above(key.to_bytes()));
-        Ok(Rows { raw: self.scan(T::NAME, range, direction)?, table: PhantomData })
+        self.rows_in::<T>(after.map_or(RawRange::ALL, |key| RawRange::above(key.to_bytes())), direction)
     }
 
     /// The rows of a table whose keys, as they lie in the file, are in a range.
