@@ -124,6 +124,27 @@ impl Looked {
         self.explained.value.iter().all(|cell| cell.name != "created_at").then_some(created_at)?
     }
 
+    /// What a record says that no bytes of its row are shown for: in a file of an older format its key has less than now.
+    fn unshown(&self) -> Vec<(&'static str, String)> {
+        let mut unshown = Vec::new();
+        if let Some(row) = &self.record {
+            row.visit(&mut |field, value| {
+                let mut cells = self.explained.key.iter().chain(&self.explained.value);
+                let is_shown = cells.any(|cell| cell.name == field.name);
+                match value {
+                    Value::Id(id) if field.clustered_since.is_some() && !is_shown => {
+                        unshown.push((field.name, id.to_string()))
+                    }
+                    Value::Flag(flag) if field.clustered_since.is_some() && !is_shown => {
+                        unshown.push((field.name, flag.to_string()));
+                    }
+                    _ => {}
+                }
+            });
+        }
+        unshown
+    }
+
     /// The name that goes with a field, with a space before it, if there is one.
     fn name_beside(&self, field: &str) -> String {
         self.names.get(field).map(|name| format!(" ({})", cut(name, SHOWN_OF_A_NAME))).unwrap_or_default()
@@ -167,6 +188,9 @@ pub(crate) fn line(looked: &Looked, stored: &Stored, view: &View, out: &mut dyn 
         }
         write!(out, "{}", looked.name_beside(&cell.name))?;
     }
+    for (name, value) in looked.unshown() {
+        write!(out, "  {name}={value}")?; // an id, or yes and no
+    }
     if let Some(time) = looked.time_in_key() {
         write!(out, "  created_at={}", view.zone.show(time))?;
     }
@@ -186,6 +210,9 @@ pub(crate) fn paragraph(looked: &Looked, stored: &Stored, out: &mut dyn Write) -
             value => value_text(value, &View::default()),
         };
         writeln!(out, "{:13} {value}{}", one_line(&cell.name), looked.name_beside(&cell.name))?;
+    }
+    for (name, value) in looked.unshown() {
+        writeln!(out, "{name:13} {value}")?;
     }
     if let Some(time) = looked.time_in_key() {
         writeln!(out, "{:13} {time}", "created_at")?;
