@@ -94,8 +94,6 @@ pub(super) fn storage_error(attempt: &str, error: sqlx::Error) -> StorageError {
                 remedy: REMEDY,
             };
         }
-        (sqlx::Error::PoolTimedOut, _) => unavailable("too many reads are waiting; try again in a moment"),
-        (sqlx::Error::PoolClosed, _) => unavailable("the store is closed"),
         (sqlx::Error::ColumnDecode { index, .. }, _) => {
             return corrupt_column(attempt, index, &error.to_string());
         }

@@ -28,6 +28,7 @@ use super::{
     schema::{CURRENT, Schema},
     sql::execute,
     tables::{TABLES, Table},
+    wal,
     writer::SqliteWriter,
 };
 use crate::storage::{
@@ -229,9 +230,15 @@ fn with_index_in_memory(path: &Path) -> PathBuf {
 }
 
 fn connecting(path: &Path, state: State) -> SqliteConnectOptions {
-    let has_index = state == State::Crashed && files::sizes(&beside(path, "-shm")).0 > 0;
-    let name = if has_index { with_index_in_memory(path) } else { path.into() };
-    SqliteConnectOptions::new().filename(name)
+    let options = SqliteConnectOptions::new();
+    let [log, index] = ["-wal", "-shm"].map(|suffix| files::sizes(&beside(path, suffix)).0);
+    match state == State::Crashed && index > 0 {
+        false => options.filename(path),
+        // A server was killed when it had written only the header. An index in memory does not know the salts of such a log,
+        // and SQLite tries again for ten seconds (`walBeginShmUnreliable` in its `wal.c`). Nothing is in it.
+        true if log <= wal::HEADER as u64 => options.filename(path).immutable(true),
+        true => options.filename(with_index_in_memory(path)),
+    }
 }
 
 async fn connect(path: &Path, options: SqliteConnectOptions) -> Result<SqliteConnection, OpenError> {
@@ -652,6 +659,8 @@ fn cell(row: &SqliteRow, at: usize, name: &str, kind: Kind) -> Cell {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::sqlite::SqliteJournalMode;
+
     use super::*;
 
     #[test]
@@ -666,6 +675,25 @@ mod tests {
                     sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&mut connection).await.unwrap();
                 assert_eq!(columns, table.columns, "{}", table.name);
             }
+        });
+    }
+
+    #[test]
+    fn a_log_of_which_a_crash_left_only_the_header_keeps_nobody_from_looking() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (open, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let options = SqliteConnectOptions::new().filename(open.path().join("store")).create_if_missing(true);
+            let mut connection = options.journal_mode(SqliteJournalMode::Wal).connect().await.unwrap();
+            MIGRATIONS.run_direct(None, &mut connection, false).await.unwrap();
+            sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await.unwrap();
+            for name in ["store", "store-wal", "store-shm"] {
+                std::fs::copy(open.path().join(name), killed.path().join(name)).unwrap();
+            }
+            let path = killed.path().join("store");
+            let log = std::fs::File::options().write(true).open(beside(&path, "-wal")).unwrap();
+            log.set_len(wal::HEADER as u64).unwrap();
+            connect(&path, connecting(&path, State::Crashed)).await.unwrap();
         });
     }
 }

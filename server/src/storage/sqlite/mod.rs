@@ -12,6 +12,7 @@ macro_rules! is_id {
 
 mod channels;
 mod checkpoint;
+mod connections;
 pub(super) mod describe;
 mod error;
 pub(super) mod inspect;
@@ -29,17 +30,18 @@ mod users;
 mod wal;
 mod writer;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{num::NonZero, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, SqliteConnection,
     migrate::MigrateError,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
 use ulid::Ulid;
 
 use self::{
+    connections::Connections,
     error::{open_error, storage_error},
     migrations::MIGRATIONS,
     opening::Opening,
@@ -93,17 +95,8 @@ pub(super) async fn open(path: &Path) -> Result<Opened<SqliteReader>, OpenError>
     let login_key = login_key(&mut *writer.connection().lock().await).await?;
     let own = files::target(&files::kind::absolute(path)?);
     let in_use = Inode::at(&own).map(InUse::begin).map_err(|error| path_error(path, &error))?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(read_connections())
-        .min_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false) // a local file does not hang up
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options(&own).read_only(true))
-        .await
-        .map_err(|error| open_error(path, error))?;
-    let reader = SqliteReader::pooled(readers, in_use);
+    let readers = Connections::own(options(&own).read_only(true), read_connections(), in_use).await;
+    let reader = SqliteReader::with(readers.map_err(|error| open_error(path, error))?);
     Ok(Opened { backend: Backend::Sqlite, writer: Box::new(writer), reader, past, login_key })
 }
 
@@ -152,7 +145,7 @@ pub(super) async fn open_in_memory() -> Result<Opened<SqliteReader>, OpenError> 
     let login_key = login_key(&mut connection).await?;
     let connection = Arc::new(Mutex::new(connection));
     let writer = Box::new(SqliteWriter::in_memory(connection.clone()));
-    let reader = SqliteReader::shared(connection);
+    let reader = SqliteReader::with(Connections::Shared(connection));
     Ok(Opened { backend: Backend::Sqlite, writer, reader, past: Past::default(), login_key })
 }
 
@@ -170,8 +163,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// About one per core; more would only queue inside SQLite.
-fn read_connections() -> u32 {
-    std::thread::available_parallelism().map_or(4, |cores| cores.get() as u32).clamp(2, 16)
+fn read_connections() -> usize {
+    std::thread::available_parallelism().map_or(4, NonZero::get).clamp(2, 16)
 }
 
 /// Moves everything from the log of the store at `path`, which nobody may have open, to its file. Also a shell that does

@@ -6,7 +6,8 @@ use crate::storage::files::descriptor::Descriptor;
 
 /// The log's first four bytes; the last bit says in which order of bytes its checksums are made.
 const MAGIC: u32 = 0x377f_0682;
-const HEADER: usize = 32;
+/// Bytes before the first frame.
+pub(super) const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 const LARGEST_PAGE: usize = 65536;
 
