@@ -62,6 +62,10 @@ async fn a_start_lays_an_older_file_out_anew(backend: &str) {
     let made = made::older_file(&database(directory, backend), backend, 3000).await;
     fs::set_permissions(database(directory, backend), fs::Permissions::from_mode(0o640)).unwrap();
     assert_eq!(messages(directory, backend).await, made.messages, "looking at it needs no start");
+    if backend == "redb" {
+        // What a start left that was cut short is nothing to go on with.
+        fs::write(directory.join("data/decentcom.redb.format-3.partial"), "cut short").unwrap();
+    }
 
     let server = Server::start(directory, backend);
     server.says("anew").await;

@@ -231,3 +231,24 @@ impl<M> Ord for Place<M> {
         self.bytes.cmp(&other.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Message;
+
+    #[test]
+    fn bytes_that_no_record_can_lie_under_are_no_place() {
+        let place = Place::of(&Message::blank(ulid::Ulid(1).into())).to_bytes();
+        assert_eq!(Place::<Message>::decode(&place).unwrap().to_bytes(), place);
+        let flag = place.len() - 17;
+        assert_eq!(place[flag], 0);
+        for (at, byte) in [(flag, 2), (0, 0xff), (flag + 1, 0xff)] {
+            let mut wrong = place.clone();
+            wrong[at] = byte;
+            let is_place = Place::<Message>::decode(&wrong).is_some();
+            assert_eq!(is_place, at != flag, "every 16 bytes are an id, and a flag is 0 or 1");
+        }
+        assert!(Place::<Message>::decode(&place[1..]).is_none());
+    }
+}
