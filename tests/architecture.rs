@@ -44,6 +44,7 @@ const STORAGE: House = House {
         "text",
     ],
     arrows: &[
+        ("bytes", &[]),
         ("files", &[]),
         ("finding", &[]),
         ("disk", &[]),
@@ -54,7 +55,8 @@ const STORAGE: House = House {
         ("example", &["port"]),
         ("front", &["port", "disk"]),
         ("sqlite", &["port", "files", "finding", "inspection", "example", "space"]),
-        ("redb", &["port", "files", "finding", "inspection", "example"]),
+        ("redb", &["port", "bytes", "files", "finding", "inspection", "example"]),
+        ("log", &["port", "bytes"]),
         ("inspect", &["port", "files", "finding", "inspection", "sqlite", "redb"]),
         ("declared", &["sqlite", "redb"]),
     ],

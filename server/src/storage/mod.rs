@@ -19,6 +19,7 @@ use self::{
     space::Space,
 };
 
+mod bytes;
 mod changes;
 mod clock;
 mod condition;
@@ -34,6 +35,7 @@ mod id;
 pub mod inspect;
 mod inspection;
 pub mod limits;
+pub mod log;
 mod login;
 mod metered;
 mod models;

@@ -74,10 +74,13 @@ fn make_compact(
     drop(Descriptor::write(&partial).map_err(|error| copy_error(&error))?); // for nobody else to read
     let existing = match backend {
         Backend::Redb => {
-            phase("copying")?;
-            std::fs::copy(path, &partial).map_err(|error| copy_error(&error))?;
-            phase("moving pages together")?;
-            redb::maintain::compact(&partial)?;
+            phase("writing a compact copy")?;
+            if !redb::maintain::compact_copy(path, &partial)? {
+                phase("copying")?;
+                std::fs::copy(path, &partial).map_err(|error| copy_error(&error))?;
+                phase("moving pages together")?;
+                redb::maintain::compact(&partial)?;
+            }
             existing
         }
         Backend::Sqlite => {

@@ -5,6 +5,8 @@
 //!  segment.rs    a file of it: a header, then records                      Segment
 //!  header.rs     which log, which place in it                              Header
 //!  record.rs     a commit: number, time, hash of the one before, payload   Record
+//!  commit.rs     the payload: what was written                             Commit
+//!  memtable.rs   what is committed and not yet applied                     Memtable
 //!  folder.rs     where the files lie: a directory, or memory               Folder
 //! ```
 //!
@@ -34,17 +36,21 @@
 //! - Where the newest segment has an invalid record, and behind it a valid one with a larger number, it is damaged; with none it
 //!   was torn when it was written. (Damage to the very last record cannot be told from that.)
 
+pub mod commit;
 pub mod folder;
 mod header;
 mod journal;
+pub mod memtable;
 mod record;
 mod segment;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
+    commit::Commit,
     folder::{Directory, File, Folder},
     journal::{AppendError, Identity, Journal, Keep, Log, Records, Sizes, Tip},
+    memtable::Memtable,
     record::{Hash, Record},
 };
 

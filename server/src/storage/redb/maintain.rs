@@ -8,7 +8,7 @@ use ulid::Ulid;
 use super::{
     CATALOGUE,
     error::{open_error, storage_error},
-    newest_ids, open_store, opening,
+    log_progress, newest_ids, open_store, opening,
     schema::{HIGH_WATER, PROBED_AT, Purges, SCHEMA},
 };
 use crate::storage::{Clock as _, OpenError, RedbOptions, StorageError, SystemClock, files};
@@ -25,11 +25,34 @@ pub(in crate::storage) fn repair(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(copy)
 }
 
+/// Makes a compact copy of the store at `path` in the empty file at `copy`, and answers whether it did: with every row in the order
+/// of its key, so that all pages are full. Of a file of an older format, or with tables of somebody else's, it makes none.
+pub(in crate::storage) fn compact_copy(path: &Path, copy: &Path) -> Result<bool, OpenError> {
+    let old = Options::default().inspect(path, &SCHEMA).map_err(|error| named(open_error(path, error)))?;
+    if !std::ptr::eq(old.catalogue(), CATALOGUE) {
+        return Ok(false);
+    }
+    let new = open_store(copy, RedbOptions::default())?;
+    if !old.copy_to(&new, log_progress).map_err(storage_error("write a compact copy"))? {
+        return Ok(false);
+    }
+    give_back(&new)?;
+    close(&new)?;
+    Ok(true)
+}
+
+/// Moves pages together in the file at `path`.
 pub(in crate::storage) fn compact(path: &Path) -> Result<(), OpenError> {
     let store = open_store(path, RedbOptions::default()).map_err(named)?;
+    give_back(&store)?;
+    close(&store)?;
+    Ok(())
+}
+
+/// Gives back the room at the end of the file that pages leave when they are moved to its beginning.
+fn give_back(store: &Store) -> Result<(), StorageError> {
     // Each pass moves what it can; the next one finds what that has made possible.
     while store.compact().map_err(storage_error("compact the file"))? {}
-    close(&store)?;
     Ok(())
 }
 

@@ -11,11 +11,16 @@ use std::{cmp::Ordering, fmt, marker::PhantomData};
 
 use decentcom_kvstore::{ByteRange, Index, Key as KvKey, Part, RawRange};
 
-use super::record::{KeyOf, append_value, by_kind, key_value};
-use super::table::Of;
-use crate::storage::contract::{
-    field::{self, Cluster, Field, FieldType as _, Kind, Value, position_of},
-    model::Model,
+use super::{
+    record::{KeyOf, by_kind},
+    table::Of,
+};
+use crate::storage::{
+    bytes::{append_value, key_value},
+    contract::{
+        field::{self, Cluster, Field, FieldType as _, Kind, Value, position_of},
+        model::Model,
+    },
 };
 
 /// Most fields that a kind may be clustered by.

@@ -3,19 +3,16 @@
 //! A payload has the fields of a record but its key, the time within that, and those that it is clustered by, which are in the
 //! key it lies under (`place.rs`); those of the first version first, in the order in which they are declared, then those that
 //! the second added, and so on. So a payload of an old version is the beginning of one of the newest, but for what has moved
-//! to the key, and the declaration says what is in place of the rest. How each kind is written is the `write` and
-//! `read` below; `shipped.txt` holds every version to its bytes.
+//! to the key, and the declaration says what is in place of the rest. How each kind is written is in
+//! `bytes.rs`; `shipped.txt` holds every version to its bytes.
 
-use std::{borrow::Cow, marker::PhantomData};
+use std::marker::PhantomData;
 
-use decentcom_kvstore::{
-    DecodeError, EncodeError, Key as KvKey, Part, Record, decode_field, encode_field, end_of_payload, take_field,
-};
-use ulid::Ulid;
+use decentcom_kvstore::{DecodeError, EncodeError, Key as KvKey, Part, Record, end_of_payload, take_field};
 
 use super::place::{key_in, value_in};
 use crate::storage::{
-    Timestamp,
+    bytes::{append_value, key_value, read, time_of, write},
     contract::{
         field::{Field, FieldType, Kind, Role, Value},
         model::{Model, Source},
@@ -163,70 +160,6 @@ const fn is_in_order(mut fields: &[Field]) -> bool {
     true
 }
 
-/// The value that a key is, or a part of one.
-pub(super) fn key_value(kind: Kind, key: &[u8]) -> Option<Value<'_>> {
-    match kind {
-        Kind::Id => Ulid::decode(key).map(Value::Id),
-        Kind::Digest | Kind::Challenge => Some(Value::Bytes(key.into())),
-        Kind::Flag => bool::decode(key).map(Value::Flag),
-        _ => None,
-    }
-}
-
-/// The time within an id.
-fn time_of(key: &[u8]) -> Result<Timestamp, DecodeError> {
-    timestamp(Ulid::decode(key).map_or(u64::MAX, |id| id.timestamp_ms()))
-}
-
-fn timestamp(millis: u64) -> Result<Timestamp, DecodeError> {
-    Timestamp::from_millis(millis).ok_or_else(|| DecodeError::Payload("it has a time past the year 9999".into()))
-}
-
-/// Appends a value to a payload: one that may be absent after a byte that says whether it is there.
-fn write(field: &Field, value: &Value<'_>, payload: &mut Vec<u8>) -> Result<(), EncodeError> {
-    if field.is_optional {
-        encode_field(&(*value != Value::Nothing), payload)?;
-    }
-    match value {
-        Value::Nothing => Ok(()),
-        Value::Flag(flag) => encode_field(flag, payload),
-        Value::Number(number) => encode_field(number, payload),
-        Value::Time(time) => encode_field(&time.as_millis(), payload),
-        Value::Text(text) => encode_field(&text.as_ref(), payload),
-        Value::Id(id) => {
-            payload.extend_from_slice(&id.to_bytes());
-            Ok(())
-        }
-        Value::Bytes(bytes) => {
-            payload.extend_from_slice(bytes);
-            Ok(())
-        }
-    }
-}
-
-/// Takes a value from the front of a payload, which lends it.
-fn read<'a>(kind: Kind, is_optional: bool, payload: &mut &'a [u8]) -> Result<Value<'a>, DecodeError> {
-    if is_optional && !decode_field::<bool>(payload)? {
-        return Ok(Value::Nothing);
-    }
-    Ok(match kind {
-        Kind::Flag => Value::Flag(decode_field(payload)?),
-        Kind::Number => Value::Number(decode_field(payload)?),
-        Kind::Time => Value::Time(timestamp(decode_field(payload)?)?),
-        Kind::Text => Value::Text(Cow::Borrowed(decode_field(payload)?)),
-        Kind::Id => Value::Id(Ulid::from_bytes(*take_bytes(payload)?)),
-        Kind::Digest => Value::Bytes(Cow::Borrowed(take_bytes::<32>(payload)?)),
-        Kind::Challenge => Value::Bytes(Cow::Borrowed(take_bytes::<44>(payload)?)),
-    })
-}
-
-fn take_bytes<'a, const N: usize>(payload: &mut &'a [u8]) -> Result<&'a [u8; N], DecodeError> {
-    let too_few = || DecodeError::Payload(format!("{} bytes are left of {N}", payload.len()));
-    let (bytes, rest) = payload.split_first_chunk().ok_or_else(too_few)?;
-    *payload = rest;
-    Ok(bytes)
-}
-
 /// How a kind lies in a payload, in the words of the pages.
 fn layout(kind: Kind, is_optional: bool) -> &'static str {
     match (kind, is_optional) {
@@ -327,23 +260,4 @@ impl<K: FieldType + Copy + Ord + std::fmt::Debug + Send + Sync + 'static> KvKey 
     fn range_of(text: &str) -> Option<decentcom_kvstore::ByteRange> {
         by_kind!(K::KIND, T => T::range_of(text))
     }
-}
-
-/// Appends a value as keys and index entries have it.
-pub(super) fn append_value(value: &Value<'_>, bytes: &mut Vec<u8>) {
-    match value {
-        Value::Id(id) => id.append_to(bytes),
-        Value::Time(time) => time.as_millis().append_to(bytes),
-        Value::Text(text) => bytes.extend_from_slice(text.as_bytes()),
-        Value::Bytes(value) => bytes.extend_from_slice(value),
-        Value::Flag(flag) => flag.append_to(bytes),
-        Value::Nothing | Value::Number(_) => {} // no key and no index is of these kinds
-    }
-}
-
-/// A value as index entries have it.
-pub(super) fn value_bytes(value: &Value<'_>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(32);
-    append_value(value, &mut bytes);
-    bytes
 }

@@ -10,12 +10,13 @@ use ulid::Ulid;
 use super::{
     error::{corrupt, storage_error},
     place::{ByKey, Place, served},
-    record::{KeyOf, Stored, value_bytes},
+    record::{KeyOf, Stored},
     schema::Purges,
     table::Of,
 };
 use crate::storage::{
     ChannelId, Entity, Key, Row, StorageError,
+    bytes::value_bytes,
     contract::{
         field::{FieldType, Index, Value},
         model::{ForModel, Model},

@@ -6,11 +6,14 @@ use decentcom_kvstore::{IndexDefinition, KeyKind, Table};
 
 use super::{
     place::{ByKey, Place},
-    record::{KeyOf, Stored, by_kind, value_bytes},
+    record::{KeyOf, Stored, by_kind},
 };
-use crate::storage::contract::{
-    field::{FieldType as _, Kind, Value, position_of},
-    model::Model,
+use crate::storage::{
+    bytes::value_bytes,
+    contract::{
+        field::{FieldType as _, Kind, Value, position_of},
+        model::Model,
+    },
 };
 
 /// The table of a kind of record.

@@ -240,6 +240,7 @@ async fn bring_up_to_date(path: &Path, connection: &mut SqliteConnection) -> Res
     // Rows that refer to nothing, which `verify` names, keep nobody from starting.
     pragma(path, connection, "PRAGMA foreign_keys = OFF").await?;
     migrate(path, connection).await?;
+    tracing::info!("the store's messages are laid out anew");
     pragma(path, connection, "PRAGMA foreign_keys = ON").await
 }
 
