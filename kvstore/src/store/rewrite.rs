@@ -18,6 +18,8 @@ use std::{
     sync::Arc,
 };
 
+use redb::TableHandle as _;
+
 use crate::{
     engine::{database::definition, options::Progress},
     error::{CannotOpen, Error, is_full},
@@ -154,9 +156,9 @@ impl Store {
     /// pages are full; rows and facts that are damaged, too, as they are. Answers whether that is all: not where the file has
     /// tables that this program does not know.
     pub fn copy_to(&self, new: &Store, progress: fn(Progress)) -> Result<bool, Error> {
-        let names: Vec<String> = self.engine.reading(|transaction| {
-            Ok(transaction.list_tables()?.map(|table| table.name().to_owned()).collect())
-        })?;
+        let names: Vec<String> = self
+            .engine
+            .reading(|transaction| Ok(transaction.list_tables()?.map(|table| table.name().to_owned()).collect()))?;
         let (mut known, mut of) = (vec![META], 0);
         let snapshot = self.snapshot()?;
         for table in self.catalogue() {

@@ -1,6 +1,7 @@
 //! The store as its users see it: a table with two indexes, declared once.
 
 mod batches;
+mod copying;
 mod indexes;
 mod migrating;
 mod opening;

@@ -1,5 +1,7 @@
 //! What every backend has to do at the port.
 
+mod through_the_log;
+
 use std::{path::Path, sync::Arc};
 
 use ulid::Ulid;

@@ -168,7 +168,8 @@ pub fn decode(mut payload: &[u8]) -> Result<Commit, DecodeError> {
     for _ in 0..take_byte(rest)? {
         let table: &str = decode_field(rest)?;
         let known = Entity::EVERY.iter().copied().find(|entity| entity.table() == table);
-        let entity = known.ok_or_else(|| wrong(format!("it has records of `{table}`, which this program does not know")))?;
+        let entity =
+            known.ok_or_else(|| wrong(format!("it has records of `{table}`, which this program does not know")))?;
         let version = take_byte(rest)?;
         if !(1..=entity.version()).contains(&version) {
             return Err(DecodeError::UnknownVersion(version));

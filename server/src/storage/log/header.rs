@@ -15,7 +15,7 @@
 //! ```
 
 use super::{
-    BLOCK,
+    BLOCK, Identity,
     record::{Hash, number_at},
 };
 use crate::storage::Timestamp;
@@ -42,6 +42,11 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Which log it is of.
+    pub(super) fn identity(&self) -> Identity {
+        Identity { log: self.log, timeline: self.timeline }
+    }
+
     /// All copies, as they lie in the segment.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut checked = Vec::with_capacity(LENGTH);

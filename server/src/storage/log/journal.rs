@@ -137,7 +137,8 @@ fn random<const N: usize>() -> Result<[u8; N], LogError> {
 }
 
 impl Journal {
-    /// Begins a log that goes on after this record, in a directory that has none.
+    /// Begins a log that goes on after this record. What the directory has of other logs, or of other timelines of this one, is
+    /// of no more use, and goes when it is opened next.
     pub fn create(
         directory: Arc<dyn Directory>,
         identity: Identity,
@@ -146,7 +147,10 @@ impl Journal {
     ) -> Result<Self, LogError> {
         let state = State { segments: VecDeque::new(), spares: Vec::new(), tip: after };
         let log = Arc::new(Log { directory, identity, sizes, state: Mutex::new(state) });
-        let newest = log.begin(Place { sequence: 0, after }, sizes.smallest, None)?;
+        let names = log.directory.names().map_err(failed("list the files", "the directory"))?;
+        let others = names.iter().filter_map(|name| sequence_of(name)).max();
+        let sequence = others.map_or(0, |newest| newest + 1);
+        let newest = log.begin(Place { sequence, after }, sizes.smallest, None)?;
         Ok(Self { log, newest, at: START, tip: after, is_stopped: false, buffer: Vec::new() })
     }
 
@@ -465,10 +469,9 @@ fn find(directory: &dyn Directory, identity: Identity) -> Result<Files, LogError
     let (mut run, mut unreadable, mut idle) = (VecDeque::<Arc<Segment>>::new(), None::<(u64, LogError)>, Vec::new());
     for name in directory.names().map_err(failed("list the files", "the directory"))? {
         match (Segment::open(directory, &name), sequence_of(&name)) {
-            (Ok(Some(segment)), _) if segment.header.log == identity.log => found.push(segment),
-            (Ok(Some(_)), _) => {} // somebody else's
-            (Ok(None), None) if !name.starts_with(SPARE) => {}
-            (Ok(None), _) => idle.push(name),
+            (Ok(Some(segment)), _) if segment.header.identity() == identity => found.push(segment),
+            (Ok(None), None) if !name.starts_with(SPARE) => {} // not ours
+            (Ok(_), _) => idle.push(name),
             (Err(error @ LogError::Header { .. }), Some(sequence)) => {
                 if unreadable.as_ref().is_none_or(|(newest, _)| *newest < sequence) {
                     unreadable = Some((sequence, error));
@@ -479,10 +482,7 @@ fn find(directory: &dyn Directory, identity: Identity) -> Result<Files, LogError
     }
     found.sort_by_key(|segment| segment.header.sequence);
     while let Some(segment) = found.pop() {
-        let joins = run.front().is_none_or(|next| {
-            let (older, newer) = (&segment.header, &next.header);
-            older.sequence + 1 == newer.sequence && older.timeline == newer.timeline
-        });
+        let joins = run.front().is_none_or(|next| segment.header.sequence + 1 == next.header.sequence);
         match joins {
             true => run.push_front(Arc::new(segment)),
             false => idle.push(segment.name()),

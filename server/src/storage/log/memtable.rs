@@ -127,8 +127,17 @@ impl Memtable {
         after: Option<Key>,
         up_to: CommitNumber,
     ) -> impl Iterator<Item = (Key, Seen<'_>)> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = self.rows.get(&entity).map(|rows| rows.range((start, Bound::Unbounded)));
+        self.within(entity, (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded), up_to)
+    }
+
+    /// What these commits made of the records of a kind with such keys, by key.
+    pub fn within(
+        &self,
+        entity: Entity,
+        keys: impl RangeBounds<Key>,
+        up_to: CommitNumber,
+    ) -> impl Iterator<Item = (Key, Seen<'_>)> {
+        let rows = self.rows.get(&entity).map(|rows| rows.range(keys));
         rows.into_iter().flatten().filter_map(move |(key, versions)| Some((*key, newest(versions, up_to)?)))
     }
 
@@ -284,8 +293,9 @@ mod tests {
                 for channel in 0..3_u8 {
                     let channel: crate::storage::ChannelId = Ulid(channel.into()).into();
                     let index = &Message::LIVE_BY_CHANNEL;
-                    let found = table.found(index, &channel.value(), .., number);
-                    let found = found.filter(|(_, (_, row))| row.is_some_and(|row| has(row, index, &channel.value())));
+                    let value = channel.value();
+                    let found = table.found(index, &value, .., number);
+                    let found = found.filter(|(_, (_, row))| row.is_some_and(|row| has(row, index, &value)));
                     let found: Vec<_> = found.map(|(key, _)| key).collect();
                     let is_live = |row: &Row| matches!(row, Row::Message(message) if !message.deleted);
                     let expected = state.iter().filter(|(_, row)| is_live(row) && channel_of(row) == Some(channel.value()));
@@ -307,8 +317,10 @@ mod tests {
             let session = StoredSession { expires_at: at(end), ..StoredSession::blank(digest) };
             table.insert(number, &[Write::Insert(Arc::new(session).into_row())], None);
         }
+        let last = at(100);
         let found = |up_to| {
-            let found = table.found_up_to(&StoredSession::BY_EXPIRY, &at(100).value(), up_to);
+            let value = last.value();
+            let found = table.found_up_to(&StoredSession::BY_EXPIRY, &value, up_to);
             found.map(|(_, (commit, _))| commit).collect::<Vec<_>>()
         };
         assert_eq!((found(4), found(3)), (vec![4, 3, 1], vec![3, 1]));

@@ -7,6 +7,7 @@
 //!  record.rs     a commit: number, time, hash of the one before, payload   Record
 //!  commit.rs     the payload: what was written                             Commit
 //!  memtable.rs   what is committed and not yet applied                     Memtable
+//!  reader.rs     what is true: memtables, then the backend                 LogReader
 //!  folder.rs     where the files lie: a directory, or memory               Folder
 //! ```
 //!
@@ -41,6 +42,7 @@ pub mod folder;
 mod header;
 mod journal;
 pub mod memtable;
+mod reader;
 mod record;
 mod segment;
 #[cfg(test)]
@@ -51,6 +53,7 @@ pub use self::{
     folder::{Directory, File, Folder},
     journal::{AppendError, Identity, Journal, Keep, Log, Records, Sizes, Tip},
     memtable::Memtable,
+    reader::{Layers, LogReader},
     record::{Hash, Record},
 };
 

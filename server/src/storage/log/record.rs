@@ -81,14 +81,7 @@ pub(super) fn room(payload: usize) -> u64 {
 }
 
 /// Replaces `bytes` by a record as it lies in a segment with this salt, zeros up to the end of its last block included.
-pub(super) fn encode(
-    bytes: &mut Vec<u8>,
-    salt: u64,
-    number: u64,
-    time: Timestamp,
-    before: Hash,
-    payload: &[u8],
-) {
+pub(super) fn encode(bytes: &mut Vec<u8>, salt: u64, number: u64, time: Timestamp, before: Hash, payload: &[u8]) {
     bytes.clear();
     bytes.extend_from_slice(&[0; CHECKED]);
     bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes()); // at most `MAX_PAYLOAD`

@@ -1,4 +1,4 @@
-//! SQLite through sqlx: one file, WAL, one writer connection with group commit, a pool of read-only connections.
+//! SQLite through sqlx: one file, WAL, one writer connection with group commit, read-only connections.
 //!
 //! Durability: WAL with `synchronous=FULL` syncs the log at every commit, <https://www.sqlite.org/pragma.html#pragma_synchronous>.
 //! SQLite has no page checksums, so damage within a row goes unnoticed unless it breaks the file's structure.

@@ -54,7 +54,10 @@ fn damage_anywhere_loses_no_record_without_a_word() {
                             assert!(tip.number >= RECORDS - 1, "{name} {at}: only the very last may be taken for torn");
                             assert_eq!(tip, tips[tip.number as usize]);
                             let after = journal.log().records(applied as u64).map(|record| record.unwrap().number);
-                            assert_eq!(after.collect::<Vec<_>>(), (applied as u64 + 1..=tip.number).collect::<Vec<_>>());
+                            assert_eq!(
+                                after.collect::<Vec<_>>(),
+                                (applied as u64 + 1..=tip.number).collect::<Vec<_>>()
+                            );
                         }
                         Err(LogError::Damaged { number, .. }) => {
                             refused += 1;
@@ -94,9 +97,10 @@ fn a_log_that_does_not_join_what_is_applied_is_refused_and_stays_as_it_is() {
     let (ahead, another) = (Tip { number: RECORDS + 1, ..tip }, Tip { hash: tips[3].hash, ..tips[4] });
     assert!(matches!(open(&disk, ahead), Err(LogError::Behind { applied: 25, last: RECORDS })));
     assert!(matches!(open(&disk, another), Err(LogError::Foreign { number: 4 })));
-    let stranger = Identity { log: [1; 16], ..IDENTITY };
-    let opened = Journal::open(Arc::new(disk.clone()), stranger, SIZES, tip);
-    assert!(matches!(opened, Err(LogError::Missing)));
+    for stranger in [Identity { log: [1; 16], ..IDENTITY }, Identity { timeline: 1, ..IDENTITY }] {
+        let opened = Journal::open(Arc::new(disk.clone()), stranger, SIZES, tip);
+        assert!(matches!(opened, Err(LogError::Missing)));
+    }
     assert_eq!(names(&disk), before);
 
     let later = Disk::new();
@@ -121,4 +125,18 @@ fn after_a_sync_that_failed_the_number_is_used_again_and_what_was_written_first_
         let payloads = journal.log().records(24).map(|record| record.unwrap().payload);
         assert_eq!(payloads.collect::<Vec<_>>(), [b"stored"]);
     }
+}
+
+#[test]
+fn a_new_timeline_goes_on_where_it_was_told_and_what_was_there_before_goes() {
+    let (disk, tips) = log();
+    let branch = Identity { timeline: 8, ..IDENTITY };
+    let mut journal = Journal::create(Arc::new(disk.clone()), branch, SIZES, tips[20]).unwrap();
+    assert_eq!(journal.append(time(1), b"another 21").unwrap().number, 21);
+    drop(journal);
+    let disk = disk.after_power_loss(&mut Random(1));
+    let journal = Journal::open(Arc::new(disk.clone()), branch, SIZES, tips[20]).unwrap();
+    let payloads = journal.log().records(20).map(|record| record.unwrap().payload);
+    assert_eq!(payloads.collect::<Vec<_>>(), [b"another 21"]);
+    assert!(matches!(open(&disk, tips[20]), Err(LogError::Missing)));
 }
