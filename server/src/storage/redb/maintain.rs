@@ -36,16 +36,26 @@ pub(in crate::storage) fn compact_copy(path: &Path, copy: &Path) -> Result<bool,
     if !old.copy_to(&new, log_progress).map_err(storage_error("write a compact copy"))? {
         return Ok(false);
     }
-    give_back(&new)?;
     close(&new)?;
+    drop(new);
+    compact_closed(copy)?;
     Ok(true)
 }
 
 /// Moves pages together in the file at `path`.
 pub(in crate::storage) fn compact(path: &Path) -> Result<(), OpenError> {
     let store = open_store(path, RedbOptions::default()).map_err(named)?;
-    give_back(&store)?;
     close(&store)?;
+    drop(store);
+    compact_closed(path)
+}
+
+/// Compacts the file of a store that is closed, and is left as it was then: a commit afterwards, such as one that notes the
+/// time, would find no free page in the file, and redb would make it twice as long.
+fn compact_closed(path: &Path) -> Result<(), OpenError> {
+    let store = open_store(path, RedbOptions::default()).map_err(named)?;
+    give_back(&store)?;
+    drop(store);
     Ok(())
 }
 
