@@ -121,6 +121,7 @@ pub(super) fn lines(workload: Workload, scale: &Scale) -> Vec<Planned> {
             for variant in [Variant::Newest, Variant::Deep] {
                 plan.at_every_size(&Case::of(variant));
             }
+            plan.sizes_of(&OWN, &Case::of(Variant::Cold));
             for rows in [1_000, largest] {
                 plan.add(&OWN, Case { rows: Some(rows), ..Case::of(Variant::Deep) });
             }

@@ -282,6 +282,8 @@ named! {
         Newest = "newest",
         /// A page from anywhere in a channel.
         Deep = "deep",
+        /// A page from anywhere in a channel, of a file that nobody has read since the machine was started.
+        Cold = "cold",
         /// Without the other work.
         Alone = "alone",
         /// With the other work beside it.

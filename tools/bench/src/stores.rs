@@ -10,6 +10,8 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    io::Read as _,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -166,7 +168,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     if !from.is_dir() {
-        return fs::copy(from, to).map(|_| ());
+        return copy_file(from, to);
     }
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
@@ -176,9 +178,41 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Copies a file and leaves its holes as they are: redb makes a file longer than it needs, and what a store takes of the disk is
+/// measured.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let (mut from, to) = (fs::File::open(from)?, fs::File::create(to)?);
+    to.set_len(from.metadata()?.len())?;
+    let (mut chunk, mut at) = (vec![0; COPIED], 0);
+    loop {
+        let read = from.read(&mut chunk)?;
+        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        if bytes.iter().any(|byte| *byte != 0) {
+            to.write_all_at(bytes, at)?;
+        }
+        at += read as u64;
+    }
+}
+
+/// Bytes copied at a time.
+const COPIED: usize = 64 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_has_what_was_there_and_its_holes() {
+        use std::os::unix::fs::MetadataExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| directory.path().join(name));
+        let file = fs::File::create(&from).unwrap();
+        file.write_all_at(b"beginning", 0).unwrap();
+        file.write_all_at(b"end", 5_000_000).unwrap();
+        copy_file(&from, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), fs::read(&from).unwrap());
+        assert!(fs::metadata(&to).unwrap().blocks() * 512 < 500_000);
+    }
 
     fn make(stores: &Stores, subject: Subject, stored: u64, content: &str) {
         let workshop = stores.workshop().unwrap();

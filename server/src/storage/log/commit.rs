@@ -300,8 +300,8 @@ mod tests {
         let created_at = at(id.timestamp_ms());
         let user = User {
             pubkey: text.into(),
-            display_name: (number % 2 == 0).then(|| text.into()),
-            is_bot: number % 3 == 0,
+            display_name: number.is_multiple_of(2).then(|| text.into()),
+            is_bot: number.is_multiple_of(3),
             updated_at: at(77),
             created_at,
             ..User::blank(id.into())
@@ -311,8 +311,8 @@ mod tests {
         let category = Category { name: text.into(), created_at, ..Category::blank(id.into()) };
         let message = Message {
             content: text.into(),
-            edited_at: (number % 5 == 0).then(|| at(5)),
-            deleted: number % 7 == 0,
+            edited_at: number.is_multiple_of(5).then(|| at(5)),
+            deleted: number.is_multiple_of(7),
             created_at,
             ..Message::blank(id.into())
         };

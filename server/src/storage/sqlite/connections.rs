@@ -17,7 +17,7 @@ use crate::storage::{StorageError, files::descriptor::InUse};
 /// Where reads get their connections.
 pub(super) enum Connections {
     /// Read-only connections beside the writer's.
-    Own(Own),
+    Own(Box<Own>),
     /// The writer's: a second connection would not see a database in memory.
     Shared(Arc<Mutex<SqliteConnection>>),
 }
@@ -51,7 +51,7 @@ impl Connections {
         let mut first = Some(options.connect().await?);
         let connections: Vec<_> = (0..most).map(|_| Arc::new(Mutex::new(first.take()))).collect();
         let turns = Semaphore::new(connections.len());
-        Ok(Self::Own(Own { options, connections, turns, _in_use: in_use }))
+        Ok(Self::Own(Box::new(Own { options, connections, turns, _in_use: in_use })))
     }
 
     /// How many there may be.

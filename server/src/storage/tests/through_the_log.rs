@@ -82,7 +82,7 @@ impl World {
         match what {
             0 => {
                 let id = user(wide % USERS);
-                let is_member = number % 3 != 0;
+                let is_member = !number.is_multiple_of(3);
                 inserted(&mut self.users, User { pubkey: format!("key {id}"), is_member, ..User::blank(id) })
             }
             1 => {
@@ -275,7 +275,10 @@ fn a_view_is_what_the_backend_will_be<R: Reader>(
     assert_eq!(runtime.block_on(reader.channels()).unwrap().commit, newest);
 }
 
-fn histories() -> impl Strategy<Value = (Vec<Vec<(u8, u8)>>, (usize, usize, usize))> {
+/// What is written, commit by commit, and how many of the commits the backend and the older memtable have.
+type History = (Vec<Vec<(u8, u8)>>, (usize, usize, usize));
+
+fn histories() -> impl Strategy<Value = History> {
     let commits = prop::collection::vec(prop::collection::vec((0..18_u8, any::<u8>()), 1..6), 1..24);
     (commits, (0..24_usize, 0..24_usize, 0..24_usize))
 }

@@ -15,6 +15,7 @@ mod post;
 mod read;
 
 use std::{
+    fs::File,
     future::Future,
     path::{Path, PathBuf},
     time::Duration,
@@ -31,7 +32,7 @@ pub(super) use self::{
     history::History,
 };
 use super::{
-    results::{Sample, Subject, What, Workload},
+    results::{Sample, Subject, Variant, What, Workload},
     watch::{device::Device, disk::Overwrites, memory},
 };
 use crate::failure::Failure;
@@ -153,9 +154,19 @@ impl Task {
         Ok(History { stored: self.what.case.stored.ok_or_else(|| self.cannot())? })
     }
 
-    /// The store to be read: the working copy, or, where no number of messages is said, the prepared community.
+    /// The store to be read: the working copy, or, where no number of messages is said, the prepared community. The operating
+    /// system has all of it in memory, or, where that is to be measured, nothing: other lines leave it in any state.
     fn read_store(&self) -> Result<PathBuf, Failure> {
-        if self.what.case.stored.is_some() { Ok(self.store()) } else { self.dataset_store() }
+        let path = if self.what.case.stored.is_some() { self.store() } else { self.dataset_store()? };
+        let mut file = File::open(&path)?;
+        match self.what.case.variant {
+            Some(Variant::Cold) => {
+                file.sync_all()?;
+                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).map_err(std::io::Error::from)?;
+            }
+            _ => drop(std::io::copy(&mut file, &mut std::io::sink())?),
+        }
+        Ok(path)
     }
 
     /// The prepared community, to be read where it is.

@@ -46,7 +46,7 @@ pub(super) fn measure(task: &Task, runtime: &Runtime) -> Result<Sample, Failure>
 
 fn request(task: &Task, number: u64) -> Result<Request, Failure> {
     let random = mix(number);
-    let is_deep = task.what.case.variant == Some(Variant::Deep);
+    let is_deep = matches!(task.what.case.variant, Some(Variant::Deep | Variant::Cold));
     Ok(match (task.what.workload, task.what.case.rows) {
         (Workload::Join, _) => Request::User(dataset::pubkey(random % dataset::USERS)),
         (Workload::Read, _) => Request::Message(task.history()?.any_message(random)),
