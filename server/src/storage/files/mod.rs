@@ -254,7 +254,8 @@ pub(super) fn path_error(path: &Path, error: &io::Error) -> OpenError {
     };
     let problem = match error.kind() {
         Kind::IsADirectory => "it is a directory".into(),
-        Kind::StorageFull => "the disk is full".into(),
+        // Who says more than the system does knows how much is missing.
+        Kind::StorageFull if error.get_ref().is_none() => "the disk is full".into(),
         Kind::QuotaExceeded => "the quota on the disk is used up".into(),
         Kind::OutOfMemory => "the system has no memory left".into(),
         Kind::InvalidFilename => "the name is too long".into(),
@@ -266,6 +267,16 @@ pub(super) fn path_error(path: &Path, error: &io::Error) -> OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_what_is_known_of_it() {
+        let path = Path::new("store");
+        let plain = path_error(path, &io::ErrorKind::StorageFull.into()).to_string();
+        assert!(plain.contains("the disk is full"), "{plain}");
+        let known = io::Error::new(io::ErrorKind::StorageFull, "it takes 7 MiB, and 3 MiB are free");
+        let told = path_error(path, &known).to_string();
+        assert!(told.contains("it takes 7 MiB, and 3 MiB are free") && told.contains("Free some disk space"), "{told}");
+    }
 
     #[test]
     fn of_a_copy_that_fails_half_way_nothing_is_left() {
