@@ -19,6 +19,7 @@ mod outcome;
 mod output;
 mod program;
 mod safe;
+mod said;
 mod session;
 mod store;
 

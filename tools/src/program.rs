@@ -14,6 +14,7 @@ use decentcom_server::storage::check_system_clock;
 use crate::{
     outcome::{Code, Failure, Outcome},
     safe::{Results, Safe, text},
+    said,
     session::{Session, complain},
 };
 
@@ -57,6 +58,9 @@ impl<C: Parser> Program<C> {
             Ok(session) => session,
             Err(failure) => return self.failed(failure),
         };
+        if !(self.is_quiet)(&call) {
+            said::show();
+        }
         let result = (self.run)(call, &session, &mut out);
         let flushed = out.flush();
         if out.is_closed() {
