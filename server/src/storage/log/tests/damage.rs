@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    super::{Identity, Journal, LogError, Tip},
+    super::{Identity, Journal, Keep, LogError, Tip},
     IDENTITY, SIZES,
     disk::{Disk, Fault, Random},
     time,
@@ -139,4 +139,28 @@ fn a_new_timeline_goes_on_where_it_was_told_and_what_was_there_before_goes() {
     let payloads = journal.log().records(20).map(|record| record.unwrap().payload);
     assert_eq!(payloads.collect::<Vec<_>>(), [b"another 21"]);
     assert!(matches!(open(&disk, tips[20]), Err(LogError::Missing)));
+}
+
+#[test]
+fn segments_before_a_gap_are_not_of_the_log() {
+    use super::super::Directory as _;
+    let (disk, tips) = log();
+    let mut segments = names(&disk);
+    segments.retain(|name| name.ends_with(".segment"));
+    disk.remove(&segments[segments.len() - 2]).unwrap();
+    assert!(matches!(open(&disk, tips[0]), Err(LogError::Gap { applied: 0, .. })));
+    let journal = open(&disk, tips[24]).unwrap();
+    assert!(journal.log().reach() > 0);
+    assert!(journal.log().records(journal.log().reach()).all(|record| record.is_ok()));
+}
+
+#[test]
+fn what_was_not_shipped_stays_although_it_is_applied_and_old() {
+    let (disk, tips) = log();
+    let journal = open(&disk, tips[24]).unwrap();
+    let trim = |shipped| journal.log().trim(&Keep { applied: 24, shipped: Some(shipped), since: time(99), bytes: 0 });
+    trim(5).unwrap();
+    assert!(journal.log().reach() <= 5);
+    trim(24).unwrap();
+    assert!(journal.log().reach() > 5);
 }

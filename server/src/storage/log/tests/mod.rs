@@ -3,6 +3,7 @@
 mod damage;
 mod disk;
 mod power;
+mod voids;
 
 use super::{Identity, Sizes};
 use crate::storage::Timestamp;
