@@ -1,4 +1,5 @@
-//! What must not be committed: large files, and directories that programs make for themselves. Both were, once.
+//! What must not be committed: large files, directories that programs make for themselves, and what somebody left at the top. All
+//! of it was, once.
 
 use std::{fs, path::Path, process::Command};
 
@@ -6,6 +7,26 @@ use crate::step::{Failed, root};
 
 /// The largest file that may be in the repository.
 const LARGEST: u64 = 1024 * 1024;
+/// What is at the top, but for what begins with a dot.
+const TOP: [&str; 17] = [
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "SECURITY.md",
+    "clippy.toml",
+    "decentcom.example.toml",
+    "deny.toml",
+    "kvstore",
+    "rustfmt.toml",
+    "schema-docs",
+    "server",
+    "tests",
+    "tools",
+];
 /// The directories whose names begin with a dot and that people made.
 const DOT_DIRECTORIES: [&str; 3] = [".cargo", ".ci", ".github"];
 
@@ -35,6 +56,10 @@ fn problem(root: &Path, path: &str) -> Option<String> {
     if let Some(made) = directories.split('/').find(is_made) {
         return Some(format!("{path}: {made} looks like a directory that a program made; put it into .gitignore"));
     }
+    let top = path.split('/').next().unwrap_or_default();
+    if !top.starts_with('.') && !TOP.contains(&top) {
+        return Some(format!("{path}: nothing called {top} belongs at the top; if it does, say so in tracked.rs"));
+    }
     // What is deleted and not yet committed has no length.
     let length = fs::symlink_metadata(root.join(path)).map_or(0, |file| file.len());
     (length > LARGEST).then(|| format!("{path}: {length} bytes, and {LARGEST} are allowed; make it when it is needed"))
@@ -47,13 +72,15 @@ mod tests {
     #[test]
     fn large_files_and_directories_of_programs_are_named() {
         let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("tests")).unwrap();
         let file = |name: &str, length: u64| {
             fs::File::create(root.path().join(name)).unwrap().set_len(length).unwrap();
             name.to_owned()
         };
-        assert_eq!(problem(root.path(), &file("fits", LARGEST)), None);
-        assert!(problem(root.path(), &file("large", LARGEST + 1)).unwrap().contains("large: 1048577 bytes"));
-        assert_eq!(problem(root.path(), "deleted"), None);
+        assert_eq!(problem(root.path(), &file("tests/fits", LARGEST)), None);
+        assert!(problem(root.path(), &file("tests/large", LARGEST + 1)).unwrap().contains("large: 1048577 bytes"));
+        assert_eq!(problem(root.path(), "tests/deleted"), None);
+        assert!(problem(root.path(), &file("a-package.deb", 1)).unwrap().contains("belongs at the top"));
         for fine in [".gitignore", ".ci/run", ".github/workflows/ci.yml", "tools/.cargo/config.toml"] {
             assert_eq!(problem(root.path(), fine), None);
         }
