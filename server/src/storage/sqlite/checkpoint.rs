@@ -19,7 +19,10 @@ use std::{
 };
 
 use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, MutexGuard},
+};
 
 use super::error::is_full;
 use crate::storage::{Row, port::Write};
@@ -42,6 +45,8 @@ pub(super) struct Checkpointer {
     thread: JoinHandle<()>,
     /// Whether the log is long, with little left to move.
     is_finishable: Arc<AtomicBool>,
+    /// Held during a checkpoint.
+    turn: Arc<Mutex<()>>,
     /// Pages written to the log since it was last looked after, about.
     pages: usize,
 }
@@ -51,10 +56,11 @@ impl Checkpointer {
     pub(super) fn start(runtime: &Handle, options: SqliteConnectOptions) -> io::Result<Self> {
         let (requests, received) = sync_channel(1);
         let is_finishable = Arc::new(AtomicBool::new(false));
-        let (runtime, is_long) = (runtime.clone(), is_finishable.clone());
-        let run = move || runtime.block_on(run(&received, options, &is_long));
+        let turn = Arc::default();
+        let (runtime, is_long, its_turn) = (runtime.clone(), is_finishable.clone(), Arc::clone(&turn));
+        let run = move || runtime.block_on(run(&received, options, &is_long, &its_turn));
         let thread = std::thread::Builder::new().name("storage-checkpoint".into()).spawn(run)?;
-        Ok(Self { requests, thread, is_finishable, pages: 0 })
+        Ok(Self { requests, thread, is_finishable, turn, pages: 0 })
     }
 
     /// Takes note of what was committed on `connection`, and finishes the work if it is time to.
@@ -67,6 +73,11 @@ impl Checkpointer {
         if self.is_finishable.swap(false, Ordering::Relaxed) {
             checkpoint(connection).await;
         }
+    }
+
+    /// Waits for the checkpoint under way; none begins before this is dropped.
+    pub(super) async fn pause(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Lets it finish what it is at, and closes its connection.
@@ -84,9 +95,10 @@ fn pages_of(write: &Write) -> usize {
     PAGES_PER_WRITE + content / PAGE_BYTES
 }
 
-async fn run(requests: &Receiver<()>, options: SqliteConnectOptions, is_finishable: &AtomicBool) {
+async fn run(requests: &Receiver<()>, options: SqliteConnectOptions, is_finishable: &AtomicBool, turn: &Mutex<()>) {
     let mut connection = None;
     while requests.recv().is_ok() {
+        let _alone = turn.lock().await;
         let usable = match &mut connection {
             Some(connection) => connection,
             None => match options.connect().await {

@@ -140,11 +140,11 @@ impl Writer for SqliteWriter {
 
     /// Moves the log to the file and gives its room back.
     fn settle(&mut self) -> Result<(), StorageError> {
-        let Self { connection, runtime, file, .. } = self;
-        if file.is_none() {
-            return Ok(());
-        }
-        let truncated = runtime.block_on(async { truncate_the_log(&mut *connection.lock().await).await });
+        let Self { connection, runtime, file: Some(file), .. } = self else { return Ok(()) };
+        let truncated = runtime.block_on(async {
+            let _alone = file.checkpointer.pause().await;
+            truncate_the_log(&mut *connection.lock().await).await
+        });
         truncated.map(|_| ()).map_err(|error| storage_error("move the log to the file", error))
     }
 
@@ -161,7 +161,10 @@ impl Writer for SqliteWriter {
     fn rescue(&mut self) {
         let Self { connection, runtime, file: Some(file), .. } = self else { return };
         if !file.is_emptied {
-            let emptied = runtime.block_on(async { truncate_the_log(&mut *connection.lock().await).await });
+            let emptied = runtime.block_on(async {
+                let _alone = file.checkpointer.pause().await;
+                truncate_the_log(&mut *connection.lock().await).await
+            });
             file.is_emptied = emptied.unwrap_or(false); // tried again in a moment
         }
     }
@@ -335,19 +338,23 @@ async fn bound_the_log(connection: &mut SqliteConnection, file: &mut DatabaseFil
     if bytes <= limit.max(file.not_before) {
         return;
     }
+    // Where the disk has little room, what is in the log twice (there and in the file) is soon missed.
+    let step = if limit < WAL_LIMIT_BYTES { SHORTEST_LOG_BYTES / 2 } else { limit / WAL_STEPS };
+    let _alone = file.checkpointer.pause().await;
     file.not_before = match truncate_the_log(connection).await {
         Ok(true) => 0,
-        Ok(false) => bytes + limit / WAL_STEPS,
+        Ok(false) => bytes + step,
         Err(error) => {
             if !is_full(&error) {
                 tracing::warn!(%error, bytes, "the write-ahead log could not be truncated; it is tried again as it grows");
             }
-            bytes + limit / WAL_STEPS
+            bytes + step
         }
     };
 }
 
-/// Answers whether there was a moment without readers.
+/// Answers whether there was a moment without readers, and without another checkpoint: of that SQLite says at once that it is
+/// busy.
 async fn truncate_the_log(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     let patience = |time: Duration| sqlx::query(AssertSqlSafe(format!("PRAGMA busy_timeout = {}", time.as_millis())));
     patience(CHECKPOINT_TIMEOUT).execute(&mut *connection).await?;
