@@ -141,10 +141,8 @@ impl Writer for SqliteWriter {
     /// Moves the log to the file and gives its room back.
     fn settle(&mut self) -> Result<(), StorageError> {
         let Self { connection, runtime, file: Some(file), .. } = self else { return Ok(()) };
-        let truncated = runtime.block_on(async {
-            let _alone = file.checkpointer.pause().await;
-            truncate_the_log(&mut *connection.lock().await).await
-        });
+        let truncated =
+            runtime.block_on(async { truncate_in_turn(&mut *connection.lock().await, &file.checkpointer).await });
         truncated.map(|_| ()).map_err(|error| storage_error("move the log to the file", error))
     }
 
@@ -161,10 +159,8 @@ impl Writer for SqliteWriter {
     fn rescue(&mut self) {
         let Self { connection, runtime, file: Some(file), .. } = self else { return };
         if !file.is_emptied {
-            let emptied = runtime.block_on(async {
-                let _alone = file.checkpointer.pause().await;
-                truncate_the_log(&mut *connection.lock().await).await
-            });
+            let emptied =
+                runtime.block_on(async { truncate_in_turn(&mut *connection.lock().await, &file.checkpointer).await });
             file.is_emptied = emptied.unwrap_or(false); // tried again in a moment
         }
     }
@@ -340,8 +336,7 @@ async fn bound_the_log(connection: &mut SqliteConnection, file: &mut DatabaseFil
     }
     // Where the disk has little room, what is in the log twice (there and in the file) is soon missed.
     let step = if limit < WAL_LIMIT_BYTES { SHORTEST_LOG_BYTES / 2 } else { limit / WAL_STEPS };
-    let _alone = file.checkpointer.pause().await;
-    file.not_before = match truncate_the_log(connection).await {
+    file.not_before = match truncate_in_turn(connection, &file.checkpointer).await {
         Ok(true) => 0,
         Ok(false) => bytes + step,
         Err(error) => {
@@ -353,8 +348,7 @@ async fn bound_the_log(connection: &mut SqliteConnection, file: &mut DatabaseFil
     };
 }
 
-/// Answers whether there was a moment without readers, and without another checkpoint: of that SQLite says at once that it is
-/// busy.
+/// Answers whether there was a moment without readers.
 async fn truncate_the_log(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     let patience = |time: Duration| sqlx::query(AssertSqlSafe(format!("PRAGMA busy_timeout = {}", time.as_millis())));
     patience(CHECKPOINT_TIMEOUT).execute(&mut *connection).await?;
@@ -362,6 +356,12 @@ async fn truncate_the_log(connection: &mut SqliteConnection) -> Result<bool, sql
     patience(BUSY_TIMEOUT).execute(&mut *connection).await?;
     let is_busy: i64 = truncated?;
     Ok(is_busy == 0)
+}
+
+/// The same beside the checkpointer: waits for the checkpoint under way, of which SQLite says at once that it is busy.
+async fn truncate_in_turn(connection: &mut SqliteConnection, checkpointer: &Checkpointer) -> Result<bool, sqlx::Error> {
+    let _alone = checkpointer.pause().await;
+    truncate_the_log(connection).await
 }
 
 #[cfg(test)]
