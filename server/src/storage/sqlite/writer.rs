@@ -334,16 +334,14 @@ async fn bound_the_log(connection: &mut SqliteConnection, file: &mut DatabaseFil
     if bytes <= limit.max(file.not_before) {
         return;
     }
-    // Where the disk has little room, what is in the log twice (there and in the file) is soon missed.
-    let step = if limit < WAL_LIMIT_BYTES { SHORTEST_LOG_BYTES / 2 } else { limit / WAL_STEPS };
     file.not_before = match truncate_in_turn(connection, &file.checkpointer).await {
         Ok(true) => 0,
-        Ok(false) => bytes + step,
+        Ok(false) => bytes + limit / WAL_STEPS,
         Err(error) => {
             if !is_full(&error) {
                 tracing::warn!(%error, bytes, "the write-ahead log could not be truncated; it is tried again as it grows");
             }
-            bytes + step
+            bytes + limit / WAL_STEPS
         }
     };
 }
