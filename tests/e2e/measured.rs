@@ -208,13 +208,14 @@ async fn what_waits_for_a_commit_is_shown_while_it_waits_and_no_longer() {
         let mut other = sqlite(directory.path()).await;
         other.execute("BEGIN IMMEDIATE").await.unwrap();
         let began = Instant::now();
-        let posting: Vec<_> = (0..6)
-            .map(|_| {
-                let (user, channel) = (user.clone(), channel.clone());
-                tokio::spawn(async move { user.post(&channel, "x").await })
-            })
-            .collect();
-        // At least one is in the commit that stands still, the others come behind it.
+        let post = || {
+            let (user, channel) = (user.clone(), channel.clone());
+            tokio::spawn(async move { user.post(&channel, "x").await })
+        };
+        let mut posting = vec![post()];
+        tokio::time::sleep(Duration::from_millis(300)).await; // so that not all of them are in the commit that stands still
+        posting.extend((0..5).map(|_| post()));
+        // The first is in the commit that stands still, the others come behind it.
         let held = tokio::time::timeout(Duration::from_secs(4), server.until(|it| it.value(QUEUE, &[]) >= 1.0)).await;
         let held = held.unwrap_or_else(|_| panic!("round {round}: nothing is shown to wait"));
         assert!(held.value(QUEUE, &[]) <= 6.0);
